@@ -1,0 +1,40 @@
+# Warnings, sanitizers and the two kinds of target this project is made of: rooms (object libraries) and their tests.
+function(graft_compile_options target)
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON
+                                             CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow $<$<BOOL:${GRAFT_WERROR}>:-Werror>)
+  if(GRAFT_SANITIZE)
+    target_compile_options(${target} PRIVATE -fsanitize=${GRAFT_SANITIZE} -fno-omit-frame-pointer)
+    target_link_options(${target} PUBLIC -fsanitize=${GRAFT_SANITIZE})
+  endif()
+endfunction()
+
+# graft_room(NAME SOURCES file... [LIBRARIES target...]): src/NAME as the object library graft_NAME.
+function(graft_room name)
+  cmake_parse_arguments(ROOM "" "" "SOURCES;LIBRARIES" ${ARGN})
+  list(TRANSFORM ROOM_SOURCES PREPEND "${PROJECT_SOURCE_DIR}/src/${name}/")
+  add_library(graft_${name} OBJECT ${ROOM_SOURCES})
+  graft_compile_options(graft_${name})
+  target_compile_definitions(graft_${name} PRIVATE graft_EXPORTS)
+  target_include_directories(graft_${name} PUBLIC "${PROJECT_SOURCE_DIR}/include" "${PROJECT_BINARY_DIR}/include"
+                                                  "${PROJECT_SOURCE_DIR}/src")
+  target_include_directories(graft_${name} SYSTEM PUBLIC ${TORCH_INCLUDE_DIRS})
+  target_link_libraries(graft_${name} PUBLIC graft_torch ${ROOM_LIBRARIES})
+  set_property(GLOBAL APPEND PROPERTY GRAFT_ROOMS ${name})
+endfunction()
+
+# graft_test(ROOM SOURCES file... ROOMS room...): tests/ROOM as one program, linked with the objects of these rooms alone.
+function(graft_test room)
+  cmake_parse_arguments(TEST "" "" "SOURCES;ROOMS;LIBRARIES" ${ARGN})
+  list(TRANSFORM TEST_SOURCES PREPEND "${PROJECT_SOURCE_DIR}/tests/${room}/")
+  add_executable(${room}_test ${TEST_SOURCES})
+  graft_compile_options(${room}_test)
+  target_compile_definitions(${room}_test PRIVATE GRAFT_STATIC_DEFINE GRAFT_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  target_include_directories(${room}_test PRIVATE "${PROJECT_SOURCE_DIR}/tests")
+  foreach(used IN LISTS TEST_ROOMS)
+    target_link_libraries(${room}_test PRIVATE graft_${used})
+  endforeach()
+  target_link_libraries(${room}_test PRIVATE GTest::gmock GTest::gtest_main ${TEST_LIBRARIES})
+  gtest_discover_tests(${room}_test TEST_PREFIX "${room}." DISCOVERY_TIMEOUT 60 PROPERTIES LABELS ${room})
+endfunction()

@@ -1,0 +1,94 @@
+/// Labelled pictures to train and evaluate on.
+/// Thread-safety: const members of a Dataset are called from the loader's threads at the same time.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <graft/augment.h>
+#include <graft/error.h>
+#include <graft/export.h>
+#include <graft/image.h>
+
+namespace graft {
+
+enum class OnBadImage {
+  kFail,  ///< the first unreadable file ends the run with its Error
+  kSkip,  ///< unreadable files are left out, counted and listed; an Error only if no file can be read
+};
+
+/// Implement this to train on anything that yields pictures and class indices.
+class GRAFT_EXPORT Dataset {
+ public:
+  virtual ~Dataset();
+
+  virtual std::size_t size() const = 0;
+  /// Class names in index order.
+  virtual const std::vector<std::string>& classes() const = 0;
+  /// Index into classes().
+  virtual std::int64_t label(std::size_t i) const = 0;
+  /// Decodes picture i. Throws Error if it cannot be read.
+  virtual Image image(std::size_t i) const = 0;
+  /// How messages and result lists call example i: its path, for files.
+  virtual std::string name(std::size_t i) const = 0;
+  /// What happens to pictures that image() throws for.
+  virtual OnBadImage on_bad_image() const { return OnBadImage::kFail; }
+  /// Random changes wanted for training; evaluation ignores them.
+  virtual const Augment& augment() const;
+};
+
+struct ImageFolderOptions {
+  Augment augment = {};
+  OnBadImage on_bad_image = OnBadImage::kFail;
+  /// These folders, in this order, instead of all of them in code-point order.
+  std::vector<std::string> classes = {};
+  bool allow_empty_class = false;
+  bool allow_single_class = false;
+  DecodeOptions decode = {};
+};
+
+/// A folder per class, as torchvision's ImageFolder and Keras' flow_from_directory read it: classes are the sub-folders
+/// in code-point order of their names; every file below one of them (links followed, cycles not) is a picture of that
+/// class, in code-point order of its path; names that begin with a dot are ignored.
+class GRAFT_EXPORT ImageFolder : public Dataset {
+ public:
+  /// Lists the files; reads none. Throws Error kIo (root missing or not a folder), kMismatch (no class folders, a class
+  /// without files, a single class, names that differ by case only, a listed class that is not there), kFormat
+  /// (pictures directly in the root, with kFail).
+  explicit ImageFolder(const std::filesystem::path& root, const ImageFolderOptions& options = {});
+  ~ImageFolder() override;
+  ImageFolder(ImageFolder&&) noexcept;
+  ImageFolder& operator=(ImageFolder&&) noexcept;
+
+  /// Two parts of this folder, drawn per class with `seed`: `second_fraction` of each class (rounded down, at least one
+  /// picture where the class has two or more) goes to the second. The second has no augmentation.
+  /// Throws Error kConfig unless 0 < second_fraction < 1.
+  std::pair<ImageFolder, ImageFolder> split(double second_fraction, std::uint64_t seed = 0) const;
+
+  std::size_t size() const override;
+  const std::vector<std::string>& classes() const override;
+  std::int64_t label(std::size_t i) const override;
+  Image image(std::size_t i) const override;
+  std::string name(std::size_t i) const override;
+  OnBadImage on_bad_image() const override;
+  const Augment& augment() const override;
+
+  const std::filesystem::path& path(std::size_t i) const;
+  /// Files directly in the root, left out under kSkip.
+  const std::vector<std::filesystem::path>& stray_files() const;
+
+ private:
+  struct Impl;
+  explicit ImageFolder(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+/// All picture files of `paths` (files, or folders walked recursively in code-point order; hidden names ignored).
+/// Throws Error kIo for a path that does not exist.
+GRAFT_EXPORT std::vector<std::filesystem::path> list_images(const std::vector<std::filesystem::path>& paths);
+
+}  // namespace graft

@@ -1,0 +1,46 @@
+/// Where tensors live and in which arithmetic the network runs.
+/// Thread-safety: values; safe everywhere.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include <graft/export.h>
+
+namespace graft {
+
+struct GRAFT_EXPORT Device {
+  enum class Type { kCpu, kCuda };
+
+  Type type = Type::kCpu;
+  int index = 0;  ///< CUDA ordinal; always 0 for the CPU
+
+  static Device cpu() { return {}; }
+  static Device cuda(int index = 0) { return {Type::kCuda, index}; }
+
+  /// "cpu", "cuda", "cuda:1", or "auto": the first CUDA device where LibTorch sees one, else the CPU.
+  /// Throws Error kConfig for any other text and for a CUDA device that is not there.
+  static Device parse(std::string_view text);
+
+  /// "cpu" or "cuda:0".
+  std::string str() const;
+
+  bool is_cuda() const { return type == Type::kCuda; }
+  bool operator==(const Device&) const = default;
+};
+
+/// Number of CUDA devices LibTorch can use; 0 for a CPU build.
+GRAFT_EXPORT int cuda_device_count();
+
+enum class Precision {
+  kFloat32,
+  kBFloat16,  ///< weights stay float32; convolutions and matrix products run in bfloat16 (autocast)
+};
+
+/// "float32" or "bfloat16".
+GRAFT_EXPORT std::string_view to_string(Precision precision) noexcept;
+
+/// The reverse of to_string. Throws Error kConfig for any other text.
+GRAFT_EXPORT Precision parse_precision(std::string_view text);
+
+}  // namespace graft

@@ -1,0 +1,17 @@
+/// Transfer learning for C++: load a pretrained image classifier, cut its head off, graft a new one on, train it, run it.
+#pragma once
+
+#include <graft/augment.h>
+#include <graft/dataset.h>
+#include <graft/device.h>
+#include <graft/error.h>
+#include <graft/evaluation.h>
+#include <graft/head.h>
+#include <graft/image.h>
+#include <graft/inspect.h>
+#include <graft/loader.h>
+#include <graft/model.h>
+#include <graft/optimizer.h>
+#include <graft/preprocess.h>
+#include <graft/trainer.h>
+#include <graft/version.h>

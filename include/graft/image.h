@@ -1,0 +1,78 @@
+/// An 8-bit RGB picture in memory, read from a file or a buffer.
+/// Thread-safety: values; a const Image may be read from many threads.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include <graft/export.h>
+
+namespace graft {
+
+/// All follow PIL: bilinear (triangle) and bicubic (a = -0.5) widen their support when shrinking (antialiasing).
+enum class Interpolation { kNearest, kBilinear, kBicubic };
+
+/// "nearest", "bilinear", "bicubic".
+GRAFT_EXPORT std::string_view to_string(Interpolation interpolation) noexcept;
+/// The reverse of to_string. Throws Error kConfig for any other text.
+GRAFT_EXPORT Interpolation parse_interpolation(std::string_view text);
+
+/// Limits checked against the file's header before any pixel is allocated or decoded.
+struct DecodeOptions {
+  std::int64_t max_pixels = 178'956'970;              ///< width x height; PIL's own limit
+  int max_side_px = 65'535;                           ///< width or height
+  std::size_t max_file_bytes = std::size_t{1} << 30;  ///< size of the encoded file
+  int max_jpeg_scans = 100;                           ///< progressive JPEG scans; real files have about 10
+};
+
+class GRAFT_EXPORT Image {
+ public:
+  /// An empty image, 0 x 0.
+  Image() = default;
+
+  /// Takes `rgb`: height x width x 3 bytes, rows from the top, interleaved R, G, B.
+  /// Throws Error kConfig if a side is not positive or the size does not fit.
+  Image(int width_px, int height_px, std::vector<std::uint8_t> rgb);
+
+  /// Reads JPEG, PNG or BMP (told apart by content, never by name), applies the EXIF orientation and converts to RGB:
+  /// grey is replicated, a palette is looked up, alpha and transparency are dropped as PIL's convert("RGB") does, CMYK is
+  /// converted, 16-bit samples keep their high byte. A damaged or truncated file is an error, never a half-grey picture.
+  /// Throws Error kIo (missing, unreadable, not a regular file), kFormat (unsupported type or damaged), kLimit.
+  static Image read(const std::filesystem::path& path, const DecodeOptions& options = {});
+
+  /// The same for a file already in memory. `name` is how messages call it.
+  static Image decode(std::span<const std::byte> file, const DecodeOptions& options = {}, std::string_view name = "image");
+
+  int width_px() const noexcept { return width_; }
+  int height_px() const noexcept { return height_; }
+  bool empty() const noexcept { return rgb_.empty(); }
+
+  /// height x width x 3 bytes (HWC, RGB).
+  std::span<const std::uint8_t> rgb() const noexcept { return rgb_; }
+
+  /// A copy of exactly this size. Throws Error kConfig if a side is not positive.
+  Image resize(int width_px, int height_px, Interpolation interpolation = Interpolation::kBilinear) const;
+
+  /// A copy whose shorter side is `size_px`, the longer one scaled along and truncated (torchvision's Resize(int)).
+  Image resize_shorter(int size_px, Interpolation interpolation = Interpolation::kBilinear) const;
+
+  /// The middle width_px x height_px, offsets rounded half to even as torchvision's CenterCrop rounds them.
+  /// Throws Error kConfig if the crop is larger than the image.
+  Image center_crop(int width_px, int height_px) const;
+
+  bool operator==(const Image&) const = default;
+
+ private:
+  int width_ = 0;
+  int height_ = 0;
+  std::vector<std::uint8_t> rgb_;
+};
+
+/// The decoder this library was built with: "opencv" or "stb_image".
+GRAFT_EXPORT std::string_view image_decoder() noexcept;
+
+}  // namespace graft

@@ -1,0 +1,74 @@
+/// Batches for the network: decoded, augmented and normalised by several threads ahead of their use.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include <graft/dataset.h>
+#include <graft/export.h>
+#include <graft/preprocess.h>
+
+namespace graft {
+
+struct LoaderOptions {
+  std::int64_t batch_size = 32;
+  bool shuffle = false;      ///< a new order every epoch, from `seed`
+  bool augment = false;      ///< apply the data set's augmentation
+  bool drop_last = false;    ///< leave out a last batch that is smaller than batch_size
+  std::uint64_t seed = 0;
+  int threads = 2;           ///< decoding threads
+  int prefetch_batches = 2;  ///< batches prepared ahead; bounds the memory used
+  bool pin_memory = false;   ///< page-locked batches for asynchronous copies to a CUDA device
+};
+
+struct GRAFT_EXPORT Batch {
+  at::Tensor images;                 ///< [N, 3, H, W], float32, CPU
+  at::Tensor labels;                 ///< [N], int64: class indices, CPU
+  std::vector<std::size_t> indices;  ///< which examples of the data set these are
+
+  std::int64_t size() const { return static_cast<std::int64_t>(indices.size()); }
+  /// [N, classes], float32: Keras' class_mode="categorical". Throws Error kMismatch if a label does not fit.
+  at::Tensor one_hot(std::int64_t classes) const;
+};
+
+/// A picture that could not be read, and why.
+struct BadImage {
+  std::string name;
+  std::string message;
+};
+
+/// Iterates over a data set. Order, augmentation and batches depend on the options and the epoch alone, not on the
+/// number of threads. The data set must outlive the loader. One thread at a time may call next() and start_epoch().
+class GRAFT_EXPORT DataLoader {
+ public:
+  /// Throws Error kConfig for options out of range, kMismatch for an empty data set.
+  DataLoader(const Dataset& dataset, const Preprocessing& preprocessing, const LoaderOptions& options = {});
+  ~DataLoader();
+  DataLoader(DataLoader&&) noexcept;
+  DataLoader& operator=(DataLoader&&) noexcept;
+
+  /// The next batch of this epoch, or nothing at its end. Rethrows the Error of a picture under OnBadImage::kFail;
+  /// under kSkip the batch is that much smaller (never empty). Throws kMismatch at an epoch's end if no picture of the
+  /// whole epoch could be read.
+  std::optional<Batch> next();
+
+  /// Begins epoch `epoch` (0-based). A new loader stands at the beginning of epoch 0.
+  void start_epoch(std::uint64_t epoch);
+
+  /// Batches in an epoch if every picture can be read.
+  std::size_t batches_per_epoch() const;
+
+  /// Unreadable pictures met so far, each once, in data set order.
+  std::vector<BadImage> bad_images() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace graft

@@ -1,0 +1,130 @@
+/// A pretrained image classifier from a TorchScript file: prediction, features, freezing and a new head.
+///
+/// A Model owns a backbone and a head, its preprocessing and its labels, and saves all of it as one TorchScript file.
+/// Thread-safety: const members may be called from many threads on one Model; the others need it for themselves.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include <graft/device.h>
+#include <graft/export.h>
+#include <graft/head.h>
+#include <graft/inspect.h>
+#include <graft/model_options.h>
+#include <graft/preprocess.h>
+
+namespace graft {
+
+class GRAFT_EXPORT Model {
+ public:
+  /// Loads a TorchScript file, scripted or traced, in evaluation mode. Throws Error: kIo, kFormat (not TorchScript,
+  /// damaged), kMismatch (no forward, labels do not fit the outputs, not an image classifier), kNumeric (weights that
+  /// are not finite).
+  static Model load(const std::filesystem::path& path, const LoadOptions& options = {});
+
+  ~Model();
+  Model(Model&&) noexcept;
+  Model& operator=(Model&&) noexcept;
+
+  // --- Prediction: evaluation mode, no gradients. Throws kConfig while the model is in training mode.
+
+  std::vector<Prediction> classify(const Image& image, const ClassifyOptions& options = {}) const;
+  /// One forward pass for all of them.
+  std::vector<std::vector<Prediction>> classify(std::span<const Image> images, const ClassifyOptions& options = {}) const;
+  /// The same for a prepared batch [N, 3, H, W].
+  std::vector<std::vector<Prediction>> classify(const at::Tensor& batch, const ClassifyOptions& options = {}) const;
+
+  /// What the head is given, [N, C, H, W] or [N, C], for a batch [N, 3, H, W].
+  at::Tensor forward_features(const at::Tensor& batch) const;
+
+  /// One vector per picture, [N, C], float32, on the CPU: the output of `layer`, averaged over the places of a feature
+  /// map; without a name what the head is given. Throws kConfig if there is no such layer.
+  at::Tensor embed(const at::Tensor& batch, std::string_view layer = {}) const;
+  at::Tensor embed(std::span<const Image> images, std::string_view layer = {}) const;
+
+  /// [N, 3, H, W], float32, CPU, as preprocessing() says.
+  at::Tensor preprocess(std::span<const Image> images) const;
+
+  // --- The network as a function.
+
+  /// Logits [N, classes], float32, on device(). In training mode with gradients, else without.
+  /// Throws kMismatch for a batch of another rank, channel count or type, kOutOfMemory.
+  at::Tensor forward(const at::Tensor& batch, Precision precision = Precision::kFloat32) const;
+
+  /// Enters training mode (true), with the batch norm policy applied anew, or evaluation mode (false).
+  /// Throws kMismatch if a layer that should train was traced, with evaluation behaviour baked in.
+  void train(bool on = true);
+  void eval() { train(false); }
+  bool is_training() const;
+
+  Device device() const;
+  void to(Device device);
+
+  // --- A new head.
+
+  /// Cuts the network and puts `head` behind what is left, with fresh parameters named "head.*". Labels become
+  /// "0", "1", ... until set_labels. Throws kMismatch (nothing before the cut, frozen archive), kConfig (no such layer).
+  void replace_head(const Head& head, const Cut& cut = Cut::features());
+  /// The name of the layer that is the head: "fc", "classifier", "head".
+  const std::string& head_name() const;
+
+  // --- Freezing. "Backbone" is every layer but the head. Patterns: "*" any text, "?" one character; a name covers
+  // everything below it. Each throws kConfig if nothing has that name.
+
+  void freeze();
+  void unfreeze();
+  void freeze(std::string_view pattern);
+  void unfreeze(std::string_view pattern);
+  /// Freezes what runs before `layer`; `layer` and all that follows becomes trainable.
+  void freeze_until(std::string_view layer);
+  /// Freezes the first n stages, unfreezes the others. VGG: blocks between poolings; ResNet: layer1 to layer4 with the
+  /// stem belonging to the first; others: the children that have parameters.
+  void freeze_stages(int n);
+  /// The stages' layers, first to last, as freeze_stages counts them.
+  std::vector<std::vector<std::string>> stages() const;
+  /// "all", "none", "until:NAME" or "stages:N".
+  void apply_freeze(std::string_view spec);
+
+  void set_batch_norm(BatchNormPolicy policy);
+  BatchNormPolicy batch_norm() const;
+
+  /// Trainable parameters by name, in the order they were registered. They share memory with the model.
+  std::vector<std::pair<std::string, at::Tensor>> trainable_parameters() const;
+  std::map<std::string, at::Tensor> named_parameters() const;
+  std::map<std::string, at::Tensor> named_buffers() const;
+
+  /// SHA-256 over names, shapes and bytes of every frozen parameter and every buffer that training must leave alone
+  /// under the batch norm policy: equal before and after, nothing frozen has changed.
+  std::string frozen_hash() const;
+
+  // --- What it is.
+
+  ModelInfo inspect() const;
+  std::int64_t num_classes() const;
+  const std::vector<Label>& labels() const;
+  /// Throws kMismatch unless there is one label per output and the ids are unique.
+  void set_labels(std::vector<Label> labels);
+  const Preprocessing& preprocessing() const;
+  void set_preprocessing(const Preprocessing& preprocessing);
+
+  /// Writes one TorchScript file with preprocessing, labels, head and freeze state in it. The old file stays whole until
+  /// the new one is complete. Throws kIo.
+  void save(const std::filesystem::path& path) const;
+
+ private:
+  struct Impl;
+  explicit Model(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace graft

@@ -1,0 +1,102 @@
+/// Fine-tuning, evaluation and prediction over data sets.
+///
+/// One Trainer per Model, one thread at a time. Deterministic: the same seed, data and options on the same device and
+/// thread count give the same losses. No global state is touched.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include <graft/dataset.h>
+#include <graft/evaluation.h>
+#include <graft/export.h>
+#include <graft/model.h>
+#include <graft/optimizer.h>
+
+namespace graft {
+
+struct TrainerOptions {
+  OptimizerSpec optimizer = Adam{};
+  Numerics numerics = Numerics::kTorch;
+  Precision precision = Precision::kFloat32;
+  std::uint64_t seed = 0;  ///< of shuffling, augmentation and dropout
+  WarningCallback on_warning = {};
+};
+
+/// How far a run has come, after every step.
+struct StepInfo {
+  std::int64_t epoch = 0;   ///< 0-based
+  std::int64_t step = 0;    ///< 1-based, within the epoch
+  std::int64_t steps = 0;   ///< in this epoch
+  double loss = 0;          ///< mean over the epoch so far
+  double accuracy = 0;      ///< mean over the epoch so far, 0..1
+  double images_per_second = 0;
+  bool validating = false;
+};
+
+struct EpochInfo {
+  double loss = 0;      ///< mean over the training examples, while they were trained on
+  double accuracy = 0;  ///< 0..1
+  std::optional<double> val_loss;
+  std::optional<double> val_accuracy;
+  std::optional<double> val_top5_accuracy;
+  double learning_rate = 0;
+  double seconds = 0;  ///< training and validation
+};
+
+struct FitOptions {
+  std::int64_t epochs = 1;
+  /// Batches per epoch; 0: once through the data. As in Keras the data continues across epochs, and an epoch that runs
+  /// out of data starts over with a new order.
+  std::int64_t steps_per_epoch = 0;
+  std::int64_t batch_size = 32;
+  bool shuffle = true;
+  int loader_threads = 2;
+  std::function<void(const StepInfo&)> on_step = {};
+  std::function<void(const EpochInfo&)> on_epoch = {};
+};
+
+struct History {
+  std::vector<EpochInfo> epochs;
+  std::size_t best = 0;           ///< index of the epoch with the highest val_accuracy (the lower val_loss of equals)
+  bool frozen_unchanged = false;  ///< Model::frozen_hash before equals after
+  double images_per_second = 0;   ///< trained images over the time spent training
+  std::vector<BadImage> bad_images;  ///< left out under OnBadImage::kSkip
+};
+
+class GRAFT_EXPORT Trainer {
+ public:
+  /// The model must outlive the trainer. Throws Error kConfig for options out of range.
+  explicit Trainer(Model& model, const TrainerOptions& options = {});
+  ~Trainer();
+  Trainer(Trainer&&) noexcept;
+  Trainer& operator=(Trainer&&) noexcept;
+
+  /// Trains what is not frozen with cross-entropy and leaves the model in evaluation mode with the last epoch's
+  /// weights, its labels set to the data's classes. Throws Error kMismatch (classes of train, val and head differ,
+  /// nothing to train, traced layers that should train), kNumeric naming the step at which the loss stopped being
+  /// finite, with the weights as they were before that step; kOutOfMemory.
+  History fit(const Dataset& train, const FitOptions& options = {});
+  History fit(const Dataset& train, const Dataset& val, const FitOptions& options = {});
+
+  /// Puts back the weights of the best or of the last epoch of the latest fit. Throws kConfig before any fit.
+  void restore_best();
+  void restore_last();
+
+  Evaluation evaluate(const Dataset& data, std::int64_t batch_size = 32, int loader_threads = 2) const;
+
+  /// Probabilities [size, classes], float32, CPU, in the data set's order; rows of unreadable pictures are NaN.
+  at::Tensor predict(const Dataset& data, std::int64_t batch_size = 32, int loader_threads = 2) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace graft

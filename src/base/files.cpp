@@ -1,0 +1,132 @@
+#include "base/files.h"
+
+#include <cerrno>
+#include <cstdlib>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <graft/error.h>
+
+namespace graft::base {
+
+namespace {
+
+[[noreturn]] void raise_errno(const std::filesystem::path& path, const char* what, int error) {
+  throw Error(ErrorCode::kIo, path.string() + ": " + what + ": " + std::generic_category().message(error));
+}
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() { if (fd_ >= 0) ::close(fd_); }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+  int release() { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_;
+};
+
+std::filesystem::path directory_of(const std::filesystem::path& path) {
+  const auto parent = path.parent_path();
+  return parent.empty() ? std::filesystem::path(".") : parent;
+}
+
+/// Removes the temporary file unless it was renamed.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::filesystem::path& target)
+      : target_(target), path_(target.string() + ".tmp-XXXXXX"), fd_(::mkstemp(path_.data())) {
+    if (fd_.get() < 0) raise_errno(target, "cannot create a file beside it", errno);
+  }
+  ~TemporaryFile() { if (!path_.empty()) ::unlink(path_.c_str()); }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+
+  void write(std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+      const auto written = ::write(fd_.get(), bytes.data(), bytes.size());
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) raise_errno(target_, "cannot write", errno);
+      bytes = bytes.subspan(static_cast<std::size_t>(written));
+    }
+  }
+
+  void rename_to_target() {
+    // mkstemp creates 0600; the umask can only be read by setting it, so the old file's mode or the usual one is taken.
+    struct stat old {};
+    const mode_t mode = ::stat(target_.c_str(), &old) == 0 ? old.st_mode & 07777 : 0644;
+    if (::fchmod(fd_.get(), mode) != 0) raise_errno(target_, "cannot set the mode", errno);
+    if (::fsync(fd_.get()) != 0) raise_errno(target_, "cannot sync", errno);
+    if (::close(fd_.release()) != 0) raise_errno(target_, "cannot close", errno);
+    if (::rename(path_.c_str(), target_.c_str()) != 0) raise_errno(target_, "cannot rename onto it", errno);
+    path_.clear();
+    const Descriptor directory(::open(directory_of(target_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (directory.get() < 0 || ::fsync(directory.get()) != 0) raise_errno(target_, "cannot sync its directory", errno);
+  }
+
+ private:
+  const std::filesystem::path& target_;
+  std::string path_;
+  Descriptor fd_;
+};
+
+}  // namespace
+
+MappedFile MappedFile::open(const std::filesystem::path& path) {
+  // O_NONBLOCK: opening a pipe without a writer must not wait.
+  const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (fd.get() < 0) raise_errno(path, "cannot open", errno);
+  struct stat status {};
+  if (::fstat(fd.get(), &status) != 0) raise_errno(path, "cannot stat", errno);
+  if (!S_ISREG(status.st_mode))
+    throw Error(ErrorCode::kIo, path.string() + ": expected a regular file, found " +
+                                    (S_ISDIR(status.st_mode) ? "a directory" : "a device, pipe or socket"));
+  MappedFile file;
+  file.size_ = static_cast<std::size_t>(status.st_size);
+  if (file.size_ == 0) return file;
+  void* data = ::mmap(nullptr, file.size_, PROT_READ, MAP_PRIVATE, fd.get(), 0);
+  if (data == MAP_FAILED) raise_errno(path, "cannot map", errno);
+  file.data_ = static_cast<const std::byte*>(data);
+  return file;
+}
+
+MappedFile::~MappedFile() {
+  if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+void write_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes) {
+  if (std::error_code ignored; std::filesystem::exists(path, ignored) && !std::filesystem::is_regular_file(path, ignored))
+    throw Error(ErrorCode::kIo, path.string() + ": is there already and is not a regular file");
+  TemporaryFile file(path);
+  file.write(bytes);
+  file.rename_to_target();
+}
+
+void write_atomically(const std::filesystem::path& path, std::string_view bytes) {
+  write_atomically(path, std::as_bytes(std::span(bytes.data(), bytes.size())));
+}
+
+void check_writable(const std::filesystem::path& path) {
+  if (std::error_code ignored; std::filesystem::exists(path, ignored) && !std::filesystem::is_regular_file(path, ignored))
+    throw Error(ErrorCode::kIo, path.string() + ": is there already and is not a regular file");
+  const TemporaryFile probe(path);
+}
+
+}  // namespace graft::base

@@ -1,0 +1,26 @@
+/// Small text helpers: parsing numbers without the locale, splitting, patterns.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace graft::base {
+
+/// A finite number written in C's notation ("0.2", "1e-3"), the whole text. Throws Error kConfig naming `what`.
+double parse_number(std::string_view text, std::string_view what);
+
+/// A whole number, the whole text. Throws Error kConfig naming `what`.
+std::int64_t parse_integer(std::string_view text, std::string_view what);
+
+/// Parts between separators; an empty text has none.
+std::vector<std::string> split(std::string_view text, char separator);
+
+/// Shell pattern without brackets: "*" any text, "?" one character.
+bool matches(std::string_view pattern, std::string_view text);
+
+/// The names, quoted and comma-separated, at most `most` of them and "... (N more)".
+std::string list_names(const std::vector<std::string>& names, std::size_t most = 8);
+
+}  // namespace graft::base

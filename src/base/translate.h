@@ -1,0 +1,23 @@
+/// The library's edge: whatever LibTorch, OpenCV or the standard library throws leaves as a graft::Error.
+#pragma once
+
+#include <string_view>
+#include <utility>
+
+namespace graft::base {
+
+/// Call in a catch block: rethrows a graft::Error as it is and anything else as one, with the original message behind
+/// `context`. std::bad_alloc and LibTorch's out-of-memory errors become kOutOfMemory, the rest kInternal.
+[[noreturn]] void rethrow_as_error(std::string_view context);
+
+/// Calls `function` inside that translation.
+template <class Function>
+decltype(auto) translated(std::string_view context, Function&& function) {
+  try {
+    return std::forward<Function>(function)();
+  } catch (...) {
+    rethrow_as_error(context);
+  }
+}
+
+}  // namespace graft::base

@@ -1,0 +1,51 @@
+#include "base/files.h"
+
+#include <gtest/gtest.h>
+
+#include <sys/stat.h>
+
+#include "base/sha256.h"
+#include "support/expect_error.h"
+#include "support/scratch.h"
+
+namespace graft::base {
+namespace {
+
+using graft::testing::Scratch;
+using graft::testing::slurp;
+
+TEST(Files, WhatIsNoRegularFileIsRefused) {
+  const Scratch scratch;
+  EXPECT_GRAFT_ERROR(MappedFile::open(scratch / "missing"), kIo, "No such file");
+  EXPECT_GRAFT_ERROR(MappedFile::open(scratch.path()), kIo, "directory");
+  ASSERT_EQ(::mkfifo((scratch / "pipe").c_str(), 0600), 0);
+  EXPECT_GRAFT_ERROR(MappedFile::open(scratch / "pipe"), kIo, "pipe");
+  std::filesystem::create_symlink("loop", scratch / "loop");
+  EXPECT_GRAFT_ERROR(MappedFile::open(scratch / "loop"), kIo, "loop");
+}
+
+TEST(Files, MappedBytesAreTheFiles) {
+  const Scratch scratch;
+  const auto file = MappedFile::open(scratch.write("a", "abc"));
+  EXPECT_EQ(file.bytes().size(), 3u);
+  EXPECT_EQ(Sha256().update(file.bytes()).hex(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");  // FIPS 180-4's example
+  EXPECT_TRUE(MappedFile::open(scratch.write("empty", "")).bytes().empty());
+}
+
+TEST(Files, AtomicWriteReplacesAndLeavesNothingBehind) {
+  const Scratch scratch;
+  write_atomically(scratch / "a", "one");
+  write_atomically(scratch / "a", "two");
+  EXPECT_EQ(slurp(scratch / "a"), "two");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(scratch.path()), {}), 1);
+}
+
+TEST(Files, FullDiskIsReported) {  // case 91
+  EXPECT_GRAFT_ERROR(write_atomically("/dev/full", "x"), kIo, "/dev/full");
+  EXPECT_GRAFT_ERROR(write_atomically("/proc/nowhere/file", "x"), kIo, "/proc/nowhere/file");
+  EXPECT_GRAFT_ERROR(check_writable("/proc/nowhere/file"), kIo, "/proc/nowhere/file");
+}
+
+}  // namespace
+}  // namespace graft::base

@@ -1,0 +1,45 @@
+#include "base/text.h"
+
+#include <gtest/gtest.h>
+
+#include <graft/device.h>
+#include <graft/error.h>
+
+#include "support/expect_error.h"
+
+namespace graft::base {
+namespace {
+
+TEST(Text, NumbersAreParsedWhole) {
+  EXPECT_EQ(parse_number("1e-3", "x"), 1e-3);
+  EXPECT_EQ(parse_integer("-12", "x"), -12);
+  for (const char* bad : {"", "1,5", "nan", "inf", "1x", " 1", "1e999"})
+    EXPECT_GRAFT_ERROR(parse_number(bad, "rate"), kConfig, "rate");
+  for (const char* bad : {"", "1.0", "99999999999999999999"})
+    EXPECT_GRAFT_ERROR(parse_integer(bad, "count"), kConfig, "count");
+}
+
+TEST(Text, SplitKeepsEmptyParts) {
+  EXPECT_EQ(split("a,b", ','), (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(split("a,,", ','), (std::vector<std::string>{"a", "", ""}));
+  EXPECT_TRUE(split("", ',').empty());
+}
+
+TEST(Text, PatternsMatchTheWholeName) {
+  EXPECT_TRUE(matches("layer*", "layer4.1.conv2"));
+  EXPECT_TRUE(matches("*.conv?", "layer4.1.conv2"));
+  EXPECT_TRUE(matches("*", ""));
+  EXPECT_FALSE(matches("layer", "layer4"));
+  EXPECT_FALSE(matches("*bn?", "layer4.1.conv2"));
+}
+
+TEST(Device, IsParsedAndPrinted) {
+  EXPECT_EQ(Device::parse("cpu"), Device::cpu());
+  EXPECT_EQ(Device::parse("auto").is_cuda(), cuda_device_count() > 0);
+  EXPECT_EQ(Device::cuda(1).str(), "cuda:1");
+  EXPECT_GRAFT_ERROR(Device::parse("gpu"), kConfig, "gpu");
+  EXPECT_GRAFT_ERROR(Device::parse("cuda:99"), kConfig, "cuda:99");
+}
+
+}  // namespace
+}  // namespace graft::base
