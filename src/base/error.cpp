@@ -55,7 +55,8 @@ void rethrow_as_error(std::string_view context) {
     const std::string message = error.what_without_backtrace();
     raise(tells_of_memory(message) ? ErrorCode::kOutOfMemory : ErrorCode::kInternal, context, message);
   } catch (const std::exception& error) {
-    raise(tells_of_memory(error.what()) ? ErrorCode::kOutOfMemory : ErrorCode::kInternal, context, error.what());
+    const std::string message = error.what();  // a copy: some of LibTorch's types make the text anew at every call
+    raise(tells_of_memory(message) ? ErrorCode::kOutOfMemory : ErrorCode::kInternal, context, message);
   } catch (...) {
     raise(ErrorCode::kInternal, context, "an exception that is no std::exception");
   }

@@ -1,0 +1,44 @@
+/// Runs a network, or looks at what its layers yield.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "graph/network.h"
+
+namespace graft::engine {
+
+/// A network made ready to run. It shares the network's tensors and reads its training flags at every call.
+/// run() may be called from many threads at once.
+class Runner {
+ public:
+  explicit Runner(const graph::Network& network);
+  ~Runner();
+  Runner(Runner&&) noexcept;
+  Runner& operator=(Runner&&) noexcept;
+
+  /// forward(input), recorded for gradients as far as grad mode and requires_grad ask for it.
+  /// Throws Error kMismatch (not one tensor comes out, or an operator refuses the shapes), kOutOfMemory.
+  at::Tensor run(const at::Tensor& input) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// A call and the shapes of what went in and came out; empty where it is no single tensor or the call is conditional.
+struct ProbedCall {
+  graph::Call call;
+  std::vector<std::int64_t> input_shape;
+  std::vector<std::int64_t> output_shape;
+};
+
+/// Runs the network once and returns all its calls, with the output's shape in `output_shape`.
+std::vector<ProbedCall> probe(const graph::Network& network, const at::Tensor& input,
+                              std::vector<std::int64_t>* output_shape = nullptr);
+
+}  // namespace graft::engine

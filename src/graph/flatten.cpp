@@ -1,0 +1,100 @@
+#include <string>
+#include <vector>
+
+#include <torch/csrc/jit/api/function_impl.h>
+#include <torch/csrc/jit/passes/inliner.h>
+
+#include <graft/error.h>
+
+#include "graph/jit.h"
+
+namespace graft::graph {
+
+using torch::jit::Block;
+using torch::jit::Graph;
+using torch::jit::Node;
+using torch::jit::Value;
+
+std::optional<std::string> path_of(const Value* value, const Value* self) {
+  if (value == self) return std::string();
+  const Node* node = value->node();
+  if (node->kind() != c10::prim::GetAttr) return std::nullopt;
+  auto parent = path_of(node->input(), self);
+  if (!parent) return std::nullopt;
+  const std::string& name = node->s(c10::attr::name);
+  return parent->empty() ? name : *parent + "." + name;
+}
+
+std::string short_type_name(const torch::jit::TypePtr& type) {
+  const auto named = type->cast<c10::NamedType>();
+  return named && named->name() ? named->name()->name() : type->str();
+}
+
+std::shared_ptr<Graph> method_graph(const c10::ClassType& type, const std::string& method) {
+  auto* function = type.findMethod(method);
+  auto* graph_function = function ? torch::jit::tryToGraphFunction(*function) : nullptr;
+  if (!graph_function) throw Error(ErrorCode::kMismatch, "TorchScript class " + type.str() + " has no method " + method);
+  return graph_function->graph();
+}
+
+namespace {
+
+class Flattener {
+ public:
+  explicit Flattener(FlatGraph& flat) : flat_(flat), self_(flat.graph->inputs().at(0)) {}
+
+  void walk(Block* block, bool conditional) {
+    // The nodes form a ring that the return node closes.
+    for (Node* node = block->return_node()->next(); node != block->return_node();) {
+      auto* function = torch::jit::tryToGraphFunction(node);  // none for an interface: that is resolved when it runs
+      if (!function) {
+        for (Block* inner : node->blocks()) walk(inner, true);
+        node = node->next();
+        continue;
+      }
+      if (node->kind() == c10::prim::CallMethod) {
+        record(node, conditional);
+      } else {
+        node->removeInput(0);  // the function itself
+      }
+      Node* const before = node->prev();
+      inline_call(node, function);
+      node = before->next();
+    }
+  }
+
+ private:
+  void record(Node* call, bool conditional) {
+    const auto path = path_of(call->input(0), self_);
+    // A layer that a traced network calls again has methods forward1, forward2, ...
+    if (!path || path->empty() || !call->s(c10::attr::name).starts_with("forward")) return;
+    flat_.calls.push_back({{*path, short_type_name(call->input(0)->type()), conditional},
+                           call->inputs().size() > 1 ? call->input(1) : nullptr,
+                           call->outputs().size() == 1 ? call->output() : nullptr});
+  }
+
+  /// The call's outputs are replaced, also in what was recorded.
+  void inline_call(Node* call, torch::jit::GraphFunction* function) {
+    const std::vector<const Value*> old_outputs(call->outputs().begin(), call->outputs().end());
+    const auto new_outputs = torch::jit::inlineCallTo(call, function, function->graph().get());
+    for (auto& flat_call : flat_.calls) {
+      for (std::size_t i = 0; i < old_outputs.size(); ++i) {
+        if (flat_call.input == old_outputs[i]) flat_call.input = new_outputs[i];
+        if (flat_call.output == old_outputs[i]) flat_call.output = new_outputs[i];
+      }
+    }
+  }
+
+  FlatGraph& flat_;
+  const Value* self_;
+};
+
+}  // namespace
+
+FlatGraph flatten(const torch::jit::Module& module) {
+  FlatGraph flat{method_graph(*module.type(), "forward")->copy(), {}};
+  Flattener(flat).walk(flat.graph->block(), false);
+  return flat;
+}
+
+}  // namespace graft::graph

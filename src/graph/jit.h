@@ -1,0 +1,45 @@
+/// What a Network holds, and the flat form of its forward graph: for the rooms graph and engine only.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/ir/ir.h>
+
+#include "graph/network.h"
+
+namespace graft::graph {
+
+struct Network::Jit {
+  torch::jit::Module module;
+};
+
+/// A call in a flat graph. The values belong to the graph.
+struct FlatCall {
+  Call call;
+  torch::jit::Value* input = nullptr;   ///< first argument; null if there is none
+  torch::jit::Value* output = nullptr;  ///< null if it has not exactly one
+};
+
+/// forward with every call of a sub-module inlined. Its first input is the module itself.
+struct FlatGraph {
+  std::shared_ptr<torch::jit::Graph> graph;
+  std::vector<FlatCall> calls;
+};
+
+FlatGraph flatten(const torch::jit::Module& module);
+
+/// The dotted path of the sub-module that `value` holds, read off the chain of prim::GetAttr from `self`; "" for self,
+/// nothing if it comes from elsewhere.
+std::optional<std::string> path_of(const torch::jit::Value* value, const torch::jit::Value* self);
+
+/// "Conv2d" for __torch__.torch.nn.modules.conv.___torch_mangle_3.Conv2d.
+std::string short_type_name(const torch::jit::TypePtr& type);
+
+/// The graph of `type`'s method. Throws Error kMismatch if it has no such TorchScript method.
+std::shared_ptr<torch::jit::Graph> method_graph(const c10::ClassType& type, const std::string& method);
+
+}  // namespace graft::graph

@@ -1,0 +1,156 @@
+#include "graph/network.h"
+
+#include <algorithm>
+#include <sstream>
+#include <unordered_set>
+
+#include <torch/csrc/jit/serialization/import.h>
+
+#include <graft/error.h>
+
+#include "base/translate.h"
+#include "graph/archive.h"
+#include "graph/jit.h"
+#include "graph/memory_reader.h"
+
+namespace graft::graph {
+
+namespace {
+
+using torch::jit::Node;
+
+bool holds_batch_norm_statistics(const torch::jit::Module& module) {
+  return module.hasattr("running_mean") && module.hasattr("running_var") && module.attr("running_mean").isTensor();
+}
+
+torch::jit::Module submodule(const torch::jit::Module& module, std::string_view path) {
+  torch::jit::Module current = module;
+  while (!path.empty()) {
+    const auto dot = path.find('.');
+    current = current.attr(std::string(path.substr(0, dot))).toModule();
+    path = dot == std::string_view::npos ? std::string_view() : path.substr(dot + 1);
+  }
+  return current;
+}
+
+/// The constant that an operator has for its argument "train" or "training", if it has the argument and it is constant.
+std::optional<bool> fixed_training(const Node* node) {
+  const auto* schema = node->maybeSchema();
+  if (!schema) return std::nullopt;
+  for (const char* name : {"training", "train"}) {
+    const auto index = schema->argumentIndexWithName(name);
+    if (!index) continue;
+    const auto* value = node->input(static_cast<std::size_t>(*index));
+    if (value->node()->kind() == c10::prim::Constant) return torch::jit::constant_as<bool>(value);
+  }
+  return std::nullopt;
+}
+
+template <class Visit>
+void for_each_node(torch::jit::Block* block, const Visit& visit) {
+  for (Node* node : block->nodes()) {
+    visit(node);
+    for (auto* inner : node->blocks()) for_each_node(inner, visit);
+  }
+}
+
+bool reads_training_flag(const Node* node) {
+  return node->kind() == c10::prim::GetAttr && node->s(c10::attr::name) == "training";
+}
+
+}  // namespace
+
+Network Network::load(std::span<const std::byte> archive, std::string_view name, ExtraFiles& extra) {
+  check_archive(archive, name);
+  torch::jit::ExtraFilesMap files;
+  for (const auto& [file, content] : extra) files[file] = content;
+  auto jit = std::make_shared<Jit>();
+  try {
+    // Debug records are not read: they are not needed, and damaged ones crash LibTorch when an error is reported.
+    jit->module = torch::jit::load(std::make_shared<MemoryReader>(archive), c10::Device(c10::kCPU), files,
+                                   /*load_debug_files=*/false);
+    if (!jit->module.find_method("forward"))
+      throw Error(ErrorCode::kMismatch, std::string(name) + ": the TorchScript module has no forward method");
+    jit->module.eval();
+  } catch (const Error&) {
+    throw;
+  } catch (const std::bad_alloc&) {
+    base::rethrow_as_error(name);
+  } catch (const std::exception& error) {
+    const std::string message = error.what();
+    throw Error(ErrorCode::kFormat, std::string(name) + ": LibTorch cannot read this TorchScript file: " +
+                                        message.substr(0, message.find("\nException raised from")));
+  }
+  for (auto& [file, content] : extra) content = files[file];
+  return Network(std::move(jit));
+}
+
+std::string Network::save(const ExtraFiles& extra) const {
+  torch::jit::ExtraFilesMap files;
+  for (const auto& [file, content] : extra) files[file] = content;
+  std::ostringstream out;
+  base::translated("saving as TorchScript", [&] { jit_->module.save(out, files); });
+  return std::move(out).str();
+}
+
+NamedTensors Network::named_parameters() const {
+  NamedTensors tensors;
+  for (const auto& parameter : jit_->module.named_parameters()) tensors.emplace_back(parameter.name, parameter.value);
+  return tensors;
+}
+
+NamedTensors Network::named_buffers() const {
+  NamedTensors tensors;
+  for (const auto& buffer : jit_->module.named_buffers()) tensors.emplace_back(buffer.name, buffer.value);
+  return tensors;
+}
+
+std::vector<std::string> Network::batch_norms() const {
+  std::vector<std::string> paths;
+  for (const auto& module : jit_->module.named_modules())
+    if (holds_batch_norm_statistics(module.value)) paths.push_back(module.name);
+  return paths;
+}
+
+Origin Network::origin() const {
+  if (jit_->module.named_parameters().size() == 0) return Origin::kFrozen;
+  bool reads_flag = false, fixed = false;
+  const auto flat = flatten(jit_->module);
+  for_each_node(flat.graph->block(), [&](Node* node) {
+    reads_flag = reads_flag || reads_training_flag(node);
+    fixed = fixed || fixed_training(node).has_value();
+  });
+  // Without any layer that asks for the flag both behave alike; a script's graph keeps it in none.
+  return fixed && !reads_flag ? Origin::kTraced : Origin::kScripted;
+}
+
+bool Network::training_is_fixed(std::string_view batch_norm, bool* fixed_on) const {
+  const auto flat = flatten(submodule(jit_->module, batch_norm));
+  bool fixed = false;
+  for_each_node(flat.graph->block(), [&](Node* node) {
+    if (const auto training = fixed_training(node)) {
+      fixed = true;
+      if (fixed_on) *fixed_on = *training;
+    }
+  });
+  return fixed;
+}
+
+void Network::set_training(bool on, const std::vector<std::string>& inference) {
+  const std::unordered_set<std::string> kept(inference.begin(), inference.end());
+  for (const auto& module : jit_->module.named_modules())
+    if (const auto slot = module.value._ivalue()->type()->findAttributeSlot("training"))
+      module.value._ivalue()->setSlot(*slot, on && !kept.contains(module.name));
+}
+
+void Network::to(const c10::Device& device) { jit_->module.to(device); }
+
+std::vector<Call> Network::calls() const {
+  std::vector<Call> calls;
+  for (auto& flat_call : flatten(jit_->module).calls) calls.push_back(std::move(flat_call.call));
+  return calls;
+}
+
+bool Network::has_attribute(std::string_view name) const { return jit_->module.hasattr(std::string(name)); }
+
+}  // namespace graft::graph

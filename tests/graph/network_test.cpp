@@ -1,0 +1,194 @@
+#include "graph/network.h"
+
+#include <gtest/gtest.h>
+
+#include "engine/runner.h"
+#include "support/expect_error.h"
+#include "support/golden.h"
+
+namespace graft::graph {
+namespace {
+
+using engine::Runner;
+using graft::testing::close;
+using graft::testing::golden;
+using graft::testing::golden_tensor;
+using graft::testing::slurp;
+
+Network load_bytes(const std::string& bytes) {
+  ExtraFiles none;
+  return Network::load(std::as_bytes(std::span(bytes.data(), bytes.size())), "x.pt", none);
+}
+
+Network load(const std::string& name) { return load_bytes(slurp(golden("networks/" + name + ".pt"))); }
+
+at::Tensor input() { return golden_tensor("networks/input.f32", {2, 3, 32, 32}); }
+
+std::vector<std::string> names(const NamedTensors& tensors) {
+  std::vector<std::string> result;
+  for (const auto& [name, tensor] : tensors) result.push_back(name);
+  return result;
+}
+
+/// The reference's floats, in whatever shape we got.
+::testing::AssertionResult equals_golden(const at::Tensor& found, const std::string& name) {
+  return close(found.detach(), golden_tensor("networks/" + name + ".f32", found.sizes()), 1e-5);
+}
+
+class BothKinds : public ::testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Formats, BothKinds, ::testing::Values("scripted", "traced"),
+                         [](const auto& param) { return std::string(param.param); });
+
+TEST_P(BothKinds, RunsAsPyTorchDoes) {
+  for (const std::string net : {"resnet", "vgg"})
+    EXPECT_TRUE(equals_golden(Runner(load(net + "_" + GetParam())).run(input()), net + ".logits")) << net;
+}
+
+TEST_P(BothKinds, CutsBeforeAndAfterAnyChild) {
+  for (const std::string layer : {"layer1", "layer2", "layer2.1.conv2", "avgpool", "fc"}) {
+    const auto net = load(std::string("resnet_") + GetParam());
+    EXPECT_TRUE(equals_golden(Runner(net.cut_before(layer)).run(input()), "resnet.before." + layer)) << layer;
+    EXPECT_TRUE(equals_golden(Runner(net.cut_after(layer)).run(input()), "resnet.after." + layer)) << layer;
+  }
+  for (const std::string layer : {"features", "avgpool", "classifier.3", "classifier.6"}) {
+    const auto net = load(std::string("vgg_") + GetParam());
+    if (layer != "features") {  // nothing comes before it
+      EXPECT_TRUE(equals_golden(Runner(net.cut_before(layer)).run(input()), "vgg.before." + layer)) << layer;
+    }
+    EXPECT_TRUE(equals_golden(Runner(net.cut_after(layer)).run(input()), "vgg.after." + layer)) << layer;
+  }
+}
+
+TEST_P(BothKinds, ACutKeepsNamesAndDropsTheRest) {
+  const auto net = load(std::string("resnet_") + GetParam());
+  const auto cut = names(net.cut_before("layer2.1.conv2").named_parameters());
+  EXPECT_THAT(cut, ::testing::IsSupersetOf({"conv1.weight", "layer2.0.downsample.0.weight", "layer2.1.bn1.bias"}));
+  EXPECT_THAT(cut, ::testing::Not(::testing::Contains("layer2.1.conv2.weight")));
+  EXPECT_THAT(cut, ::testing::Not(::testing::Contains("fc.weight")));
+  const auto vgg = names(load(std::string("vgg_") + GetParam()).cut_after("features").named_parameters());
+  EXPECT_THAT(vgg, ::testing::ElementsAre("features.0.weight", "features.0.bias", "features.3.weight", "features.3.bias"));
+}
+
+TEST_P(BothKinds, ACutCanBeSavedLoadedAndCutAgain) {
+  const auto cut = load(std::string("resnet_") + GetParam()).cut_before("fc");
+  const auto again = load_bytes(cut.save({}));
+  EXPECT_TRUE(equals_golden(Runner(again).run(input()), "resnet.before.fc"));
+  EXPECT_TRUE(equals_golden(Runner(again.cut_before("layer2.1.conv2")).run(input()), "resnet.before.layer2.1.conv2"));
+}
+
+TEST_P(BothKinds, ACutSharesItsTensors) {
+  const auto net = load(std::string("vgg_") + GetParam());
+  const auto cut = net.cut_after("features");
+  EXPECT_TRUE(cut.named_parameters()[0].second.is_same(net.named_parameters()[0].second));
+}
+
+TEST_P(BothKinds, CallsComeInExecutionOrder) {
+  std::vector<std::string> paths;
+  for (const auto& call : load(std::string("resnet_") + GetParam()).calls()) paths.push_back(call.path);
+  const std::vector<std::string> wanted{"conv1", "bn1", "relu", "maxpool", "layer1", "layer1.0", "layer1.0.conv1"};
+  ASSERT_GE(paths.size(), wanted.size());
+  EXPECT_EQ(std::vector<std::string>(paths.begin(), paths.begin() + 7), wanted);
+  EXPECT_EQ(paths.back(), "fc");
+}
+
+TEST_P(BothKinds, ProbeSeesShapes) {
+  std::vector<std::int64_t> output;
+  const auto calls = engine::probe(load(std::string("resnet_") + GetParam()), input(), &output);
+  EXPECT_EQ(output, (std::vector<std::int64_t>{2, 5}));
+  for (const auto& call : calls) {
+    if (call.call.path == "layer2.1.conv2") {
+      EXPECT_EQ(call.call.type, "Conv2d");
+      EXPECT_EQ(call.input_shape, (std::vector<std::int64_t>{2, 8, 4, 4}));
+    }
+    if (call.call.path == "layer2") { EXPECT_EQ(call.output_shape, (std::vector<std::int64_t>{2, 16, 4, 4})); }
+  }
+}
+
+TEST_P(BothKinds, AHeadIsJoinedAndSaved) {
+  const auto backbone = load(std::string("resnet_") + GetParam()).cut_after("layer2");
+  const auto fc = NetworkBuilder("Linear", backbone)
+                      .parameter("weight", at::full({3, 16}, 0.5))
+                      .parameter("bias", at::ones({3}))
+                      .build("return torch.linear(x, self.weight, self.bias)");
+  const auto head = NetworkBuilder("LinearHead", backbone).child("fc", fc).build("return self.fc.forward(x.mean([2, 3]))");
+  const auto joined = backbone.followed_by("head", head);
+  const auto expected = golden_tensor("networks/resnet.after.layer2.f32", {2, 16, 4, 4}).mean({2, 3}).sum(1) * 0.5 + 1;
+  EXPECT_TRUE(close(Runner(load_bytes(joined.save({}))).run(input()).detach(), expected.unsqueeze(1).expand({2, 3}), 1e-5));
+  EXPECT_THAT(names(joined.named_parameters()), ::testing::Contains("head.fc.bias"));
+  EXPECT_GRAFT_ERROR(joined.followed_by("head", head), kMismatch, "\"head\"");
+}
+
+TEST_P(BothKinds, GradientsReachWhatIsTrainable) {
+  const auto net = load(std::string("resnet_") + GetParam());
+  for (auto& [name, tensor] : net.named_parameters()) tensor.set_requires_grad(name.starts_with("layer2"));
+  Runner(net).run(input()).sum().backward();
+  for (auto& [name, tensor] : net.named_parameters())
+    EXPECT_EQ(tensor.grad().defined(), name.starts_with("layer2")) << name;
+}
+
+TEST(Origin, IsFoundByLooking) {
+  EXPECT_EQ(load("resnet_scripted").origin(), Origin::kScripted);
+  EXPECT_EQ(load("resnet_traced").origin(), Origin::kTraced);
+  EXPECT_EQ(load("resnet_frozen").origin(), Origin::kFrozen);
+  bool on = true;
+  EXPECT_TRUE(load("resnet_traced").training_is_fixed("layer2.0.bn1", &on));
+  EXPECT_FALSE(on);
+  EXPECT_FALSE(load("resnet_scripted").training_is_fixed("layer2.0.bn1"));
+}
+
+TEST(Training, FlagsDecideOnBatchStatistics) {
+  auto net = load("resnet_scripted");
+  const auto mean = [&] { return net.named_buffers()[0].second.clone(); };
+  const auto before = mean();
+  net.set_training(true, net.batch_norms());
+  Runner(net).run(input());
+  EXPECT_TRUE(at::equal(mean(), before));
+  net.set_training(true);
+  Runner(net).run(input());
+  EXPECT_FALSE(at::equal(mean(), before));
+}
+
+TEST(Cut, RefusalsSayWhy) {
+  EXPECT_GRAFT_ERROR(load("resnet_scripted").cut_before("layer9"), kConfig, "layer9");
+  EXPECT_GRAFT_ERROR(load("resnet_scripted").cut_before("conv1"), kMismatch, "no layer comes before");
+  EXPECT_GRAFT_ERROR(load("conditional").cut_before("extra"), kMismatch, "inside an if");
+  EXPECT_GRAFT_ERROR(load("resnet_frozen").cut_before("fc"), kConfig, "fc");
+}
+
+TEST(Run, WrongInputIsAMismatch) {
+  EXPECT_GRAFT_ERROR(Runner(load("one_channel")).run(input()), kMismatch, "1 channels");
+  EXPECT_GRAFT_ERROR(Runner(load("tuple")).run(input()), kMismatch, "one tensor");
+}
+
+TEST(BadModels, Case1EmptyFile) { EXPECT_GRAFT_ERROR(load_bytes(""), kFormat, "empty file"); }
+TEST(BadModels, Case2TextFile) { EXPECT_GRAFT_ERROR(load_bytes("hello\n"), kFormat, "text file"); }
+TEST(BadModels, Case3ZipHeaderOnly) {
+  EXPECT_GRAFT_ERROR(load_bytes("PK"), kFormat, "cut off");
+  EXPECT_GRAFT_ERROR(load_bytes(std::string("PK\x03\x04", 4)), kFormat, "damaged or cut off");
+}
+TEST(BadModels, Case4EmptyZip) {
+  EXPECT_GRAFT_ERROR(load_bytes(std::string("PK\x05\x06", 4) + std::string(18, '\0')), kFormat, "cut off or empty");
+}
+TEST(BadModels, Case5TruncatedArchive) {
+  const auto bytes = slurp(golden("networks/resnet_scripted.pt"));
+  for (const double part : {0.3, 0.6, 0.9, 0.999})
+    EXPECT_GRAFT_ERROR(load_bytes(bytes.substr(0, static_cast<std::size_t>(part * static_cast<double>(bytes.size())))),
+                       kFormat, "damaged or cut off");
+}
+TEST(BadModels, Case11StateDict) {
+  EXPECT_GRAFT_ERROR(load_bytes(slurp(golden("networks/state_dict.pth"))), kMismatch, "state dict");
+}
+TEST(BadModels, Case12LegacyPickle) {
+  EXPECT_GRAFT_ERROR(load_bytes(std::string("\x80\x02\x8a\x0a", 4)), kFormat, "old torch.save");
+}
+TEST(BadModels, Case13Safetensors) {
+  EXPECT_GRAFT_ERROR(load_bytes(std::string("\x02\0\0\0\0\0\0\0{}", 10)), kMismatch, "safetensors");
+}
+TEST(BadModels, Case14ErrorPageOrPointer) {
+  EXPECT_GRAFT_ERROR(load_bytes("<!DOCTYPE html><html>404</html>"), kFormat, "HTML");
+  EXPECT_GRAFT_ERROR(load_bytes("version https://git-lfs.github.com/spec/v1\n"), kFormat, "Git LFS");
+}
+TEST(BadModels, Case31NoForward) { EXPECT_GRAFT_ERROR(load("no_forward"), kMismatch, "forward"); }
+
+}  // namespace
+}  // namespace graft::graph
