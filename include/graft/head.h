@@ -61,7 +61,7 @@ struct MlpOptions {
   std::uint64_t seed = 0;                     ///< of the initial weights
 };
 
-/// Dense hidden layers head.hidden.0, head.hidden.1, ... and a dense output layer head.fc (the tutorial's
+/// Dense hidden layers head.hidden.fc1, head.hidden.fc2, ... and a dense output layer head.fc (the tutorial's
 /// Dense(1024, relu), Dense(10); the softmax belongs to the loss and to classify()).
 /// Throws Error kConfig if an option is out of range.
 GRAFT_EXPORT Head mlp(const MlpOptions& options);

@@ -6,6 +6,7 @@
 Every network takes [N, 3, 32, 32]. input.f32 is [2, 3, 32, 32]; NAME.OUTPUT.f32 are raw little-endian float32 values
 computed by PyTorch in eager mode from the original nn.Module, not from the TorchScript file.
 """
+import json
 import pathlib
 
 import numpy as np
@@ -151,7 +152,8 @@ def main():
         for hook in hooks:
             hook.remove()
         for layer, (before, after) in seen.items():
-            write(f"{name}.before.{layer}", before)
+            if layer != "features":  # the input itself
+                write(f"{name}.before.{layer}", before)
             write(f"{name}.after.{layer}", after)
 
     torch.jit.script(Conditional().eval()).save(str(OUT / "conditional.pt"))
@@ -159,8 +161,25 @@ def main():
     torch.jit.script(NoForward().eval()).save(str(OUT / "no_forward.pt"))
     torch.jit.script(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
                                    nn.Linear(4, 5)).eval()).save(str(OUT / "one_channel.pt"))
-    torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(3072, 5)).eval()).save(str(OUT / "head_only.pt"))
+    torch.jit.script(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 5)).eval()).save(str(OUT / "head_only.pt"))
     torch.save(vgg.state_dict(), OUT / "state_dict.pth")
+
+    broken = randomise(TinyVgg(), 3)
+    with torch.no_grad():
+        broken.features[3].bias[2] = float("nan")
+    torch.jit.script(broken).save(str(OUT / "not_a_number.pt"))
+    torch.jit.script(randomise(TinyVgg(), 3).half()).save(str(OUT / "half.pt"))
+
+    description = {
+        "schema": 1,
+        "preprocessing": {"resize_shorter_px": None, "crop_height_px": 32, "crop_width_px": 32, "interpolation": "nearest",
+                          "channels": "bgr", "scale": 1.0, "mean": [1.0, 2.0, 3.0], "std": [4.0, 5.0, 6.0]},
+        "labels": [{"id": f"n{i}", "name": f"thing {i}"} for i in range(5)]}
+    torch.jit.script(resnet).save(str(OUT / "described.pt"), _extra_files={"graft.json": json.dumps(description)})
+    for name, change in (("newer", {"schema": 99}), ("two_labels", {"labels": description["labels"][:2]}),
+                         ("damaged", {"preprocessing": {"crop_height_px": "x"}})):
+        torch.jit.script(resnet).save(str(OUT / f"described_{name}.pt"),
+                                      _extra_files={"graft.json": json.dumps(description | change)})
     print("wrote", len(list(OUT.iterdir())), "files,", sum(f.stat().st_size for f in OUT.iterdir()), "bytes")
 
 

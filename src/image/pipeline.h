@@ -1,0 +1,25 @@
+/// From a decoded picture to the network's input.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include <graft/augment.h>
+#include <graft/image.h>
+#include <graft/preprocess.h>
+
+namespace graft::image {
+
+/// Whose random changes these are: the draws depend on this alone.
+struct DrawKey {
+  std::uint64_t seed = 0;
+  std::uint64_t epoch = 0;
+  std::uint64_t index = 0;
+};
+
+/// Geometry and normalisation into `out`: [3, crop_height_px, crop_width_px].
+void to_input(const Image& image, const Preprocessing& preprocessing, std::span<float> out);
+void to_input(const Image& image, const Preprocessing& preprocessing, const Augment& augment, DrawKey key,
+              std::span<float> out);
+
+}  // namespace graft::image

@@ -1,0 +1,82 @@
+#include "model/artefact.h"
+
+#include <nlohmann/json.hpp>
+
+namespace graft::model {
+
+namespace {
+
+using nlohmann::json;
+
+constexpr int kSchema = 1;
+
+json to_json(const Preprocessing& p) {
+  return {{"resize_shorter_px", p.resize_shorter_px ? json(*p.resize_shorter_px) : json(nullptr)},
+          {"crop_height_px", p.crop_height_px},
+          {"crop_width_px", p.crop_width_px},
+          {"interpolation", std::string(to_string(p.interpolation))},
+          {"channels", p.channels == ChannelOrder::kBgr ? "bgr" : "rgb"},
+          {"scale", p.scale},
+          {"mean", p.mean},
+          {"std", p.std}};
+}
+
+Preprocessing preprocessing_from(const json& j) {
+  Preprocessing p;
+  const auto& resize = j.at("resize_shorter_px");
+  p.resize_shorter_px = resize.is_null() ? std::nullopt : std::optional<int>(resize.get<int>());
+  p.crop_height_px = j.at("crop_height_px").get<int>();
+  p.crop_width_px = j.at("crop_width_px").get<int>();
+  p.interpolation = parse_interpolation(j.at("interpolation").get<std::string>());
+  const auto channels = j.at("channels").get<std::string>();
+  if (channels != "rgb" && channels != "bgr")
+    throw Error(ErrorCode::kConfig, "channels: expected rgb or bgr, found \"" + channels + "\"");
+  p.channels = channels == "bgr" ? ChannelOrder::kBgr : ChannelOrder::kRgb;
+  p.scale = j.at("scale").get<double>();
+  p.mean = j.at("mean").get<std::array<double, 3>>();
+  p.std = j.at("std").get<std::array<double, 3>>();
+  p.validate();
+  return p;
+}
+
+}  // namespace
+
+std::string write_artefact(const Artefact& artefact) {
+  json j{{"schema", kSchema}};
+  if (artefact.preprocessing) j["preprocessing"] = to_json(*artefact.preprocessing);
+  if (artefact.labels) {
+    j["labels"] = json::array();
+    for (const auto& label : *artefact.labels) j["labels"].push_back({{"id", label.id}, {"name", label.name}});
+  }
+  if (!artefact.head.empty()) j["head"] = {{"layer", artefact.head}, {"kind", artefact.head_kind}};
+  j["frozen"] = artefact.frozen;
+  j["batch_norm"] = std::string(to_string(artefact.batch_norm));
+  return j.dump(1, ' ', false, json::error_handler_t::replace);
+}
+
+Artefact read_artefact(std::string_view text, std::string_view file) {
+  try {
+    const json j = json::parse(text);
+    if (const auto schema = j.at("schema").get<int>(); schema > kSchema)
+      throw Error(ErrorCode::kFormat, "schema " + std::to_string(schema) + " is newer than this library's " +
+                                          std::to_string(kSchema));
+    Artefact artefact;
+    if (j.contains("preprocessing")) artefact.preprocessing = preprocessing_from(j["preprocessing"]);
+    if (j.contains("labels")) {
+      artefact.labels.emplace();
+      for (const auto& label : j["labels"])
+        artefact.labels->push_back({label.at("id").get<std::string>(), label.at("name").get<std::string>()});
+    }
+    if (j.contains("head")) {
+      artefact.head = j["head"].at("layer").get<std::string>();
+      artefact.head_kind = j["head"].at("kind").get<std::string>();
+    }
+    artefact.frozen = j.value("frozen", std::vector<std::string>());
+    artefact.batch_norm = parse_batch_norm(j.value("batch_norm", std::string("follow")));
+    return artefact;
+  } catch (const std::exception& error) {  // nlohmann's types, and Error from the values' own checks
+    throw Error(ErrorCode::kFormat, std::string(file) + ": its record " + kArtefactRecord + " is damaged: " + error.what());
+  }
+}
+
+}  // namespace graft::model

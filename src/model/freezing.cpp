@@ -1,0 +1,169 @@
+// Which parameters train, and what batch norm does about it.
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "base/translate.h"
+#include "model/impl.h"
+
+namespace graft {
+
+namespace {
+
+using model::is_within;
+using model::owner_of;
+
+bool covers(std::string_view pattern, std::string_view parameter) {
+  // A pattern names a parameter or any layer above it.
+  for (std::string_view name = parameter; !name.empty(); name = owner_of(name))
+    if (base::matches(pattern, name)) return true;
+  return false;
+}
+
+/// Sets requires_grad of the parameters that `choose` has an opinion on. Returns whether there was one.
+template <class Choose>
+bool set_trainable(const graph::Network& network, const Choose& choose) {
+  bool any = false;
+  for (auto& [name, tensor] : network.named_parameters()) {
+    const std::optional<bool> trainable = choose(name);
+    if (!trainable) continue;
+    tensor.set_requires_grad(*trainable);
+    any = true;
+  }
+  return any;
+}
+
+}  // namespace
+
+void Model::freeze() {
+  set_trainable(impl_->network, [&](const std::string& name) {
+    return impl_->is_head(name) ? std::nullopt : std::optional(false);
+  });
+  impl_->apply_batch_norm_policy();
+}
+
+void Model::unfreeze() {
+  set_trainable(impl_->network, [](const std::string&) { return std::optional(true); });
+}
+
+void Model::freeze(std::string_view pattern) {
+  if (!set_trainable(impl_->network, [&](const std::string& name) {
+        return covers(pattern, name) ? std::optional(false) : std::nullopt;
+      }))
+    throw Error(ErrorCode::kConfig, "freeze: no layer with parameters matches \"" + std::string(pattern) + "\"");
+  impl_->apply_batch_norm_policy();
+}
+
+void Model::unfreeze(std::string_view pattern) {
+  if (!set_trainable(impl_->network, [&](const std::string& name) {
+        return covers(pattern, name) ? std::optional(true) : std::nullopt;
+      }))
+    throw Error(ErrorCode::kConfig, "unfreeze: no layer with parameters matches \"" + std::string(pattern) + "\"");
+}
+
+void Model::freeze_until(std::string_view layer) {
+  const auto& calls = impl_->structure.calls;
+  const auto boundary = std::find_if(calls.begin(), calls.end(),
+                                     [&](const auto& probed) { return is_within(probed.call.path, layer); });
+  if (layer.empty() || boundary == calls.end())
+    throw Error(ErrorCode::kConfig, "freeze_until: no layer \"" + std::string(layer) + "\" is called by this network");
+  set_trainable(impl_->network, [&](const std::string& name) -> std::optional<bool> {
+    if (impl_->is_head(name)) return true;
+    // Parameters of no called layer (a class token) enter at the beginning.
+    const auto first_call = std::find_if(calls.begin(), calls.end(),
+                                         [&](const auto& probed) { return probed.call.path == owner_of(name); });
+    return first_call != calls.end() && first_call >= boundary;
+  });
+  impl_->apply_batch_norm_policy();
+}
+
+void Model::freeze_stages(int n) {
+  const auto& stages = impl_->structure.stages;
+  if (n < 0 || n > std::ssize(stages))
+    throw Error(ErrorCode::kConfig, "freeze_stages: expected 0 to " + std::to_string(stages.size()) +
+                                        " (see stages()), found " + std::to_string(n));
+  set_trainable(impl_->network, [&](const std::string& name) -> std::optional<bool> {
+    for (auto stage = stages.begin() + n; stage != stages.end(); ++stage)
+      for (const auto& layer : *stage)
+        if (is_within(name, layer)) return true;
+    return impl_->is_head(name) || n == 0;
+  });
+  impl_->apply_batch_norm_policy();
+}
+
+std::vector<std::vector<std::string>> Model::stages() const { return impl_->structure.stages; }
+
+void Model::apply_freeze(std::string_view spec) {
+  if (spec == "all") return freeze();
+  if (spec == "none") return unfreeze();
+  if (spec.starts_with("until:")) return freeze_until(spec.substr(6));
+  if (spec.starts_with("stages:")) {
+    const auto n = base::parse_integer(spec.substr(7), "number of stages");
+    return freeze_stages(static_cast<int>(std::clamp<std::int64_t>(n, -1, 1'000'000)));
+  }
+  throw Error(ErrorCode::kConfig,
+              "freeze: expected all, none, until:LAYER or stages:N, found \"" + std::string(spec) + "\"");
+}
+
+void Model::set_batch_norm(BatchNormPolicy policy) {
+  impl_->batch_norm = policy;
+  impl_->apply_batch_norm_policy();
+}
+
+BatchNormPolicy Model::batch_norm() const { return impl_->batch_norm; }
+
+bool Model::Impl::has_trainable_parameter(std::string_view layer) const {
+  const auto parameters = network.named_parameters();
+  return std::any_of(parameters.begin(), parameters.end(),
+                     [&](const auto& p) { return is_within(p.first, layer) && p.second.requires_grad(); });
+}
+
+void Model::Impl::apply_batch_norm_policy() {
+  if (batch_norm != BatchNormPolicy::kTrain) return;
+  for (const auto& layer : network.batch_norms())
+    set_trainable(network, [&](const std::string& parameter) {
+      return is_within(parameter, layer) ? std::optional(true) : std::nullopt;
+    });
+}
+
+std::vector<std::string> Model::Impl::inference_batch_norms() const {
+  std::vector<std::string> layers;
+  const auto parameters = network.named_parameters();
+  for (const auto& layer : network.batch_norms()) {
+    const bool affine = std::any_of(parameters.begin(), parameters.end(),
+                                    [&](const auto& p) { return owner_of(p.first) == layer; });
+    // One without parameters goes with the layers around it.
+    const bool trains = has_trainable_parameter(affine ? std::string_view(layer) : owner_of(layer));
+    const bool by_policy = batch_norm == BatchNormPolicy::kInference && !is_head(layer);
+    if (batch_norm != BatchNormPolicy::kTrain && (by_policy || !trains)) layers.push_back(layer);
+  }
+  return layers;
+}
+
+void Model::train(bool on) {
+  base::translated("entering training mode", [&] {
+    const auto in_inference = impl_->inference_batch_norms();
+    if (on) {
+      for (const auto& layer : impl_->network.batch_norms()) {
+        const bool trains = std::find(in_inference.begin(), in_inference.end(), layer) == in_inference.end();
+        if (trains && impl_->network.training_is_fixed(layer))
+          throw Error(ErrorCode::kMismatch,
+                      "batch norm \"" + layer + "\" should train, but this network was traced and its behaviour is fixed; "
+                      "export it with torch.jit.script, freeze that layer, or set the batch norm policy to inference");
+      }
+    }
+    impl_->network.set_training(on, in_inference);
+    impl_->training = on;
+  });
+}
+
+bool Model::is_training() const { return impl_->training; }
+
+std::vector<std::pair<std::string, at::Tensor>> Model::trainable_parameters() const {
+  std::vector<std::pair<std::string, at::Tensor>> trainable;
+  for (const auto& parameter : impl_->network.named_parameters())
+    if (parameter.second.requires_grad()) trainable.push_back(parameter);
+  return trainable;
+}
+
+}  // namespace graft

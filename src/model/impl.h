@@ -1,0 +1,65 @@
+/// The state behind a Model.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <graft/model.h>
+
+#include "engine/runner.h"
+#include "graph/network.h"
+#include "model/artefact.h"
+#include "model/structure.h"
+
+namespace graft {
+
+struct Model::Impl {
+  std::string name;  ///< the file's, for messages
+  graph::Network network;
+  model::Structure structure;
+  engine::Runner runner;
+  std::string head_kind = "original";
+  Preprocessing preprocessing;
+  std::vector<Label> labels;
+  BatchNormPolicy batch_norm = BatchNormPolicy::kFollow;
+  Device device;
+  bool training = false;
+
+  // Parts of the network that were asked for, by the cut that made them.
+  mutable std::mutex parts_mutex;
+  mutable std::map<std::string, engine::Runner, std::less<>> parts;
+
+  Impl(std::string file, graph::Network loaded, model::Structure found);
+
+  /// Puts another network in place of this one, with everything that is derived from it.
+  void replace_network(graph::Network next, std::string_view head);
+
+  std::vector<std::int64_t> input_shape() const;
+  std::int64_t classes() const { return structure.output_shape.at(1); }
+  bool has_original_head() const { return head_kind == "original"; }
+
+  graph::Network cut(const Cut& cut) const;
+  const engine::Runner& features() const;
+  const engine::Runner& output_of(std::string_view layer) const;
+
+  /// Throws kMismatch unless [N, 3, H, W] float32 with N > 0; kConfig in training mode if `evaluation`.
+  void check_batch(const at::Tensor& batch, bool evaluation) const;
+  /// `part` of the network for a batch, in evaluation mode and without gradients; the result is float32.
+  at::Tensor infer(const engine::Runner& part, const at::Tensor& batch, Precision precision) const;
+
+  bool is_head(std::string_view parameter) const {
+    return !structure.head.empty() && model::is_within(parameter, structure.head);
+  }
+  /// Batch norms that run in inference mode while training, under the policy.
+  std::vector<std::string> inference_batch_norms() const;
+  bool has_trainable_parameter(std::string_view layer) const;
+  /// Under kTrain the parameters of every batch norm are trainable.
+  void apply_batch_norm_policy();
+};
+
+}  // namespace graft

@@ -1,0 +1,205 @@
+#include "model/structure.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <optional>
+
+#include <ATen/ops/zeros.h>
+
+#include <graft/error.h>
+
+namespace graft::model {
+
+namespace {
+
+using engine::ProbedCall;
+
+constexpr std::array kActivations{"ReLU", "ReLU6", "LeakyReLU", "PReLU", "ELU", "GELU", "SiLU", "Mish",
+                                  "Hardswish", "Tanh", "Sigmoid", "Identity"};
+constexpr std::array kPoolings{"MaxPool2d", "AvgPool2d"};
+
+template <std::size_t N>
+bool is_one_of(const std::array<const char*, N>& names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  std::string text = "[";
+  for (std::size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+class Analysis {
+ public:
+  Analysis(Structure& structure, const graph::Network& network) : s_(structure) {
+    for (const auto& [name, tensor] : network.named_parameters()) parameters_[name] = tensor.sizes().vec();
+    for (const auto& probed : s_.calls) {
+      std::string caller;  // the innermost called layer around it
+      for (const auto& other : s_.calls)
+        if (other.call.path != probed.call.path && is_within(probed.call.path, other.call.path) &&
+            other.call.path.size() > caller.size())
+          caller = other.call.path;
+      callers_.push_back(std::move(caller));
+    }
+  }
+
+  void find_head(std::string_view given) {
+    std::string scope;
+    if (!given.empty()) {
+      const auto index = index_of(given);
+      if (!index) throw Error(ErrorCode::kConfig, "no layer \"" + std::string(given) + "\" is called by this network");
+      s_.head = given;
+      find_features(parametrised_calls(callers_[*index]));
+      return;
+    }
+    for (;;) {
+      const auto calls = parametrised_calls(scope);
+      if (calls.empty()) return;
+      const auto& last = s_.calls[calls.back()];
+      if (last.output_shape != s_.output_shape && !yields_flattened(last))
+        throw Error(ErrorCode::kMismatch, "cannot tell which layer is the head: the last one with parameters, \"" +
+                                              last.call.path + "\", yields " + shape_text(last.output_shape) +
+                                              ", the network " + shape_text(s_.output_shape) +
+                                              "; name the head in LoadOptions");
+      s_.head = last.call.path;
+      // A network wrapped whole in one child: look inside.
+      if (calls.size() > 1 || parametrised_calls(s_.head).empty()) {
+        find_features(calls);
+        return;
+      }
+      scope = s_.head;
+    }
+  }
+
+  void find_penultimate() {
+    for (const auto& probed : s_.calls)
+      if (is_within(probed.call.path, s_.head) && has_own_parameters(probed.call.path))
+        s_.penultimate_layer = probed.call.path;
+  }
+
+  void find_stages() {
+    const auto index = index_of(s_.head);
+    if (!index) return;
+    std::vector<std::string> stem;
+    const auto siblings = parametrised_calls(callers_[*index]);
+    const bool numbered = std::any_of(siblings.begin(), siblings.end(),
+                                      [&](auto i) { return s_.calls[i].call.path.ends_with("layer1"); });
+    bool in_stem = numbered;
+    for (const auto i : siblings) {
+      const std::string& path = s_.calls[i].call.path;
+      if (path == s_.head) break;
+      stem.push_back(path);
+      in_stem = in_stem && !path.ends_with("layer1");
+      if (in_stem) continue;
+      add_stages(std::exchange(stem, {}));
+    }
+  }
+
+  std::string family() const {
+    const auto is = [&](const std::string& name, std::vector<std::int64_t> shape) {
+      const auto it = parameters_.find(name);
+      return it != parameters_.end() && it->second == shape;
+    };
+    const auto absent = [&](const std::string& name) { return !parameters_.contains(name); };
+    if (is("features.0.weight", {64, 3, 3, 3}) && is("features.28.weight", {512, 512, 3, 3}) &&
+        is("features.14.weight", {256, 256, 3, 3}) && is("features.17.weight", {512, 256, 3, 3}) &&
+        absent("features.30.weight"))
+      return "vgg16";
+    if (is("conv1.weight", {64, 3, 7, 7}) && is("layer3.5.conv3.weight", {1024, 256, 1, 1}) &&
+        is("layer4.2.conv3.weight", {2048, 512, 1, 1}) && is("layer1.0.conv2.weight", {64, 64, 3, 3}) &&
+        absent("layer3.6.conv1.weight"))
+      return "resnet50";
+    return "other";
+  }
+
+ private:
+  std::optional<std::size_t> index_of(std::string_view path) const {
+    for (std::size_t i = s_.calls.size(); i-- > 0;)
+      if (s_.calls[i].call.path == path) return i;
+    return std::nullopt;
+  }
+
+  bool has_parameters(std::string_view path) const {
+    return std::any_of(parameters_.begin(), parameters_.end(), [&](const auto& p) { return is_within(p.first, path); });
+  }
+
+  bool has_own_parameters(std::string_view path) const {
+    return std::any_of(parameters_.begin(), parameters_.end(), [&](const auto& p) { return owner_of(p.first) == path; });
+  }
+
+  std::vector<std::size_t> parametrised_calls(std::string_view caller) const {
+    std::vector<std::size_t> calls;
+    for (std::size_t i = 0; i < s_.calls.size(); ++i)
+      if (callers_[i] == caller && has_parameters(s_.calls[i].call.path)) calls.push_back(i);
+    return calls;
+  }
+
+  /// SqueezeNet's head ends in a pooling: [1, classes, h, w], flattened outside.
+  bool yields_flattened(const ProbedCall& call) const {
+    return call.output_shape.size() == 4 && call.output_shape[1] == s_.output_shape[1];
+  }
+
+  /// The feature map comes from the layer before the head, or from an activation behind that.
+  void find_features(const std::vector<std::size_t>& calls) {
+    const auto head = std::find_if(calls.begin(), calls.end(), [&](auto i) { return s_.calls[i].call.path == s_.head; });
+    if (head == calls.begin() || head == calls.end()) return;
+    const std::size_t before = *std::prev(head);
+    if (s_.calls[before].output_shape.size() != 4) return;
+    s_.features_layer = s_.calls[before].call.path;
+    for (std::size_t i = before + 1; i < *head; ++i) {
+      if (callers_[i] != callers_[before]) continue;
+      if (!is_one_of(kActivations, s_.calls[i].call.type)) break;
+      s_.features_layer = s_.calls[i].call.path;
+    }
+  }
+
+  /// One stage, or for a chain of layers with poolings in it (VGG's features) one for each block between them.
+  void add_stages(std::vector<std::string> layers) {
+    std::vector<std::vector<std::string>> blocks(1);
+    bool pooled = false;
+    for (std::size_t i = 0; i < s_.calls.size(); ++i) {
+      if (layers.size() != 1 || callers_[i] != layers[0]) continue;
+      if (is_one_of(kPoolings, s_.calls[i].call.type)) {
+        pooled = true;
+        blocks.emplace_back();
+      } else if (has_parameters(s_.calls[i].call.path)) {
+        blocks.back().push_back(s_.calls[i].call.path);
+      }
+    }
+    if (!pooled) blocks = {std::move(layers)};
+    for (auto& block : blocks)
+      if (!block.empty()) s_.stages.push_back(std::move(block));
+  }
+
+  Structure& s_;
+  std::map<std::string, std::vector<std::int64_t>, std::less<>> parameters_;
+  std::vector<std::string> callers_;
+};
+
+}  // namespace
+
+bool is_within(std::string_view name, std::string_view layer) {
+  return name.starts_with(layer) && (name.size() == layer.size() || layer.empty() || name[layer.size()] == '.');
+}
+
+std::string_view owner_of(std::string_view name) {
+  const auto dot = name.rfind('.');
+  return dot == std::string_view::npos ? std::string_view() : name.substr(0, dot);
+}
+
+Structure analyse(const graph::Network& network, const std::vector<std::int64_t>& input_shape, std::string_view head) {
+  Structure structure;
+  structure.calls = engine::probe(network, at::zeros(input_shape), &structure.output_shape);
+  if (structure.output_shape.size() != 2)
+    throw Error(ErrorCode::kMismatch, "expected an image classifier that yields [N, classes], found output " +
+                                          shape_text(structure.output_shape) + " for input " + shape_text(input_shape));
+  Analysis analysis(structure, network);
+  structure.family = analysis.family();
+  analysis.find_head(head);
+  analysis.find_penultimate();
+  analysis.find_stages();
+  return structure;
+}
+
+}  // namespace graft::model

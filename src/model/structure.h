@@ -1,0 +1,34 @@
+/// What a classifier's parts are, found by looking at its calls and the shapes they yield.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/runner.h"
+#include "graph/network.h"
+
+namespace graft::model {
+
+struct Structure {
+  std::vector<engine::ProbedCall> calls;    ///< in execution order, shapes for a batch of one
+  std::vector<std::int64_t> output_shape;   ///< [1, classes]
+  std::string head;                         ///< the layer that yields the logits; empty in a frozen archive
+  std::string features_layer;               ///< its output is the last feature map; empty where there is none
+  std::string penultimate_layer;            ///< the last linear layer
+  std::vector<std::vector<std::string>> stages;  ///< layers of the backbone that have parameters, grouped
+  std::string family;                       ///< "vgg16", "resnet50" or "other"
+};
+
+/// Runs the network once on zeros of `input_shape`. `head` names the head where it cannot be found.
+/// Throws Error kMismatch if the network does not take such input or is no classifier, kConfig if `head` is not called.
+Structure analyse(const graph::Network& network, const std::vector<std::int64_t>& input_shape, std::string_view head);
+
+/// True if `name` is `layer` or something below it.
+bool is_within(std::string_view name, std::string_view layer);
+
+/// "layer4.1" for "layer4.1.weight"; "" for a name without a dot.
+std::string_view owner_of(std::string_view name);
+
+}  // namespace graft::model

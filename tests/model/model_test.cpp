@@ -1,0 +1,385 @@
+#include <graft/model.h>
+
+#include <atomic>
+#include <cmath>
+#include <thread>
+
+#include <ATen/ATen.h>
+#include <ATen/autocast_mode.h>
+#include <gtest/gtest.h>
+
+#include "support/expect_error.h"
+#include "support/golden.h"
+
+namespace graft {
+namespace {
+
+using graft::testing::close;
+using graft::testing::golden;
+using graft::testing::golden_tensor;
+using graft::testing::Scratch;
+using ::testing::ElementsAre;
+
+std::filesystem::path file(const std::string& name) { return golden("networks/" + name + ".pt"); }
+Model load(const std::string& name) { return Model::load(file(name)); }
+at::Tensor input() { return golden_tensor("networks/input.f32", {2, 3, 32, 32}); }
+at::Tensor expected(const std::string& name, at::IntArrayRef shape) {
+  return golden_tensor("networks/" + name + ".f32", shape);
+}
+
+class BothKinds : public ::testing::TestWithParam<const char*> {
+ protected:
+  static Model resnet() { return load(std::string("resnet_") + GetParam()); }
+  static Model vgg() { return load(std::string("vgg_") + GetParam()); }
+};
+INSTANTIATE_TEST_SUITE_P(Formats, BothKinds, ::testing::Values("scripted", "traced"),
+                         [](const auto& param) { return std::string(param.param); });
+
+TEST_P(BothKinds, PartsAreFoundByLooking) {
+  const auto resnet_info = resnet().inspect();
+  EXPECT_EQ(resnet_info.head, "fc");
+  EXPECT_EQ(resnet_info.features_layer, "layer2");
+  EXPECT_EQ(resnet_info.penultimate_layer, "fc");
+  EXPECT_EQ(resnet_info.origin, GetParam());
+  EXPECT_EQ(resnet_info.classes, 5);
+  EXPECT_EQ(resnet_info.parameters, 1877);
+  EXPECT_THAT(resnet().stages(), ElementsAre(ElementsAre("conv1", "bn1", "layer1"), ElementsAre("layer2")));
+
+  const auto vgg_info = vgg().inspect();
+  EXPECT_EQ(vgg_info.head, "classifier");
+  EXPECT_EQ(vgg_info.features_layer, "features");
+  EXPECT_EQ(vgg_info.penultimate_layer, "classifier.6");
+  EXPECT_THAT(vgg().stages(), ElementsAre(ElementsAre("features.0"), ElementsAre("features.3")));
+  EXPECT_EQ(vgg_info.family, "other");
+}
+
+TEST_P(BothKinds, ForwardEqualsPyTorch) {
+  EXPECT_TRUE(close(resnet().forward(input()), expected("resnet.logits", {2, 5}), 1e-5));
+  EXPECT_TRUE(close(vgg().forward(input()), expected("vgg.logits", {2, 5}), 1e-5));
+}
+
+TEST_P(BothKinds, FeaturesAndEmbeddingsEqualPyTorch) {
+  const auto map = expected("resnet.after.layer2", {2, 16, 4, 4});
+  EXPECT_TRUE(close(resnet().forward_features(input()), map, 1e-5));
+  EXPECT_TRUE(close(resnet().embed(input()), map.mean({2, 3}), 1e-5));
+  EXPECT_TRUE(close(vgg().embed(input(), "classifier.3"), expected("vgg.after.classifier.3", {2, 16}), 1e-5));
+  EXPECT_GRAFT_ERROR(vgg().embed(input(), "classifier.9"), kConfig, "classifier.9");
+}
+
+TEST_P(BothKinds, BFloat16IsCloseAndLeavesNothingBehind) {
+  const auto model = resnet();
+  const auto exact = model.forward(input());
+  const auto rough = model.forward(input(), Precision::kBFloat16);
+  EXPECT_FALSE(at::equal(exact, rough));
+  EXPECT_TRUE(close(rough, exact, 0.05 * exact.abs().max().item<double>()));
+  EXPECT_EQ(rough.scalar_type(), at::kFloat);
+  EXPECT_TRUE(at::equal(model.forward(input()), exact));
+}
+
+struct CutCase {
+  const char* net;
+  const char* cut;
+  const char* features;
+  std::vector<std::int64_t> shape;
+};
+
+TEST_P(BothKinds, AHeadIsPutBehindEveryCut) {
+  const std::vector<CutCase> cases{{"resnet", "features", "after.layer2", {2, 16, 4, 4}},
+                                   {"resnet", "penultimate", "before.fc", {2, 16}},
+                                   {"resnet", "layer2.1.conv2", "before.layer2.1.conv2", {2, 8, 4, 4}},
+                                   {"vgg", "features", "after.features", {2, 12, 8, 8}},
+                                   {"vgg", "penultimate", "before.classifier.6", {2, 16}},
+                                   {"vgg", "classifier.3", "before.classifier.3", {2, 20}}};
+  for (const auto& c : cases) {
+    auto model = load(std::string(c.net) + "_" + GetParam());
+    model.replace_head(heads::linear({.classes = 3, .seed = 7}), Cut::parse(c.cut));
+    auto features = expected(std::string(c.net) + "." + c.features, c.shape);
+    if (features.dim() == 4) features = features.mean({2, 3});
+    const auto parameters = model.named_parameters();
+    const auto logits = at::linear(features, parameters.at("head.fc.weight"), parameters.at("head.fc.bias")).detach();
+    EXPECT_TRUE(close(model.forward(input()), logits, 1e-5)) << c.net << " " << c.cut;
+    EXPECT_EQ(model.num_classes(), 3);
+    EXPECT_EQ(model.head_name(), "head");
+    EXPECT_EQ(model.labels().at(2).id, "2");
+  }
+}
+
+TEST_P(BothKinds, ASavedModelIsTheSameModel) {
+  const Scratch scratch;
+  auto model = vgg();
+  model.replace_head(heads::mlp({.hidden = {8, 6}, .classes = 3, .dropout = 0.25, .seed = 1}), Cut::penultimate());
+  model.freeze_until("classifier.3");
+  model.set_labels({{"a", "Ant"}, {"b", "Bee"}, {"c", "Cat"}});
+  model.set_preprocessing(Preprocessing::caffe_mode(64));
+  model.set_batch_norm(BatchNormPolicy::kInference);
+  model.save(scratch / "m.pt");
+
+  auto again = Model::load(scratch / "m.pt");
+  EXPECT_TRUE(at::equal(again.forward(input()), model.forward(input())));
+  EXPECT_EQ(again.labels(), model.labels());
+  EXPECT_EQ(again.preprocessing(), model.preprocessing());
+  EXPECT_EQ(again.batch_norm(), BatchNormPolicy::kInference);
+  EXPECT_EQ(again.head_name(), "head");
+  EXPECT_EQ(again.inspect().head_kind, "mlp:8,6");
+  EXPECT_EQ(again.inspect().sha256, model.inspect().sha256);
+  EXPECT_EQ(again.frozen_hash(), model.frozen_hash());
+  const auto trainable = again.trainable_parameters();
+  ASSERT_EQ(trainable.size(), 8u);
+  EXPECT_EQ(trainable.front().first, "classifier.3.weight");
+
+  again.replace_head(heads::linear({.classes = 2}), Cut::features());
+  EXPECT_EQ(again.head_name(), "head");
+  EXPECT_FALSE(again.named_parameters().contains("classifier.3.weight"));
+}
+
+TEST_P(BothKinds, FreezingFollowsTheOrderOfExecution) {
+  auto model = resnet();
+  const auto names = [&] {
+    std::vector<std::string> result;
+    for (const auto& [name, tensor] : model.trainable_parameters()) result.push_back(name);
+    return result;
+  };
+  model.freeze();
+  EXPECT_THAT(names(), ElementsAre("fc.weight", "fc.bias"));
+  model.unfreeze("layer2.1.bn*");
+  EXPECT_EQ(names().size(), 8u);
+  model.freeze_until("layer2.1.conv3");
+  EXPECT_THAT(names(), ElementsAre("layer2.1.conv3.weight", "layer2.1.bn3.weight", "layer2.1.bn3.bias", "fc.weight", "fc.bias"));
+  model.freeze_stages(1);
+  EXPECT_EQ(names().front(), "layer2.0.conv1.weight");
+  model.apply_freeze("stages:2");
+  EXPECT_THAT(names(), ElementsAre("fc.weight", "fc.bias"));
+  model.apply_freeze("none");
+  EXPECT_EQ(names().size(), model.named_parameters().size());
+  model.freeze("fc");
+  EXPECT_EQ(names().back(), "layer2.1.bn3.bias");
+
+  EXPECT_GRAFT_ERROR(model.freeze("layer7"), kConfig, "layer7");
+  EXPECT_GRAFT_ERROR(model.freeze_until("layer7"), kConfig, "layer7");
+  EXPECT_GRAFT_ERROR(model.freeze_stages(3), kConfig, "0 to 2");
+  EXPECT_GRAFT_ERROR(model.apply_freeze("half"), kConfig, "half");
+}
+
+TEST(BatchNorm, EachPolicyDecidesWhichStatisticsMove) {
+  const auto moved = [](BatchNormPolicy policy, const char* freeze) {
+    auto model = load("resnet_scripted");
+    model.apply_freeze(freeze);
+    model.set_batch_norm(policy);
+    const auto before = model.named_buffers();
+    std::map<std::string, at::Tensor> copies;
+    for (const auto& [name, tensor] : before) copies[name] = tensor.clone();
+    const auto frozen = model.frozen_hash();
+    model.train();
+    model.forward(input());
+    model.eval();
+    EXPECT_EQ(model.frozen_hash(), frozen) << freeze;
+    std::vector<std::string> result;
+    for (const auto& [name, tensor] : model.named_buffers())
+      if (name.ends_with("running_mean") && !at::equal(tensor, copies[name])) result.push_back(name.substr(0, name.rfind('.')));
+    return result;
+  };
+  EXPECT_TRUE(moved(BatchNormPolicy::kFollow, "all").empty());
+  EXPECT_THAT(moved(BatchNormPolicy::kFollow, "until:layer2.1.conv3"), ElementsAre("layer2.1.bn3"));
+  EXPECT_EQ(moved(BatchNormPolicy::kFollow, "none").size(), 15u);
+  EXPECT_TRUE(moved(BatchNormPolicy::kInference, "none").empty());
+  EXPECT_EQ(moved(BatchNormPolicy::kTrain, "all").size(), 15u);
+}
+
+TEST(BatchNorm, TrainPolicyKeepsItsParametersTrainable) {
+  auto model = load("resnet_scripted");
+  model.set_batch_norm(BatchNormPolicy::kTrain);
+  model.freeze();
+  EXPECT_EQ(model.trainable_parameters().size(), 2u + 15u * 2u);
+}
+
+TEST(BatchNorm, ThePolicyHoldsAtEveryEntryToTraining) {
+  auto model = load("resnet_scripted");
+  model.freeze();
+  const auto frozen = model.frozen_hash();
+  for (int i = 0; i < 3; ++i) {
+    model.train();
+    model.forward(input());
+    model.eval();
+  }
+  EXPECT_EQ(model.frozen_hash(), frozen);
+}
+
+TEST(FrozenHash, SeesAChange) {
+  auto model = load("resnet_scripted");
+  model.freeze();
+  const auto before = model.frozen_hash();
+  model.named_parameters().at("layer1.0.conv1.weight").detach().view(-1)[3].add_(1e-6);
+  EXPECT_NE(model.frozen_hash(), before);
+}
+
+TEST(Training, GradientsReachTheHeadAlone) {
+  auto model = load("resnet_scripted");
+  model.replace_head(heads::linear({.classes = 2}));
+  model.freeze();
+  model.train();
+  EXPECT_GRAFT_ERROR(model.classify(input()), kConfig, "eval()");
+  model.forward(input()).sum().backward();
+  for (const auto& [name, tensor] : model.named_parameters())
+    EXPECT_EQ(tensor.grad().defined(), name.starts_with("head.")) << name;
+  model.eval();
+  EXPECT_FALSE(model.forward(input()).requires_grad());
+}
+
+TEST(Heads, DropoutIsActiveInTrainingOnly) {
+  auto model = load("vgg_scripted");
+  model.replace_head(heads::mlp({.hidden = {64}, .classes = 2, .dropout = 0.5}));
+  model.freeze();
+  EXPECT_TRUE(at::equal(model.forward(input()), model.forward(input())));
+  model.train();
+  EXPECT_FALSE(at::equal(model.forward(input()), model.forward(input())));
+}
+
+TEST(Heads, InitialWeightsFollowTheNamedReference) {
+  const auto weights = [](Initializer initializer, std::uint64_t seed) {
+    auto model = load("resnet_scripted");
+    model.replace_head(heads::linear({.classes = 1000, .initializer = initializer, .seed = seed}));
+    return std::pair(model.named_parameters().at("head.fc.weight").detach().clone(),
+                     model.named_parameters().at("head.fc.bias").detach().clone());
+  };
+  const auto [torch_weight, torch_bias] = weights(Initializer::kTorch, 1);
+  EXPECT_NEAR(torch_weight.abs().max().item<double>(), 1 / std::sqrt(16.0), 1e-3);  // U(+-1/sqrt(in)), in = 16
+  EXPECT_NEAR(torch_weight.std().item<double>(), 0.25 / std::sqrt(3.0), 2e-3);
+  EXPECT_NEAR(torch_bias.abs().max().item<double>(), 0.25, 2e-3);
+  const auto [keras_weight, keras_bias] = weights(Initializer::kKeras, 1);
+  EXPECT_NEAR(keras_weight.abs().max().item<double>(), std::sqrt(6.0 / 1016), 1e-3);  // Glorot uniform
+  EXPECT_EQ(keras_bias.abs().max().item<double>(), 0);
+  EXPECT_TRUE(at::equal(weights(Initializer::kTorch, 1).first, torch_weight));
+  EXPECT_FALSE(at::equal(weights(Initializer::kTorch, 2).first, torch_weight));
+}
+
+TEST(Heads, BadOptionsAreRefused) {
+  EXPECT_GRAFT_ERROR(heads::linear({}), kConfig, "class");
+  EXPECT_GRAFT_ERROR(heads::linear({.classes = 2, .dropout = 1}), kConfig, "dropout");
+  EXPECT_GRAFT_ERROR(heads::mlp({.hidden = {0}, .classes = 2}), kConfig, "width");
+  EXPECT_GRAFT_ERROR(heads::parse("cnn", 2), kConfig, "cnn");
+  EXPECT_GRAFT_ERROR(heads::parse("mlp:", 2), kConfig, "mlp:");
+  EXPECT_EQ(heads::parse("mlp:256,128", 2).describe(), "mlp:256,128");
+}
+
+TEST(Artefact, DescriptionIsUsedAndCanBeOverridden) {
+  const auto model = load("described");
+  EXPECT_EQ(model.preprocessing().crop_height_px, 32);
+  EXPECT_FALSE(model.preprocessing().resize_shorter_px);
+  EXPECT_EQ(model.preprocessing().channels, ChannelOrder::kBgr);
+  EXPECT_EQ(model.preprocessing().std[2], 6.0);
+  EXPECT_EQ(model.labels().at(4), (Label{"n4", "thing 4"}));
+  const auto top = model.classify(input(), {.top_k = 2});
+  EXPECT_EQ(top.size(), 2u);
+  EXPECT_EQ(top[0].size(), 2u);
+  EXPECT_EQ(top[0][0].id, "n" + std::to_string(top[0][0].index));
+  EXPECT_GE(top[0][0].probability, top[0][1].probability);
+
+  const auto other = Model::load(file("described"), {.preprocessing = Preprocessing::torch_mode(), .labels = {{{"a", "a"}, {"b", "b"}, {"c", "c"}, {"d", "d"}, {"e", "e"}}}});
+  EXPECT_EQ(other.preprocessing(), Preprocessing::torch_mode());
+  EXPECT_EQ(other.labels()[1].id, "b");
+}
+
+TEST(Artefact, AGuessedPreprocessingIsAWarning) {
+  std::string warning;
+  Model::load(file("vgg_scripted"), {.on_warning = [&](std::string_view text) { warning = text; }});
+  EXPECT_THAT(warning, ::testing::HasSubstr("preprocessing"));
+  warning.clear();
+  Model::load(file("described"), {.on_warning = [&](std::string_view text) { warning = text; }});
+  EXPECT_EQ(warning, "");
+}
+
+TEST(Artefact, DamageIsReported) {
+  EXPECT_GRAFT_ERROR(load("described_newer"), kFormat, "schema 99");
+  EXPECT_GRAFT_ERROR(load("described_damaged"), kFormat, "graft.json");
+}
+
+TEST(Labels, ImageNetsAreComplete) {
+  const auto& labels = imagenet_labels();
+  ASSERT_EQ(labels.size(), 1000u);
+  EXPECT_EQ(labels[386], (Label{"n02504458", "African_elephant"}));
+  EXPECT_EQ(labels[0].id, "n01440764");
+  EXPECT_EQ(labels[999].id, "n15075141");
+}
+
+TEST(Threads, ConstPredictionIsTheSerialResult) {
+  const auto model = load("resnet_scripted");
+  const auto serial = load("resnet_scripted").embed(input());
+  std::vector<std::thread> threads;
+  std::atomic<int> wrong = 0;
+  for (int t = 0; t < 8; ++t)
+    threads.emplace_back([&] {
+      for (int i = 0; i < 50; ++i) wrong += !at::equal(model.embed(input()), serial);
+    });
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(wrong, 0);
+}
+
+TEST(GlobalState, IsLeftAlone) {
+  const int threads = at::get_num_threads();
+  const auto seed = at::detail::getDefaultCPUGenerator().current_seed();
+  auto model = load("resnet_scripted");
+  model.replace_head(heads::linear({.classes = 2}));
+  model.train();
+  model.forward(input());
+  model.eval();
+  model.classify(input());
+  EXPECT_TRUE(at::GradMode::is_enabled());
+  EXPECT_FALSE(at::autocast::is_autocast_enabled(at::kCPU));
+  EXPECT_EQ(at::get_num_threads(), threads);
+  EXPECT_EQ(at::detail::getDefaultCPUGenerator().current_seed(), seed);
+}
+
+TEST(BadModels, Case7Directory) { EXPECT_GRAFT_ERROR(Model::load(golden("networks")), kIo, "directory"); }
+TEST(BadModels, Case27HalfWeightsAreConverted) {
+  const auto model = load("half");
+  EXPECT_TRUE(close(model.forward(input()), expected("vgg.logits", {2, 5}), 0.02));
+}
+TEST(BadModels, Case28OneChannel) { EXPECT_GRAFT_ERROR(load("one_channel"), kMismatch, "1 channels"); }
+TEST(BadModels, Case29Tuple) { EXPECT_GRAFT_ERROR(load("tuple"), kMismatch, "one tensor"); }
+TEST(BadModels, Case30LabelsDoNotFit) {
+  EXPECT_GRAFT_ERROR(load("described_two_labels"), kMismatch, "expected 5");
+  EXPECT_GRAFT_ERROR(Model::load(file("vgg_scripted"), {.labels = {{{"a", "a"}}}}), kMismatch, "expected 5");
+}
+TEST(BadModels, Case31NoForward) { EXPECT_GRAFT_ERROR(load("no_forward"), kMismatch, "no forward"); }
+TEST(BadModels, Case32TracedBatchNormCannotTrain) {
+  auto model = load("resnet_traced");
+  model.freeze();
+  model.train();  // all in inference mode: fine
+  model.eval();
+  model.unfreeze();
+  EXPECT_GRAFT_ERROR(model.train(), kMismatch, "torch.jit.script");
+  model.set_batch_norm(BatchNormPolicy::kInference);
+  model.train();
+  EXPECT_TRUE(model.is_training());
+}
+TEST(BadModels, Case33FrozenArchive) {
+  auto model = load("resnet_frozen");
+  EXPECT_TRUE(close(model.forward(input()), expected("resnet.logits", {2, 5}), 1e-4));
+  EXPECT_EQ(model.inspect().origin, "frozen");
+  EXPECT_GRAFT_ERROR(model.replace_head(heads::linear({.classes = 2})), kMismatch, "torch.jit.freeze");
+}
+TEST(BadModels, Case34NotANumber) { EXPECT_GRAFT_ERROR(load("not_a_number"), kNumeric, "features.3.bias"); }
+TEST(BadModels, Case35NoHeadOrNothingBeforeIt) {
+  EXPECT_GRAFT_ERROR(Model::load(file("vgg_scripted"), {.head = "fc9"}), kConfig, "fc9");
+  auto model = load("vgg_scripted");
+  EXPECT_GRAFT_ERROR(model.replace_head(heads::linear({.classes = 2}), Cut::before("features.0")), kMismatch, "nothing");
+  EXPECT_GRAFT_ERROR(model.replace_head(heads::linear({.classes = 2}), Cut::before("nowhere")), kConfig, "nowhere");
+  EXPECT_TRUE(close(model.forward(input()), expected("vgg.logits", {2, 5}), 1e-5));  // still whole
+}
+TEST(BadModels, Case82And83Labels) {
+  auto model = load("vgg_scripted");
+  EXPECT_GRAFT_ERROR(model.set_labels({{"a", "a"}}), kMismatch, "expected 5");
+  EXPECT_GRAFT_ERROR(model.set_labels({{"a", "a"}, {"b", "b"}, {"a", "c"}, {"d", "d"}, {"e", "e"}}), kMismatch, "twice");
+}
+TEST(BadInput, WrongBatchesAreRefused) {
+  const auto model = load("vgg_scripted");
+  EXPECT_GRAFT_ERROR(model.forward(at::zeros({3, 32, 32})), kMismatch, "[3, 32, 32]");
+  EXPECT_GRAFT_ERROR(model.forward(at::zeros({1, 4, 32, 32})), kMismatch, "[1, 4, 32, 32]");
+  EXPECT_GRAFT_ERROR(model.forward(at::zeros({0, 3, 32, 32})), kMismatch, "[0, 3, 32, 32]");
+  EXPECT_GRAFT_ERROR(model.forward(at::zeros({1, 3, 32, 32}, at::kDouble)), kMismatch, "float32");
+  EXPECT_GRAFT_ERROR(model.forward(at::Tensor()), kMismatch, "undefined");
+  EXPECT_GRAFT_ERROR(model.classify(input(), {.top_k = 0}), kConfig, "top_k");
+}
+
+}  // namespace
+}  // namespace graft
