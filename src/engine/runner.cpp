@@ -47,6 +47,12 @@ torch::jit::IValue execute(const torch::jit::Code& code, const torch::jit::Modul
   return std::move(stack.front());
 }
 
+at::Tensor one_tensor(const torch::jit::IValue& output) {
+  if (output.isTensor()) return output.toTensor();
+  throw Error(ErrorCode::kMismatch, "expected a network that returns one tensor, found " + output.tagKind() +
+                                        "; cut it at a layer that does, or export a wrapper that selects one");
+}
+
 graph::FlatGraph flat_with_one_input(const torch::jit::Module& module) {
   auto flat = graph::flatten(module);
   if (flat.graph->inputs().size() != 2)
@@ -74,11 +80,7 @@ Runner::Runner(Runner&&) noexcept = default;
 Runner& Runner::operator=(Runner&&) noexcept = default;
 
 at::Tensor Runner::run(const at::Tensor& input) const {
-  const auto output = execute(impl_->code, impl_->module, input);
-  if (!output.isTensor())
-    throw Error(ErrorCode::kMismatch, "expected a network that returns one tensor, found " + output.tagKind() +
-                                          "; cut it at a layer that does, or export a wrapper that selects one");
-  return output.toTensor();
+  return one_tensor(execute(impl_->code, impl_->module, input));
 }
 
 std::vector<ProbedCall> probe(const graph::Network& network, const at::Tensor& input,
@@ -107,8 +109,8 @@ std::vector<ProbedCall> probe(const graph::Network& network, const at::Tensor& i
   const auto shape = [&](const torch::jit::IValue& value) {
     return value.isTensor() ? value.toTensor().sizes().vec() : std::vector<std::int64_t>();
   };
-  const auto result = shape(values->elements()[next++]);
-  if (output_shape) *output_shape = result;
+  const auto output = one_tensor(values->elements()[next++]);
+  if (output_shape) *output_shape = output.sizes().vec();
   std::vector<ProbedCall> calls;
   for (const auto& flat_call : flat.calls) {
     ProbedCall probed{flat_call.call, {}, {}};

@@ -140,14 +140,16 @@ class Analysis {
     return call.output_shape.size() == 4 && call.output_shape[1] == s_.output_shape[1];
   }
 
-  /// The feature map comes from the layer before the head, or from an activation behind that.
+  /// The feature map comes from the last layer before the head that is not dense, or from an activation behind that.
   void find_features(const std::vector<std::size_t>& calls) {
-    const auto head = std::find_if(calls.begin(), calls.end(), [&](auto i) { return s_.calls[i].call.path == s_.head; });
-    if (head == calls.begin() || head == calls.end()) return;
-    const std::size_t before = *std::prev(head);
-    if (s_.calls[before].output_shape.size() != 4) return;
+    const auto rank = [&](std::size_t i) { return s_.calls[i].output_shape.size(); };
+    auto next = std::find_if(calls.begin(), calls.end(), [&](auto i) { return s_.calls[i].call.path == s_.head; });
+    if (next == calls.end()) return;
+    while (next != calls.begin() && rank(*std::prev(next)) == 2) --next;
+    if (next == calls.begin() || rank(*std::prev(next)) != 4) return;
+    const std::size_t before = *std::prev(next);
     s_.features_layer = s_.calls[before].call.path;
-    for (std::size_t i = before + 1; i < *head; ++i) {
+    for (std::size_t i = before + 1; i < *next; ++i) {
       if (callers_[i] != callers_[before]) continue;
       if (!is_one_of(kActivations, s_.calls[i].call.type)) break;
       s_.features_layer = s_.calls[i].call.path;

@@ -1,0 +1,30 @@
+/// Drawing random changes and applying them, apart from one another so that each can be tested.
+#pragma once
+
+#include <vector>
+
+#include <graft/augment.h>
+#include <graft/image.h>
+
+#include "image/pipeline.h"
+
+namespace graft::image {
+
+/// One picture's changes, with Keras' meaning of each (ImageDataGenerator.get_random_transform).
+struct Draw {
+  double theta_deg = 0;
+  double tx = 0;  ///< pixels, drawn from the height's range
+  double ty = 0;  ///< pixels, drawn from the width's range
+  double shear_deg = 0;
+  double zx = 1;
+  double zy = 1;
+  bool horizontal_flip = false;
+  bool vertical_flip = false;
+};
+
+Draw draw(const Augment& augment, DrawKey key, int width_px, int height_px);
+
+/// Values 0..255 as float, [height, width, 3]: affine map, then flips.
+std::vector<float> apply(const Image& image, const Draw& draw, const Augment& augment);
+
+}  // namespace graft::image

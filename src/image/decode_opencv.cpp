@@ -1,0 +1,35 @@
+#include <opencv2/core.hpp>
+#include <opencv2/imgcodecs.hpp>
+
+#include <graft/error.h>
+
+#include "image/decoder.h"
+
+namespace graft::image {
+
+Image decode_pixels(std::span<const std::byte> file, const Container&, std::string_view name) {
+  cv::Mat bgr;
+  try {
+    const cv::Mat bytes(1, static_cast<int>(file.size()), CV_8U, const_cast<std::byte*>(file.data()));
+    bgr = cv::imdecode(bytes, cv::IMREAD_COLOR | cv::IMREAD_IGNORE_ORIENTATION);
+  } catch (const cv::Exception& error) {
+    throw Error(ErrorCode::kFormat, std::string(name) + ": cannot be decoded: " + error.what());
+  }
+  if (bgr.empty()) throw Error(ErrorCode::kFormat, std::string(name) + ": cannot be decoded: damaged data");
+
+  std::vector<std::uint8_t> rgb(bgr.total() * 3);
+  auto* to = rgb.data();
+  for (int y = 0; y < bgr.rows; ++y) {
+    const auto* from = bgr.ptr<std::uint8_t>(y);
+    for (int x = 0; x < bgr.cols; ++x, from += 3, to += 3) {
+      to[0] = from[2];
+      to[1] = from[1];
+      to[2] = from[0];
+    }
+  }
+  return Image(bgr.cols, bgr.rows, std::move(rgb));
+}
+
+std::string_view decoder_name() noexcept { return "opencv"; }
+
+}  // namespace graft::image

@@ -1,0 +1,43 @@
+// stb_image, compiled here and nowhere else, with internal linkage and only the types that check_container lets through.
+
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-function"
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+#endif
+#define STB_IMAGE_IMPLEMENTATION
+#define STB_IMAGE_STATIC
+#define STBI_ONLY_JPEG
+#define STBI_ONLY_PNG
+#define STBI_ONLY_BMP
+#define STBI_NO_STDIO
+#define STBI_NO_LINEAR
+#define STBI_NO_HDR
+#include <stb_image.h>
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
+
+#include <memory>
+
+#include <graft/error.h>
+
+#include "image/decoder.h"
+
+namespace graft::image {
+
+Image decode_pixels(std::span<const std::byte> file, const Container&, std::string_view name) {
+  int width = 0, height = 0, channels = 0;
+  const std::unique_ptr<stbi_uc, decltype(&stbi_image_free)> pixels(
+      stbi_load_from_memory(reinterpret_cast<const stbi_uc*>(file.data()), static_cast<int>(file.size()), &width, &height,
+                            &channels, 3),
+      &stbi_image_free);
+  if (!pixels)
+    throw Error(ErrorCode::kFormat, std::string(name) + ": cannot be decoded: " + stbi_failure_reason());
+  const auto size = static_cast<std::size_t>(width) * static_cast<std::size_t>(height) * 3;
+  return Image(width, height, std::vector<std::uint8_t>(pixels.get(), pixels.get() + size));
+}
+
+std::string_view decoder_name() noexcept { return "stb_image"; }
+
+}  // namespace graft::image

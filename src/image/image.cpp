@@ -1,0 +1,115 @@
+#include <graft/image.h>
+
+#include <algorithm>
+#include <string>
+
+#include <graft/error.h>
+
+#include "base/files.h"
+#include "base/translate.h"
+#include "image/container.h"
+#include "image/decoder.h"
+#include "image/resample.h"
+
+namespace graft {
+
+namespace {
+
+void check_size(int width, int height) {
+  if (width < 1 || height < 1)
+    throw Error(ErrorCode::kConfig, "image size: expected 1 x 1 or more, found " + std::to_string(width) + " x " +
+                                        std::to_string(height));
+}
+
+/// The picture as a viewer shows it that follows EXIF's orientation (1..8, EXIF 2.3 table 6).
+Image oriented(Image image, int orientation) {
+  if (orientation <= 1) return image;
+  const int width = image.width_px(), height = image.height_px();
+  const bool swapped = orientation >= 5;  // rows become columns
+  const bool mirrored = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
+  const bool flipped = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+  const int out_width = swapped ? height : width, out_height = swapped ? width : height;
+  std::vector<std::uint8_t> out(image.rgb().size());
+  auto* to = out.data();
+  for (int y = 0; y < out_height; ++y) {
+    for (int x = 0; x < out_width; ++x, to += 3) {
+      // Of 5..8, "mirrored" and "flipped" speak of the stored columns and rows.
+      const int column = swapped ? (mirrored ? width - 1 - y : y) : (mirrored ? width - 1 - x : x);
+      const int row = swapped ? (flipped ? height - 1 - x : x) : (flipped ? height - 1 - y : y);
+      const auto* from = image.rgb().data() + (static_cast<std::ptrdiff_t>(row) * width + column) * 3;
+      std::copy_n(from, 3, to);
+    }
+  }
+  return Image(out_width, out_height, std::move(out));
+}
+
+}  // namespace
+
+std::string_view to_string(Interpolation interpolation) noexcept {
+  switch (interpolation) {
+    case Interpolation::kNearest: return "nearest";
+    case Interpolation::kBilinear: return "bilinear";
+    case Interpolation::kBicubic: return "bicubic";
+  }
+  return "bilinear";
+}
+
+Interpolation parse_interpolation(std::string_view text) {
+  if (text == "nearest") return Interpolation::kNearest;
+  if (text == "bilinear") return Interpolation::kBilinear;
+  if (text == "bicubic") return Interpolation::kBicubic;
+  throw Error(ErrorCode::kConfig,
+              "interpolation: expected nearest, bilinear or bicubic, found \"" + std::string(text) + "\"");
+}
+
+Image::Image(int width_px, int height_px, std::vector<std::uint8_t> rgb)
+    : width_(width_px), height_(height_px), rgb_(std::move(rgb)) {
+  check_size(width_px, height_px);
+  if (rgb_.size() != static_cast<std::size_t>(width_px) * static_cast<std::size_t>(height_px) * 3)
+    throw Error(ErrorCode::kConfig, "image: expected " + std::to_string(width_px) + " x " + std::to_string(height_px) +
+                                        " x 3 bytes, found " + std::to_string(rgb_.size()));
+}
+
+Image Image::read(const std::filesystem::path& path, const DecodeOptions& options) {
+  const std::string name = path.string();
+  return base::translated(name, [&] { return decode(base::MappedFile::open(path).bytes(), options, name); });
+}
+
+Image Image::decode(std::span<const std::byte> file, const DecodeOptions& options, std::string_view name) {
+  return base::translated(name, [&] {
+    const auto container = image::check_container(file, options, name);
+    Image image = image::decode_pixels(file, container, name);
+    if (image.width_px() != container.width_px || image.height_px() != container.height_px)
+      throw Error(ErrorCode::kFormat, std::string(name) + ": the decoded size differs from the header's");
+    return oriented(std::move(image), container.orientation);
+  });
+}
+
+Image Image::resize(int width_px, int height_px, Interpolation interpolation) const {
+  check_size(width_px, height_px);
+  check_size(width_, height_);
+  return image::resample(*this, width_px, height_px, interpolation, {0, 0, width_px, height_px});
+}
+
+Image Image::resize_shorter(int size_px, Interpolation interpolation) const {
+  check_size(width_, height_);
+  check_size(size_px, size_px);
+  const auto [width, height] = image::shorter_side_to(width_, height_, size_px);
+  return resize(width, height, interpolation);
+}
+
+Image Image::center_crop(int width_px, int height_px) const {
+  check_size(width_px, height_px);
+  const auto window = image::center_window(width_, height_, width_px, height_px);
+  std::vector<std::uint8_t> out;
+  out.reserve(static_cast<std::size_t>(width_px) * static_cast<std::size_t>(height_px) * 3);
+  for (int y = 0; y < height_px; ++y) {
+    const auto* row = rgb_.data() + (static_cast<std::ptrdiff_t>(window.top + y) * width_ + window.left) * 3;
+    out.insert(out.end(), row, row + static_cast<std::ptrdiff_t>(width_px) * 3);
+  }
+  return Image(width_px, height_px, std::move(out));
+}
+
+std::string_view image_decoder() noexcept { return image::decoder_name(); }
+
+}  // namespace graft

@@ -1,0 +1,135 @@
+#include <graft/preprocess.h>
+
+#include <cmath>
+#include <string>
+
+#include <graft/error.h>
+
+#include "image/augment.h"
+#include "image/pipeline.h"
+#include "image/resample.h"
+
+namespace graft {
+
+Preprocessing Preprocessing::torch_mode(int resize_shorter_px, int crop_px) {
+  Preprocessing p;
+  p.resize_shorter_px = resize_shorter_px;
+  p.crop_height_px = p.crop_width_px = crop_px;
+  return p;
+}
+
+Preprocessing Preprocessing::rescale_mode(int size_px) {
+  Preprocessing p;
+  p.resize_shorter_px.reset();
+  p.crop_height_px = p.crop_width_px = size_px;
+  p.interpolation = Interpolation::kNearest;
+  p.mean = {0, 0, 0};
+  p.std = {1, 1, 1};
+  return p;
+}
+
+Preprocessing Preprocessing::caffe_mode(int size_px) {
+  Preprocessing p = rescale_mode(size_px);
+  p.channels = ChannelOrder::kBgr;
+  p.scale = 1;
+  p.mean = {103.939, 116.779, 123.68};
+  return p;
+}
+
+Preprocessing Preprocessing::tf_mode(int size_px) {
+  Preprocessing p = rescale_mode(size_px);
+  p.scale = 1 / 127.5;
+  p.mean = {1, 1, 1};
+  return p;
+}
+
+Preprocessing Preprocessing::vgg_features() {
+  Preprocessing p;
+  p.mean = {0.48235, 0.45882, 0.40784};
+  p.std = {1 / 255.0, 1 / 255.0, 1 / 255.0};
+  return p;
+}
+
+Preprocessing Preprocessing::by_name(std::string_view name) {
+  if (name == "torch") return torch_mode();
+  if (name == "caffe") return caffe_mode();
+  if (name == "tf") return tf_mode();
+  if (name == "vgg_features") return vgg_features();
+  if (name == "rescale") return rescale_mode();
+  throw Error(ErrorCode::kConfig, "preprocessing: expected torch, caffe, tf, vgg_features or rescale, found \"" +
+                                      std::string(name) + "\"");
+}
+
+void Preprocessing::validate() const {
+  constexpr int kMostPx = 16'384;
+  const auto check = [](bool fine, const char* field, const char* expected, double found) {
+    if (!fine)
+      throw Error(ErrorCode::kConfig, std::string("preprocessing: ") + field + ": expected " + expected + ", found " +
+                                          std::to_string(found));
+  };
+  const auto size = [&](const char* field, int px) { check(px >= 1 && px <= kMostPx, field, "1 to 16384", px); };
+  size("crop_height_px", crop_height_px);
+  size("crop_width_px", crop_width_px);
+  if (resize_shorter_px) {
+    size("resize_shorter_px", *resize_shorter_px);
+    // Every picture must be large enough for the crop, also a square one.
+    check(crop_height_px <= *resize_shorter_px, "crop_height_px", "at most resize_shorter_px", crop_height_px);
+    check(crop_width_px <= *resize_shorter_px, "crop_width_px", "at most resize_shorter_px", crop_width_px);
+  }
+  check(std::isfinite(scale) && scale != 0, "scale", "a finite number other than 0", scale);
+  for (std::size_t c = 0; c < 3; ++c) {
+    check(std::isfinite(mean[c]), "mean", "a finite number", mean[c]);
+    check(std::isfinite(std[c]) && std[c] > 0, "std", "a finite number above 0", std[c]);
+  }
+}
+
+namespace image {
+
+namespace {
+
+/// Resized and cropped: [crop_height, crop_width, 3], of which only the crop is computed.
+Image fitted(const Image& image, const Preprocessing& p) {
+  if (image.empty()) throw Error(ErrorCode::kConfig, "expected a picture, found an empty image");
+  if (!p.resize_shorter_px) return image.resize(p.crop_width_px, p.crop_height_px, p.interpolation);
+  const auto [width, height] = shorter_side_to(image.width_px(), image.height_px(), *p.resize_shorter_px);
+  return resample(image, width, height, p.interpolation, center_window(width, height, p.crop_width_px, p.crop_height_px));
+}
+
+/// Values 0..255, HWC and RGB, to the normalised planes. In float32 and in torchvision's order of operations:
+/// to_tensor scales, Normalize subtracts and divides.
+template <class Value>
+void normalise(const Value* pixels, std::size_t count, const Preprocessing& p, float* out) {
+  for (std::size_t c = 0; c < 3; ++c) {
+    const std::size_t channel = p.channels == ChannelOrder::kBgr ? 2 - c : c;
+    const auto mean = static_cast<float>(p.mean[c]), std = static_cast<float>(p.std[c]);
+    float* plane = out + c * count;
+    // Division by 255 and multiplication by its inverse differ in the last bit; torchvision divides.
+    const auto divisor = static_cast<float>(1 / p.scale);
+    for (std::size_t i = 0; i < count; ++i)
+      plane[i] = (static_cast<float>(pixels[i * 3 + channel]) / divisor - mean) / std;
+  }
+}
+
+void check_out(const Preprocessing& p, std::span<float> out) {
+  const auto expected = std::size_t{3} * static_cast<std::size_t>(p.crop_height_px) * static_cast<std::size_t>(p.crop_width_px);
+  if (out.size() != expected) throw Error(ErrorCode::kInternal, "preprocessing: output of another size");
+}
+
+}  // namespace
+
+void to_input(const Image& image, const Preprocessing& p, std::span<float> out) {
+  check_out(p, out);
+  const Image pixels = fitted(image, p);
+  normalise(pixels.rgb().data(), out.size() / 3, p, out.data());
+}
+
+void to_input(const Image& image, const Preprocessing& p, const Augment& augment, DrawKey key, std::span<float> out) {
+  if (!augment.enabled()) return to_input(image, p, out);
+  check_out(p, out);
+  const Image pixels = fitted(image, p);
+  const auto changed = apply(pixels, draw(augment, key, pixels.width_px(), pixels.height_px()), augment);
+  normalise(changed.data(), out.size() / 3, p, out.data());
+}
+
+}  // namespace image
+}  // namespace graft

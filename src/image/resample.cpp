@@ -1,0 +1,183 @@
+#include "image/resample.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <graft/error.h>
+
+namespace graft::image {
+
+namespace {
+
+constexpr int kPrecisionBits = 32 - 8 - 2;
+constexpr int kChannels = 3;
+
+double triangle(double x) {
+  x = std::abs(x);
+  return x < 1 ? 1 - x : 0;
+}
+
+// Catmull-Rom: Keys' cubic with a = -0.5.
+double cubic(double x) {
+  constexpr double a = -0.5;
+  x = std::abs(x);
+  if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+  if (x < 2) return (((x - 5) * x + 8) * x - 4) * a;
+  return 0;
+}
+
+/// For every output position the input positions it is made of and their fixed-point weights.
+struct Weights {
+  int taps = 0;                          ///< weights stored for each output
+  std::vector<int> first;                ///< first input position
+  std::vector<int> count;                ///< how many
+  std::vector<std::int32_t> weight;      ///< taps for each output
+};
+
+Weights make_weights(int in_size, int out_size, int from, int size, Interpolation interpolation) {
+  const auto filter = interpolation == Interpolation::kBicubic ? cubic : triangle;
+  const double scale = static_cast<double>(in_size) / out_size;
+  const double filter_scale = std::max(scale, 1.0);
+  const double support = (interpolation == Interpolation::kBicubic ? 2.0 : 1.0) * filter_scale;
+  Weights weights;
+  weights.taps = static_cast<int>(std::ceil(support)) * 2 + 1;
+  weights.weight.resize(static_cast<std::size_t>(size) * static_cast<std::size_t>(weights.taps));
+  std::vector<double> exact(static_cast<std::size_t>(weights.taps));
+  for (int i = 0; i < size; ++i) {
+    const double center = (from + i + 0.5) * scale;
+    const int first = std::max(static_cast<int>(center - support + 0.5), 0);
+    const int count = std::min(static_cast<int>(center + support + 0.5), in_size) - first;
+    double sum = 0;
+    for (int k = 0; k < count; ++k) {
+      exact[static_cast<std::size_t>(k)] = filter((k + first - center + 0.5) / filter_scale);
+      sum += exact[static_cast<std::size_t>(k)];
+    }
+    auto* out = weights.weight.data() + static_cast<std::ptrdiff_t>(i) * weights.taps;
+    for (int k = 0; k < count; ++k) {
+      const double value = exact[static_cast<std::size_t>(k)] / sum * (1 << kPrecisionBits);
+      out[k] = static_cast<std::int32_t>(value < 0 ? value - 0.5 : value + 0.5);
+    }
+    weights.first.push_back(first);
+    weights.count.push_back(count);
+  }
+  return weights;
+}
+
+std::uint8_t to_byte(std::int32_t fixed) {
+  return static_cast<std::uint8_t>(std::clamp(fixed >> kPrecisionBits, 0, 255));
+}
+
+constexpr std::int32_t kHalf = 1 << (kPrecisionBits - 1);
+
+/// Rows `top` to `top + rows` of the picture, each shrunk or stretched to `weights`.
+std::vector<std::uint8_t> resample_rows(const Image& image, int top, int rows, const Weights& weights) {
+  const auto out_width = weights.first.size();
+  std::vector<std::uint8_t> out(static_cast<std::size_t>(rows) * out_width * kChannels);
+  auto* to = out.data();
+  for (int y = 0; y < rows; ++y) {
+    const auto* row = image.rgb().data() + static_cast<std::ptrdiff_t>(top + y) * image.width_px() * kChannels;
+    const auto* weight = weights.weight.data();
+    for (std::size_t x = 0; x < out_width; ++x, weight += weights.taps, to += kChannels) {
+      const auto* from = row + weights.first[x] * kChannels;
+      std::int32_t r = kHalf, g = kHalf, b = kHalf;
+      for (int k = 0; k < weights.count[x]; ++k, from += kChannels) {
+        r += from[0] * weight[k];
+        g += from[1] * weight[k];
+        b += from[2] * weight[k];
+      }
+      to[0] = to_byte(r);
+      to[1] = to_byte(g);
+      to[2] = to_byte(b);
+    }
+  }
+  return out;
+}
+
+/// Columns of `rows` (the first of them is row `top` of the picture), `row_bytes` wide.
+std::vector<std::uint8_t> resample_columns(const std::uint8_t* rows, int top, std::size_t row_bytes,
+                                           const Weights& weights) {
+  std::vector<std::uint8_t> out(weights.first.size() * row_bytes);
+  std::vector<std::int32_t> sum(row_bytes);
+  for (std::size_t y = 0; y < weights.first.size(); ++y) {
+    std::fill(sum.begin(), sum.end(), kHalf);
+    for (int k = 0; k < weights.count[y]; ++k) {
+      const auto* row = rows + static_cast<std::size_t>(weights.first[y] - top + k) * row_bytes;
+      const std::int32_t weight = weights.weight[y * static_cast<std::size_t>(weights.taps) + static_cast<std::size_t>(k)];
+      for (std::size_t x = 0; x < row_bytes; ++x) sum[x] += row[x] * weight;
+    }
+    auto* to = out.data() + y * row_bytes;
+    for (std::size_t x = 0; x < row_bytes; ++x) to[x] = to_byte(sum[x]);
+  }
+  return out;
+}
+
+Image resample_nearest(const Image& image, int width, int height, const Window& window) {
+  // Positions are summed up, not multiplied, as PIL sums them: the rounding is part of the result.
+  const auto positions = [](int in_size, int out_size, int from, int count) {
+    const double step = static_cast<double>(in_size) / out_size;
+    double position = step * 0.5;
+    std::vector<int> result;
+    for (int i = 0; i < from + count; ++i, position += step)
+      if (i >= from) result.push_back(std::min(static_cast<int>(position), in_size - 1));
+    return result;
+  };
+  const auto columns = positions(image.width_px(), width, window.left, window.width);
+  const auto rows = positions(image.height_px(), height, window.top, window.height);
+  std::vector<std::uint8_t> out(rows.size() * columns.size() * kChannels);
+  auto* to = out.data();
+  for (const int y : rows) {
+    const auto* row = image.rgb().data() + static_cast<std::ptrdiff_t>(y) * image.width_px() * kChannels;
+    for (const int x : columns) {
+      std::memcpy(to, row + x * kChannels, kChannels);
+      to += kChannels;
+    }
+  }
+  return Image(window.width, window.height, std::move(out));
+}
+
+}  // namespace
+
+std::pair<int, int> shorter_side_to(int width_px, int height_px, int size_px) {
+  const auto longer = [&](int longer_px, int shorter_px) {
+    return static_cast<int>(static_cast<std::int64_t>(size_px) * longer_px / shorter_px);
+  };
+  if (width_px <= height_px) return {size_px, longer(height_px, width_px)};
+  return {longer(width_px, height_px), size_px};
+}
+
+Window center_window(int width_px, int height_px, int crop_width_px, int crop_height_px) {
+  if (crop_width_px > width_px || crop_height_px > height_px)
+    throw Error(ErrorCode::kConfig, "centre crop: expected at most " + std::to_string(width_px) + " x " +
+                                        std::to_string(height_px) + ", found " + std::to_string(crop_width_px) + " x " +
+                                        std::to_string(crop_height_px));
+  const auto half_to_even = [](int difference) { return difference % 4 == 3 ? difference / 2 + 1 : difference / 2; };
+  return {half_to_even(width_px - crop_width_px), half_to_even(height_px - crop_height_px), crop_width_px, crop_height_px};
+}
+
+Image resample(const Image& image, int width_px, int height_px, Interpolation interpolation, const Window& window) {
+  if (interpolation == Interpolation::kNearest) return resample_nearest(image, width_px, height_px, window);
+
+  const auto columns = make_weights(image.width_px(), width_px, window.left, window.width, interpolation);
+  const auto rows = make_weights(image.height_px(), height_px, window.top, window.height, interpolation);
+  const int top = rows.first.front();
+  const int bottom = rows.first.back() + rows.count.back();
+  const auto row_bytes = static_cast<std::size_t>(window.width) * kChannels;
+
+  // A pass that would change nothing is left out, as PIL leaves it out.
+  const bool wide = width_px != image.width_px() || window.width != width_px;
+  std::vector<std::uint8_t> shrunk;
+  const std::uint8_t* data = image.rgb().data() + static_cast<std::size_t>(top) * row_bytes;
+  if (wide) {
+    shrunk = resample_rows(image, top, bottom - top, columns);
+    data = shrunk.data();
+  }
+  if (height_px == image.height_px() && window.height == height_px)
+    return Image(window.width, window.height, wide ? std::move(shrunk) : std::vector<std::uint8_t>(data, data + static_cast<std::size_t>(window.height) * row_bytes));
+  return Image(window.width, window.height, resample_columns(data, top, row_bytes, rows));
+}
+
+}  // namespace graft::image
