@@ -1,4 +1,4 @@
-/// Files of tests/golden.
+/// Tensors of tests/golden and how close they are.
 #pragma once
 
 #include <cstring>
@@ -9,13 +9,10 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "support/files.h"
 #include "support/scratch.h"
 
 namespace graft::testing {
-
-inline std::filesystem::path golden(const std::filesystem::path& name) {
-  return std::filesystem::path(GRAFT_SOURCE_DIR) / "tests" / "golden" / name;
-}
 
 /// Raw little-endian float32 values as a tensor of this shape.
 inline at::Tensor golden_tensor(const std::filesystem::path& name, at::IntArrayRef shape) {

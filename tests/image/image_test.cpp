@@ -1,0 +1,234 @@
+#include <graft/image.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+
+#include <gtest/gtest.h>
+
+#include "support/expect_error.h"
+#include "support/files.h"
+#include "support/scratch.h"
+
+namespace graft {
+namespace {
+
+using graft::testing::golden;
+using graft::testing::Scratch;
+using graft::testing::slurp;
+
+Image decode(const std::string& bytes, const DecodeOptions& options = {}) {
+  return Image::decode(std::as_bytes(std::span(bytes.data(), bytes.size())), options, "x");
+}
+
+std::string file(const std::string& name) { return slurp(golden("images/" + name)); }
+
+/// Largest difference of two pictures' values; 256 if their sizes differ.
+int difference(const Image& image, const std::string& rgb) {
+  if (image.rgb().size() != rgb.size()) return 256;
+  int largest = 0;
+  for (std::size_t i = 0; i < rgb.size(); ++i)
+    largest = std::max(largest, std::abs(image.rgb()[i] - static_cast<int>(static_cast<unsigned char>(rgb[i]))));
+  return largest;
+}
+
+// stb_image has its own inverse DCT and upsampling; the figures are those of docs/preprocessing.md.
+int jpeg_tolerance() { return image_decoder() == "opencv" ? 0 : 60; }
+
+TEST(Decode, LosslessKindsEqualPillow) {  // cases 51 to 56
+  for (const std::string name : {"photo.png", "grey.png", "one_bit.png", "palette.png", "palette_transparent.png",
+                                 "rgba.png", "photo.bmp", "interlaced.png", "rgb16.png", "grey16.png"})
+    EXPECT_EQ(difference(decode(file(name)), file(name + ".rgb8")), 0) << name;
+}
+
+TEST(Decode, JpegsEqualPillow) {  // cases 38, 48, 51
+  for (const std::string name : {"photo.jpg", "grey.jpg", "progressive.jpg"})
+    EXPECT_LE(difference(decode(file(name)), file(name + ".rgb8")), jpeg_tolerance()) << name;
+}
+
+TEST(Decode, Case45CmykIsConverted) {
+  EXPECT_LE(difference(decode(file("cmyk.jpg")), file("cmyk.jpg.rgb8")), 1 + jpeg_tolerance());
+}
+
+TEST(Decode, Case65EveryOrientationIsApplied) {
+  for (int orientation = 0; orientation <= 8; ++orientation) {
+    const std::string name = "orientation_" + std::to_string(orientation) + ".jpg";
+    const auto image = decode(file(name));
+    EXPECT_EQ(image.width_px(), orientation >= 5 ? 16 : 24);
+    EXPECT_LE(difference(image, file(name + ".rgb8")), jpeg_tolerance()) << name;
+  }
+}
+
+TEST(Decode, Case66ExifGarbageIsIgnored) {
+  auto bytes = file("orientation_6.jpg");
+  const auto exif = bytes.find("Exif");
+  ASSERT_NE(exif, std::string::npos);
+  for (std::size_t at = exif + 6; at < exif + 26; ++at) {
+    auto changed = bytes;
+    changed[at] = '\xff';
+    EXPECT_FALSE(decode(changed).empty());
+  }
+}
+
+TEST(Decode, Case67BytesBehindTheEndAreIgnored) {
+  EXPECT_EQ(decode(file("photo.jpg") + "trailing"), decode(file("photo.jpg")));
+  EXPECT_EQ(decode(file("photo.png") + "trailing"), decode(file("photo.png")));
+}
+
+TEST(Decode, Case40ContentDecidesNotTheName) {
+  const Scratch scratch;
+  EXPECT_EQ(difference(Image::read(scratch.write("photo.JPEG", file("photo.png"))), file("photo.png.rgb8")), 0);
+}
+
+TEST(Decode, Case60OnePixel) {
+  const std::string bmp = std::string("BM:\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\x18\0", 30) +
+                          std::string(24, '\0') + std::string("\x01\x02\x03\0", 4);
+  const auto image = decode(bmp);
+  EXPECT_EQ(image, Image(1, 1, {3, 2, 1}));
+}
+
+std::string bmp_of(std::int32_t width, std::int32_t height) {
+  std::string bytes = std::string("BM\0\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0", 18);
+  for (const std::int32_t value : {width, height})
+    for (int shift = 0; shift < 32; shift += 8) bytes += static_cast<char>(static_cast<std::uint32_t>(value) >> shift);
+  bytes += std::string("\x01\0\x18\0", 4) + std::string(24, '\0');
+  const auto rows = static_cast<std::size_t>(std::min(std::abs(height), 70'000)), row = (static_cast<std::size_t>(std::min(width, 70'000)) * 3 + 3) / 4 * 4;
+  return bytes + (width > 0 && rows * row < 1'000'000 ? std::string(rows * row, 'x') : "");
+}
+
+TEST(Decode, Case61And62OneLongSide) {
+  EXPECT_EQ(decode(bmp_of(65535, 1)).width_px(), 65535);
+  EXPECT_EQ(decode(bmp_of(1, 65535)).height_px(), 65535);
+  EXPECT_GRAFT_ERROR(decode(bmp_of(65536, 1)), kLimit, "65536 x 1");
+}
+
+TEST(BadImages, Case38EmptyFile) { EXPECT_GRAFT_ERROR(decode(""), kFormat, "empty file"); }
+TEST(BadImages, Case39Directory) {
+  const Scratch scratch;
+  std::filesystem::create_directory(scratch / "x.jpg");
+  EXPECT_GRAFT_ERROR(Image::read(scratch / "x.jpg"), kIo, "directory");
+  EXPECT_GRAFT_ERROR(Image::read(scratch / "missing.jpg"), kIo, "missing.jpg");
+}
+TEST(BadImages, Case41Gzip) { EXPECT_GRAFT_ERROR(decode("\x1f\x8b\x08 and more"), kFormat, "gzip"); }
+TEST(BadImages, Case42TruncatedJpeg) {
+  for (const std::string name : {"photo.jpg", "progressive.jpg", "photo.png", "photo.bmp"}) {
+    const auto bytes = file(name);
+    for (const double part : {0.3, 0.5, 0.99})
+      EXPECT_GRAFT_ERROR(decode(bytes.substr(0, static_cast<std::size_t>(part * static_cast<double>(bytes.size())))),
+                         kFormat, "cut off");
+  }
+}
+TEST(BadImages, Case43MissingEndMarkerOnly) {  // indistinguishable from a lost scan: refused
+  const auto bytes = file("photo.jpg");
+  EXPECT_GRAFT_ERROR(decode(bytes.substr(0, bytes.size() - 2)), kFormat, "cut off");
+}
+TEST(BadImages, Case44BadHuffmanTable) {
+  auto bytes = file("photo.jpg");
+  const auto table = bytes.find("\xff\xc4");
+  ASSERT_NE(table, std::string::npos);
+  for (int i = 0; i < 16; ++i) bytes[table + 5 + static_cast<std::size_t>(i)] = '\xff';  // far more codes than fit
+  EXPECT_GRAFT_ERROR(decode(bytes), kFormat, "x: ");
+}
+TEST(BadImages, Case47FourChannelsOfUnknownMeaning) {
+  auto bytes = file("cmyk.jpg");
+  bytes.replace(bytes.find("Adobe"), 5, "adobe");
+  EXPECT_GRAFT_ERROR(decode(bytes), kFormat, "Adobe marker");
+}
+TEST(BadImages, Case49TooManyScans) {
+  EXPECT_GRAFT_ERROR(decode(file("progressive.jpg"), {.max_jpeg_scans = 3}), kLimit, "3 scans");
+}
+TEST(BadImages, Case50ArithmeticAndTwelveBit) {
+  auto bytes = file("photo.jpg");
+  const auto frame = bytes.find("\xff\xc0");
+  auto arithmetic = bytes;
+  arithmetic[frame + 1] = '\xc9';
+  EXPECT_GRAFT_ERROR(decode(arithmetic), kFormat, "arithmetic");
+  bytes[frame + 4] = 12;
+  EXPECT_GRAFT_ERROR(decode(bytes), kFormat, "12 bits");
+}
+TEST(BadImages, Case57PngCrc) {
+  auto bytes = file("photo.png");
+  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
+  EXPECT_GRAFT_ERROR(decode(bytes), kFormat, "CRC");
+}
+TEST(BadImages, Case58And59Gif) { EXPECT_GRAFT_ERROR(decode("GIF89a and so on"), kFormat, "GIF"); }
+TEST(BadImages, Case63ZeroWidth) { EXPECT_GRAFT_ERROR(decode(bmp_of(0, 4)), kFormat, "0 x 4"); }
+TEST(BadImages, Case64HugeTgaBeforeAllocation) {
+  std::string tga(18, '\0');
+  tga[2] = 2;
+  tga[12] = tga[14] = '\x81';
+  tga[13] = tga[15] = '\x5a';
+  tga[16] = 24;
+  EXPECT_GRAFT_ERROR(decode(tga), kLimit, "23169 x 23169");
+  EXPECT_GRAFT_ERROR(decode(bmp_of(23169, 23169)), kLimit, "23169 x 23169");
+}
+TEST(BadImages, Case68UnsupportedTypesAreNamed) {
+  const std::string box("\0\0\0\x18", 4);
+  EXPECT_GRAFT_ERROR(decode(std::string("RIFF\0\0\0\0WEBPVP8 ", 16)), kFormat, "WebP");
+  EXPECT_GRAFT_ERROR(decode(box + "ftypheic"), kFormat, "HEIC");
+  EXPECT_GRAFT_ERROR(decode(box + "ftypavif"), kFormat, "AVIF");
+  EXPECT_GRAFT_ERROR(decode(std::string("II*\0", 4)), kFormat, "TIFF");
+  EXPECT_GRAFT_ERROR(decode("<!DOCTYPE html>"), kFormat, "HTML");
+  EXPECT_GRAFT_ERROR(decode("something else"), kFormat, "no image type");
+}
+
+TEST(Resize, EqualsPillow) {
+  const auto photo = decode(file("photo.png"));
+  const std::vector<std::tuple<std::string, int, int>> sizes{
+      {"down", 23, 17}, {"up", 100, 90}, {"wider", 90, 20}, {"same_height", 30, 47}, {"same", 61, 47}};
+  for (const auto& [name, width, height] : sizes)
+    for (const auto method : {Interpolation::kNearest, Interpolation::kBilinear, Interpolation::kBicubic})
+      EXPECT_EQ(difference(photo.resize(width, height, method),
+                           file("resize_" + name + "_" + std::string(to_string(method)) + ".rgb8")), 0)
+          << name << " " << to_string(method);
+}
+
+TEST(Resize, ShorterSideAndCropFollowTorchvision) {
+  const Image wide(61, 47, std::vector<std::uint8_t>(61 * 47 * 3));
+  EXPECT_EQ(wide.resize_shorter(20).width_px(), 25);  // int(20 * 61 / 47)
+  EXPECT_EQ(wide.resize_shorter(20).height_px(), 20);
+  EXPECT_GRAFT_ERROR(wide.center_crop(62, 10), kConfig, "62 x 10");
+  EXPECT_GRAFT_ERROR(wide.resize(0, 3), kConfig, "0 x 3");
+  // int(round((n - size) / 2.0)), halves to even: 5 -> 2, 7 -> 4
+  std::vector<std::uint8_t> ramp(10 * 3);
+  for (std::size_t i = 0; i < ramp.size(); ++i) ramp[i] = static_cast<std::uint8_t>(i / 3);
+  EXPECT_EQ(Image(10, 1, ramp).center_crop(5, 1).rgb()[0], 2);
+  EXPECT_EQ(Image(10, 1, ramp).center_crop(3, 1).rgb()[0], 4);
+}
+
+// The corpus of decoder files with Pillow's verdict; where we differ the reason stands here.
+TEST(Corpus, VerdictsAgreeWithPillow) {
+  const char* data = std::getenv("GRAFT_DATA");
+  if (!data) GTEST_SKIP() << "GRAFT_DATA is not set";
+  int files = 0;
+  for (const std::string part : {"img_stb", "img_libjpeg_turbo", "exif_orientation"}) {
+    const auto root = std::filesystem::path(data) / "decoder_corpus" / part;
+    std::ifstream report(root / "PIL_REPORT.tsv");
+    ASSERT_TRUE(report) << root;
+    std::string line;
+    std::getline(report, line);  // the columns' names
+    while (std::getline(report, line)) {
+      std::istringstream fields(line);
+      std::string path, verdict;
+      std::getline(fields, path, '\t');
+      std::getline(fields, verdict, '\t');
+      ++files;
+      std::string found = "ok";
+      try {
+        Image::read(root / path);
+      } catch (const Error& error) {
+        found = error.what();
+      }
+      const auto says = [&](const char* text) { return found.find(text) != std::string::npos; };
+      // Types that are not supported, and kinds and sizes that are refused on purpose.
+      const bool on_purpose = says("expected JPEG, PNG or BMP") || says("unsupported kind") ||
+                              says("pixels and sides") || says("CRC");
+      EXPECT_TRUE((found == "ok") == (verdict == "ok") || on_purpose) << path << ": Pillow " << verdict << ", here " << found;
+    }
+  }
+  EXPECT_GT(files, 100);
+}
+
+}  // namespace
+}  // namespace graft

@@ -1,0 +1,128 @@
+#include <graft/preprocess.h>
+
+#include <cmath>
+#include <cstring>
+
+#include <gtest/gtest.h>
+
+#include <graft/augment.h>
+#include <graft/error.h>
+
+#include "image/augment.h"
+#include "image/pipeline.h"
+#include "support/expect_error.h"
+#include "support/files.h"
+#include "support/scratch.h"
+
+namespace graft {
+namespace {
+
+using graft::testing::golden;
+using graft::testing::slurp;
+
+Image photo() { return Image::read(golden("images/photo.png")); }
+
+std::vector<float> input(const Image& image, const Preprocessing& p) {
+  std::vector<float> out(3 * static_cast<std::size_t>(p.crop_height_px) * static_cast<std::size_t>(p.crop_width_px));
+  image::to_input(image, p, out);
+  return out;
+}
+
+TEST(Preprocessing, TorchModeIsResizeCropAndNormalise) {
+  const auto p = Preprocessing::torch_mode(32, 24);
+  const auto found = input(photo(), p);
+  const auto pixels = photo().resize_shorter(32).center_crop(24, 24);
+  const float mean[] = {0.485f, 0.456f, 0.406f}, std[] = {0.229f, 0.224f, 0.225f};
+  for (std::size_t c = 0; c < 3; ++c)
+    for (std::size_t i = 0; i < 24 * 24; ++i)
+      ASSERT_FLOAT_EQ(found[c * 576 + i], (static_cast<float>(pixels.rgb()[i * 3 + c]) / 255.0f - mean[c]) / std[c]);
+}
+
+TEST(Preprocessing, KerasModesFollowTheirFormulas) {
+  const Image pixel(1, 1, {10, 100, 200});
+  const auto caffe = input(pixel, Preprocessing::caffe_mode(1));
+  EXPECT_FLOAT_EQ(caffe[0], 200 - 103.939f);
+  EXPECT_FLOAT_EQ(caffe[1], 100 - 116.779f);
+  EXPECT_FLOAT_EQ(caffe[2], 10 - 123.68f);
+  const auto tf = input(pixel, Preprocessing::tf_mode(1));
+  EXPECT_FLOAT_EQ(tf[0], 10 / 127.5f - 1);
+  const auto rescaled = input(pixel, Preprocessing::rescale_mode(1));
+  EXPECT_FLOAT_EQ(rescaled[2], 200 / 255.0f);
+  const auto features = input(pixel, [] { auto p = Preprocessing::vgg_features(); p.resize_shorter_px.reset(); p.crop_height_px = p.crop_width_px = 1; return p; }());
+  EXPECT_NEAR(features[1], 100 - 0.45882 * 255, 1e-3);
+}
+
+TEST(Preprocessing, StretchesWithNearestAsLoadImgDoes) {
+  const auto p = Preprocessing::rescale_mode(40);
+  const auto found = input(photo(), p);
+  const auto pixels = photo().resize(40, 40, Interpolation::kNearest);
+  for (std::size_t i = 0; i < 1600; ++i) ASSERT_FLOAT_EQ(found[i], static_cast<float>(pixels.rgb()[i * 3]) / 255.0f);
+}
+
+TEST(Preprocessing, BadValuesAreRefusedByName) {
+  const auto changed = [](auto change) {
+    Preprocessing p;
+    change(p);
+    return p;
+  };
+  EXPECT_GRAFT_ERROR(changed([](auto& p) { p.crop_height_px = 0; }).validate(), kConfig, "crop_height_px");
+  EXPECT_GRAFT_ERROR(changed([](auto& p) { p.crop_width_px = 300; }).validate(), kConfig, "300");
+  EXPECT_GRAFT_ERROR(changed([](auto& p) { p.std[1] = 0; }).validate(), kConfig, "std");
+  EXPECT_GRAFT_ERROR(changed([](auto& p) { p.mean[0] = std::nan(""); }).validate(), kConfig, "mean");
+  EXPECT_GRAFT_ERROR(Preprocessing::by_name("keras"), kConfig, "keras");
+  EXPECT_EQ(Preprocessing::by_name("caffe"), Preprocessing::caffe_mode());
+}
+
+double largest_difference(const std::vector<float>& found, const std::string& golden_name) {
+  const auto bytes = slurp(golden("images/" + golden_name));
+  std::vector<float> expected(bytes.size() / 4);
+  std::memcpy(expected.data(), bytes.data(), bytes.size());
+  if (expected.size() != found.size()) return 1e9;
+  double largest = 0;
+  for (std::size_t i = 0; i < found.size(); ++i) largest = std::max<double>(largest, std::abs(found[i] - expected[i]));
+  return largest;
+}
+
+TEST(Augment, GivenDrawsEqualScipy) {
+  const auto apply = [](image::Draw draw, FillMode mode = FillMode::kNearest) {
+    return image::apply(photo(), draw, {.fill_mode = mode, .fill_value = 7});
+  };
+  constexpr double kTolerance = 1e-3;  // of 255
+  EXPECT_LE(largest_difference(apply({.shear_deg = 13, .zx = 0.85, .zy = 1.15, .horizontal_flip = true}), "augment_shear_zoom.f32"), kTolerance);
+  EXPECT_LE(largest_difference(apply({.theta_deg = 20, .tx = 4.5, .ty = -7.25}), "augment_rotate_shift.f32"), kTolerance);
+  EXPECT_LE(largest_difference(apply({.theta_deg = -35, .zx = 1.3, .zy = 1.2}, FillMode::kConstant), "augment_constant.f32"), kTolerance);
+  EXPECT_LE(largest_difference(apply({.tx = 11, .ty = 9.5, .zx = 1.4, .zy = 1.4}, FillMode::kReflect), "augment_reflect.f32"), kTolerance);
+  EXPECT_LE(largest_difference(apply({.tx = -13, .ty = 6.5}, FillMode::kWrap), "augment_wrap.f32"), kTolerance);
+  EXPECT_EQ(largest_difference(apply({.horizontal_flip = true, .vertical_flip = true}), "augment_flips.f32"), 0);
+}
+
+TEST(Augment, DrawsStayInTheirRangesAndDependOnTheKeyAlone) {
+  const Augment augment{.rotation_deg = 30, .width_shift = 0.1, .height_shift = 0.2, .shear_deg = 5, .zoom = 0.2, .horizontal_flip = true};
+  int flips = 0;
+  double theta_sum = 0;
+  for (std::uint64_t i = 0; i < 2000; ++i) {
+    const auto d = image::draw(augment, {1, 2, i}, 100, 50);
+    EXPECT_LE(std::abs(d.theta_deg), 30);
+    EXPECT_LE(std::abs(d.tx), 0.2 * 50);
+    EXPECT_LE(std::abs(d.ty), 0.1 * 100);
+    EXPECT_GE(d.zx, 0.8);
+    EXPECT_LE(d.zy, 1.2);
+    EXPECT_FALSE(d.vertical_flip);
+    flips += d.horizontal_flip;
+    theta_sum += d.theta_deg;
+    EXPECT_EQ(image::draw(augment, {1, 2, i}, 100, 50).theta_deg, d.theta_deg);
+    EXPECT_NE(image::draw(augment, {1, 3, i}, 100, 50).theta_deg, d.theta_deg);
+  }
+  EXPECT_NEAR(flips, 1000, 120);  // five standard deviations
+  EXPECT_NEAR(theta_sum / 2000, 0, 2);
+}
+
+TEST(Augment, IsParsed) {
+  EXPECT_EQ(Augment::parse("shear=0.2,zoom=0.2,hflip"), (Augment{.shear_deg = 0.2, .zoom = 0.2, .horizontal_flip = true}));
+  EXPECT_FALSE(Augment::parse("").enabled());
+  for (const char* bad : {"zoom=-0.1", "zoom=1", "shear", "hflip=1", "spin=3", "zoom=0.1,zoom=0.2", "zoom=nan", "zoom=0,2"})
+    EXPECT_GRAFT_ERROR(Augment::parse(bad), kConfig, "augment");
+}
+
+}  // namespace
+}  // namespace graft
