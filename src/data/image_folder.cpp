@@ -1,0 +1,206 @@
+#include <graft/dataset.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "base/text.h"
+#include "base/translate.h"
+#include "data/shuffle.h"
+
+namespace graft {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+bool is_hidden(const fs::path& path) { return path.filename().native().starts_with('.'); }
+
+[[noreturn]] void fail_io(const fs::path& path, const std::string& what) {
+  throw Error(ErrorCode::kIo, path.string() + ": " + what);
+}
+
+/// Entries that are not hidden, in code-point order of their names (UTF-8 bytes sort as code points do).
+std::vector<fs::path> entries(const fs::path& folder) {
+  std::vector<fs::path> paths;
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
+    if (!is_hidden(it->path())) paths.push_back(it->path());
+  if (error) fail_io(folder, "cannot be listed: " + error.message());
+  std::sort(paths.begin(), paths.end(), [](const auto& a, const auto& b) { return a.native() < b.native(); });
+  return paths;
+}
+
+/// Files below `folder`, in order of their paths. Links are followed; a folder that contains itself is entered once.
+void collect(const fs::path& folder, std::set<fs::path>& around, std::vector<fs::path>& files) {
+  std::error_code error;
+  const auto real = fs::canonical(folder, error);
+  if (error) fail_io(folder, error.message());
+  if (!around.insert(real).second) return;
+  for (const auto& path : entries(folder)) {
+    if (fs::is_directory(path, error)) {
+      collect(path, around, files);
+    } else {
+      files.push_back(path);
+    }
+  }
+  around.erase(real);
+}
+
+std::vector<fs::path> files_below(const fs::path& folder) {
+  std::set<fs::path> around;
+  std::vector<fs::path> files;
+  collect(folder, around, files);
+  return files;
+}
+
+void check_is_folder(const fs::path& root) {
+  std::error_code error;
+  const auto status = fs::status(root, error);
+  if (status.type() == fs::file_type::not_found) fail_io(root, "expected a folder, found nothing there");
+  if (error) fail_io(root, error.message());
+  if (status.type() != fs::file_type::directory) fail_io(root, "expected a folder of class folders, found a file");
+}
+
+std::string lower_case(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  return text;
+}
+
+}  // namespace
+
+Dataset::~Dataset() = default;
+
+const Augment& Dataset::augment() const {
+  static const Augment none;
+  return none;
+}
+
+struct ImageFolder::Impl {
+  ImageFolderOptions options;
+  std::vector<std::string> classes;
+  std::vector<fs::path> paths;
+  std::vector<std::int64_t> labels;
+  std::vector<fs::path> stray;
+
+  void list(const fs::path& root) {
+    check_is_folder(root);
+    std::error_code ignored;
+    std::vector<std::string> found;
+    for (const auto& path : entries(root)) {
+      if (fs::is_directory(path, ignored)) {
+        found.push_back(path.filename().string());
+      } else {
+        stray.push_back(path);
+      }
+    }
+    choose_classes(root, found);
+    if (!stray.empty() && options.on_bad_image == OnBadImage::kFail)
+      throw Error(ErrorCode::kFormat, stray.front().string() +
+                                          ": expected class folders only, found a file beside them; move it into a class "
+                                          "folder, or skip bad images");
+    for (std::size_t label = 0; label < classes.size(); ++label) {
+      auto files = files_below(root / classes[label]);
+      if (files.empty() && !options.allow_empty_class)
+        throw Error(ErrorCode::kMismatch, (root / classes[label]).string() + ": expected pictures of this class, found none");
+      labels.insert(labels.end(), files.size(), static_cast<std::int64_t>(label));
+      std::move(files.begin(), files.end(), std::back_inserter(paths));
+    }
+  }
+
+  void choose_classes(const fs::path& root, const std::vector<std::string>& found) {
+    classes = options.classes.empty() ? found : options.classes;
+    for (const auto& name : classes)
+      if (std::find(found.begin(), found.end(), name) == found.end())
+        throw Error(ErrorCode::kMismatch, root.string() + ": expected a folder for class \"" + name + "\", found " +
+                                              base::list_names(found));
+    if (classes.empty())
+      throw Error(ErrorCode::kMismatch, root.string() + ": expected one folder for each class, found none");
+    if (classes.size() == 1 && !options.allow_single_class)
+      throw Error(ErrorCode::kMismatch, root.string() + ": expected at least two classes, found only \"" + classes[0] + "\"");
+    std::map<std::string, std::string> seen;
+    for (const auto& name : classes)
+      if (const auto [other, fresh] = seen.emplace(lower_case(name), name); !fresh)
+        throw Error(ErrorCode::kMismatch, root.string() + ": classes \"" + other->second + "\" and \"" + name +
+                                              "\" are the same but for upper and lower case");
+  }
+};
+
+ImageFolder::ImageFolder(const fs::path& root, const ImageFolderOptions& options) : impl_(std::make_unique<Impl>()) {
+  base::translated(root.string(), [&] {
+    options.augment.validate();
+    impl_->options = options;
+    impl_->list(root);
+  });
+}
+
+ImageFolder::ImageFolder(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+ImageFolder::~ImageFolder() = default;
+ImageFolder::ImageFolder(ImageFolder&&) noexcept = default;
+ImageFolder& ImageFolder::operator=(ImageFolder&&) noexcept = default;
+
+std::pair<ImageFolder, ImageFolder> ImageFolder::split(double second_fraction, std::uint64_t seed) const {
+  if (!(second_fraction > 0 && second_fraction < 1))
+    throw Error(ErrorCode::kConfig, "split: expected a fraction between 0 and 1, found " + std::to_string(second_fraction));
+  std::vector<char> in_second(size(), 0);
+  for (std::size_t label = 0; label < classes().size(); ++label) {
+    std::vector<std::size_t> members;
+    for (std::size_t i = 0; i < size(); ++i)
+      if (impl_->labels[i] == static_cast<std::int64_t>(label)) members.push_back(i);
+    auto count = static_cast<std::size_t>(second_fraction * static_cast<double>(members.size()));
+    if (count == 0 && members.size() >= 2) count = 1;
+    const auto order = data::shuffled(members.size(), seed, label);
+    for (std::size_t i = 0; i < count; ++i) in_second[members[order[i]]] = 1;
+  }
+  const auto part = [&](char which) {
+    auto impl = std::make_unique<Impl>();
+    impl->options = impl_->options;
+    impl->classes = impl_->classes;
+    if (which) impl->options.augment = {};
+    for (std::size_t i = 0; i < size(); ++i) {
+      if (in_second[i] != which) continue;
+      impl->paths.push_back(impl_->paths[i]);
+      impl->labels.push_back(impl_->labels[i]);
+    }
+    return ImageFolder(std::move(impl));
+  };
+  return {part(0), part(1)};
+}
+
+std::size_t ImageFolder::size() const { return impl_->paths.size(); }
+const std::vector<std::string>& ImageFolder::classes() const { return impl_->classes; }
+std::int64_t ImageFolder::label(std::size_t i) const {
+  (void)path(i);  // checks i
+  return impl_->labels[i];
+}
+Image ImageFolder::image(std::size_t i) const { return Image::read(path(i), impl_->options.decode); }
+std::string ImageFolder::name(std::size_t i) const { return path(i).string(); }
+OnBadImage ImageFolder::on_bad_image() const { return impl_->options.on_bad_image; }
+const Augment& ImageFolder::augment() const { return impl_->options.augment; }
+
+const fs::path& ImageFolder::path(std::size_t i) const {
+  if (i < impl_->paths.size()) return impl_->paths[i];
+  throw Error(ErrorCode::kConfig, "expected an example below " + std::to_string(size()) + ", found " + std::to_string(i));
+}
+
+const std::vector<fs::path>& ImageFolder::stray_files() const { return impl_->stray; }
+
+std::vector<fs::path> list_images(const std::vector<fs::path>& paths) {
+  return base::translated("listing pictures", [&] {
+    std::vector<fs::path> files;
+    for (const auto& path : paths) {
+      std::error_code error;
+      const auto type = fs::status(path, error).type();
+      if (type == fs::file_type::not_found) fail_io(path, "No such file or directory");
+      if (type == fs::file_type::directory) {
+        auto below = files_below(path);
+        std::move(below.begin(), below.end(), std::back_inserter(files));
+      } else {
+        files.push_back(path);
+      }
+    }
+    return files;
+  });
+}
+
+}  // namespace graft

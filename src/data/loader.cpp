@@ -1,0 +1,200 @@
+#include <graft/loader.h>
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <numeric>
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+
+#include "base/translate.h"
+#include "data/prefetcher.h"
+#include "data/shuffle.h"
+#include "image/pipeline.h"
+
+namespace graft {
+
+at::Tensor Batch::one_hot(std::int64_t classes) const {
+  return base::translated("one-hot labels", [&] {
+    const auto result = at::zeros({labels.size(0), classes}, at::kFloat);
+    auto rows = result.accessor<float, 2>();
+    const auto label = labels.accessor<std::int64_t, 1>();
+    for (std::int64_t i = 0; i < labels.size(0); ++i) {
+      if (label[i] < 0 || label[i] >= classes)
+        throw Error(ErrorCode::kMismatch, "one-hot labels: expected 0 to " + std::to_string(classes - 1) + ", found " +
+                                              std::to_string(label[i]));
+      rows[i][label[i]] = 1;
+    }
+    return result;
+  });
+}
+
+namespace {
+
+/// A batch under construction: its slots are filled by several threads.
+struct Filling {
+  std::vector<std::size_t> indices;
+  at::Tensor images;           ///< [size, 3, H, W]
+  std::vector<char> readable;  ///< by slot; char, since threads write neighbouring elements
+};
+
+/// What is left when the unreadable slots are taken out.
+Batch finished(Filling filling, const Dataset& dataset) {
+  Batch batch;
+  std::vector<std::int64_t> labels;
+  const auto slot_bytes = filling.images.nbytes() / filling.indices.size();
+  auto* data = static_cast<std::byte*>(filling.images.mutable_data_ptr());
+  for (std::size_t slot = 0; slot < filling.indices.size(); ++slot) {
+    if (!filling.readable[slot]) continue;
+    if (batch.indices.size() != slot)
+      std::copy_n(data + slot * slot_bytes, slot_bytes, data + batch.indices.size() * slot_bytes);
+    batch.indices.push_back(filling.indices[slot]);
+    labels.push_back(dataset.label(filling.indices[slot]));
+  }
+  batch.images = filling.images.narrow(0, 0, batch.size());
+  batch.labels = at::tensor(labels, at::kLong);
+  return batch;
+}
+
+void check(bool fine, const char* option, std::int64_t found) {
+  if (!fine)
+    throw Error(ErrorCode::kConfig, std::string("loader: ") + option + ": expected 1 or more, found " + std::to_string(found));
+}
+
+}  // namespace
+
+struct DataLoader::Impl {
+  const Dataset& dataset;
+  Preprocessing preprocessing;
+  LoaderOptions options;
+
+  std::uint64_t epoch = 0;
+  std::vector<std::size_t> order;
+  bool any_readable = false;  ///< in this epoch
+
+  mutable std::mutex bad_mutex;
+  std::map<std::size_t, std::string> bad;  ///< message by index
+
+  std::mutex filling_mutex;
+  std::map<std::size_t, Filling> filling;  ///< by batch number; elements do not move
+
+  std::unique_ptr<data::Prefetcher> prefetcher;  ///< last: its threads end before what they use
+
+  Impl(const Dataset& examples, const Preprocessing& p, const LoaderOptions& o)
+      : dataset(examples), preprocessing(p), options(o) {
+    preprocessing.validate();
+    check(options.batch_size >= 1, "batch_size", options.batch_size);
+    check(options.threads >= 1, "threads", options.threads);
+    check(options.prefetch_batches >= 1, "prefetch_batches", options.prefetch_batches);
+    if (dataset.size() == 0) throw Error(ErrorCode::kMismatch, "loader: expected at least one example, found none");
+    if (batches() == 0)
+      throw Error(ErrorCode::kMismatch, "loader: expected at least one whole batch of " + std::to_string(options.batch_size) +
+                                            ", found " + std::to_string(dataset.size()) + " examples");
+    if (options.augment) dataset.augment().validate();
+    start(0);
+  }
+
+  std::size_t batches() const {
+    const auto size = static_cast<std::size_t>(options.batch_size);
+    return options.drop_last ? dataset.size() / size : (dataset.size() + size - 1) / size;
+  }
+
+  void start(std::uint64_t next_epoch) {
+    prefetcher.reset();
+    filling.clear();
+    epoch = next_epoch;
+    any_readable = false;
+    if (options.shuffle) {
+      order = data::shuffled(dataset.size(), options.seed, epoch);
+    } else {
+      order.resize(dataset.size());
+      std::iota(order.begin(), order.end(), std::size_t{0});
+    }
+    prefetcher = std::make_unique<data::Prefetcher>(batches(), [this](std::size_t n) { return job(n); }, options.threads,
+                                                    static_cast<std::size_t>(options.prefetch_batches));
+  }
+
+  data::Prefetcher::Job job(std::size_t number) {
+    Filling next;
+    const auto size = static_cast<std::size_t>(options.batch_size);
+    const auto begin = order.begin() + static_cast<std::ptrdiff_t>(number * size);
+    next.indices.assign(begin, begin + static_cast<std::ptrdiff_t>(std::min(size, order.size() - number * size)));
+    next.images = at::empty({std::ssize(next.indices), 3, preprocessing.crop_height_px, preprocessing.crop_width_px},
+                            at::TensorOptions().dtype(at::kFloat).pinned_memory(options.pin_memory));
+    next.readable.assign(next.indices.size(), 0);
+    const std::lock_guard lock(filling_mutex);
+    Filling& mine = filling.emplace(number, std::move(next)).first->second;
+    return {mine.indices.size(), [this, &mine](std::size_t slot) { fill(mine, slot); }};
+  }
+
+  void fill(Filling& mine, std::size_t slot) {
+    const std::size_t index = mine.indices[slot];
+    const auto size = static_cast<std::size_t>(mine.images.numel()) / mine.indices.size();
+    const std::span out(mine.images.mutable_data_ptr<float>() + slot * size, size);
+    try {
+      const Image image = dataset.image(index);
+      if (options.augment) {
+        image::to_input(image, preprocessing, dataset.augment(), {options.seed, epoch, index}, out);
+      } else {
+        image::to_input(image, preprocessing, out);
+      }
+      mine.readable[slot] = 1;
+    } catch (const Error& error) {
+      if (dataset.on_bad_image() == OnBadImage::kFail) throw;
+      const std::lock_guard lock(bad_mutex);
+      bad.emplace(index, error.what());
+    }
+  }
+
+  std::optional<Batch> next() {
+    for (;;) {
+      const auto number = prefetcher->next();
+      if (!number) {
+        if (!any_readable) throw Error(ErrorCode::kMismatch, "none of " + std::to_string(dataset.size()) +
+                                                                 " pictures can be read; the first: " + first_failure());
+        return std::nullopt;
+      }
+      std::unique_lock lock(filling_mutex);
+      auto node = filling.extract(*number);
+      lock.unlock();
+      auto batch = finished(std::move(node.mapped()), dataset);
+      if (batch.indices.empty()) continue;
+      any_readable = true;
+      return batch;
+    }
+  }
+
+  std::string first_failure() const {
+    const std::lock_guard lock(bad_mutex);
+    return bad.empty() ? std::string("none was asked for") : bad.begin()->second;
+  }
+};
+
+DataLoader::DataLoader(const Dataset& dataset, const Preprocessing& preprocessing, const LoaderOptions& options)
+    : impl_(base::translated("loader", [&] { return std::make_unique<Impl>(dataset, preprocessing, options); })) {}
+
+DataLoader::~DataLoader() = default;
+DataLoader::DataLoader(DataLoader&&) noexcept = default;
+DataLoader& DataLoader::operator=(DataLoader&&) noexcept = default;
+
+std::optional<Batch> DataLoader::next() {
+  return base::translated("loading a batch", [&] { return impl_->next(); });
+}
+
+void DataLoader::start_epoch(std::uint64_t epoch) {
+  base::translated("loader", [&] { impl_->start(epoch); });
+}
+
+std::size_t DataLoader::batches_per_epoch() const { return impl_->batches(); }
+
+std::vector<BadImage> DataLoader::bad_images() const {
+  const std::lock_guard lock(impl_->bad_mutex);
+  std::vector<BadImage> list;
+  for (const auto& [index, message] : impl_->bad) list.push_back({impl_->dataset.name(index), message});
+  return list;
+}
+
+}  // namespace graft

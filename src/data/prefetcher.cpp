@@ -1,0 +1,75 @@
+#include "data/prefetcher.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace graft::data {
+
+Prefetcher::Prefetcher(std::size_t jobs, std::function<Job(std::size_t)> make, int threads, std::size_t ahead)
+    : jobs_(jobs), make_(std::move(make)), ahead_(std::max<std::size_t>(ahead, 1)) {
+  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
+}
+
+Prefetcher::~Prefetcher() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  work_to_do_.notify_all();
+}
+
+std::optional<std::size_t> Prefetcher::next() {
+  std::unique_lock lock(mutex_);
+  if (handed_out_ == jobs_) return std::nullopt;
+  job_done_.wait(lock, [&] {
+    return make_failure_ || (!running_.empty() && running_.front().done == running_.front().job.parts);
+  });
+  if (running_.empty() || running_.front().done != running_.front().job.parts) std::rethrow_exception(make_failure_);
+  auto failures = std::move(running_.front().failures);
+  running_.pop_front();
+  const std::size_t number = handed_out_++;
+  lock.unlock();
+  work_to_do_.notify_all();
+  if (!failures.empty()) std::rethrow_exception(std::min_element(failures.begin(), failures.end(), [](auto& a, auto& b) { return a.first < b.first; })->second);
+  return number;
+}
+
+Prefetcher::Running* Prefetcher::claim(std::size_t& part) {
+  for (auto& running : running_) {
+    if (running.next_part == running.job.parts) continue;
+    part = running.next_part++;
+    return &running;
+  }
+  if (made_ == jobs_ || running_.size() >= ahead_ || make_failure_) return nullptr;
+  try {
+    running_.push_back({make_(made_++), 0, 0, {}});
+  } catch (...) {
+    make_failure_ = std::current_exception();
+    job_done_.notify_all();
+    return nullptr;
+  }
+  if (running_.back().job.parts == 0) job_done_.notify_all();
+  return claim(part);
+}
+
+void Prefetcher::work() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    std::size_t part = 0;
+    Running* running = nullptr;
+    work_to_do_.wait(lock, [&] { return stopping_ || (running = claim(part)) != nullptr; });
+    if (stopping_) return;
+    lock.unlock();
+    std::exception_ptr failure;
+    try {
+      running->job.work(part);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    lock.lock();
+    if (failure) running->failures.emplace_back(part, failure);
+    if (++running->done == running->job.parts) job_done_.notify_all();
+  }
+}
+
+}  // namespace graft::data

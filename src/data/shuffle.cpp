@@ -1,0 +1,25 @@
+#include "data/shuffle.h"
+
+#include <numeric>
+#include <random>
+#include <utility>
+
+namespace graft::data {
+
+std::vector<std::size_t> shuffled(std::size_t size, std::uint64_t seed, std::uint64_t epoch) {
+  std::vector<std::size_t> order(size);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::seed_seq sequence{static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32),
+                         static_cast<std::uint32_t>(epoch), static_cast<std::uint32_t>(epoch >> 32)};
+  std::mt19937_64 engine(sequence);
+  for (std::size_t i = size; i > 1; --i) {
+    // Rejection keeps every order equally likely (std::uniform_int_distribution differs between libraries).
+    const std::uint64_t limit = engine.max() - engine.max() % i;
+    std::uint64_t drawn = engine();
+    while (drawn >= limit) drawn = engine();
+    std::swap(order[i - 1], order[static_cast<std::size_t>(drawn % i)]);
+  }
+  return order;
+}
+
+}  // namespace graft::data

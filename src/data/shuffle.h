@@ -1,0 +1,13 @@
+/// Orders that are the same with every standard library.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace graft::data {
+
+/// 0 .. size-1, shuffled (Fisher-Yates) by the seed and the epoch alone.
+std::vector<std::size_t> shuffled(std::size_t size, std::uint64_t seed, std::uint64_t epoch);
+
+}  // namespace graft::data

@@ -1,0 +1,125 @@
+#include <graft/loader.h>
+
+#include <algorithm>
+#include <atomic>
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "data/prefetcher.h"
+#include "support/drawn_dataset.h"
+#include "support/expect_error.h"
+
+namespace graft {
+namespace {
+
+using graft::testing::DrawnDataset;
+
+std::vector<Batch> epoch(DataLoader& loader, std::uint64_t number = 0) {
+  loader.start_epoch(number);
+  std::vector<Batch> batches;
+  while (auto batch = loader.next()) batches.push_back(std::move(*batch));
+  return batches;
+}
+
+const Preprocessing kSmall = Preprocessing::torch_mode(32, 24);
+
+TEST(DataLoader, EveryExampleComesOnceInOrder) {
+  const DrawnDataset data(10, 2);
+  DataLoader loader(data, kSmall, {.batch_size = 4});
+  const auto batches = epoch(loader);
+  ASSERT_EQ(batches.size(), 3u);
+  EXPECT_EQ(loader.batches_per_epoch(), 3u);
+  EXPECT_EQ(batches[2].indices, (std::vector<std::size_t>{8, 9}));
+  EXPECT_EQ(batches[0].images.sizes(), (std::vector<std::int64_t>{4, 3, 24, 24}));
+  EXPECT_TRUE(at::equal(batches[0].labels, at::tensor({0, 1, 0, 1}, at::kLong)));
+  EXPECT_EQ(batches[0].one_hot(2)[1][1].item<float>(), 1);
+  EXPECT_GRAFT_ERROR(batches[0].one_hot(1), kMismatch, "found 1");
+  DataLoader whole(data, kSmall, {.batch_size = 4, .drop_last = true});
+  EXPECT_EQ(epoch(whole).size(), 2u);
+}
+
+TEST(DataLoader, ResultsDoNotDependOnThreads) {
+  DrawnDataset data(37, 3);
+  data.changes = {.rotation_deg = 20, .shear_deg = 5, .zoom = 0.2, .horizontal_flip = true};
+  const auto run = [&](int threads, int ahead, std::uint64_t number, std::uint64_t seed) {
+    DataLoader loader(data, kSmall, {.batch_size = 8, .shuffle = true, .augment = true, .seed = seed, .threads = threads, .prefetch_batches = ahead});
+    std::vector<at::Tensor> images;
+    for (auto& batch : epoch(loader, number)) images.push_back(batch.images);
+    return at::cat(images);
+  };
+  const auto one = run(1, 1, 3, 9);
+  EXPECT_TRUE(at::equal(run(4, 3, 3, 9), one));
+  EXPECT_FALSE(at::equal(run(4, 3, 4, 9), one));
+  EXPECT_FALSE(at::equal(run(4, 3, 3, 10), one));
+}
+
+TEST(DataLoader, ShufflingIsAPermutationThatChangesWithTheEpoch) {
+  const DrawnDataset data(50, 2);
+  DataLoader loader(data, kSmall, {.batch_size = 50, .shuffle = true});
+  auto first = epoch(loader, 0).at(0).indices, second = epoch(loader, 1).at(0).indices;
+  EXPECT_NE(first, second);
+  EXPECT_EQ(epoch(loader, 0).at(0).indices, first);
+  std::sort(first.begin(), first.end());
+  for (std::size_t i = 0; i < 50; ++i) EXPECT_EQ(first[i], i);
+}
+
+TEST(DataLoader, CanBeLeftAtAnyMoment) {
+  const DrawnDataset data(200, 2);
+  for (int taken = 0; taken < 4; ++taken) {
+    DataLoader loader(data, kSmall, {.batch_size = 16, .threads = 4, .prefetch_batches = 4});
+    for (int i = 0; i < taken; ++i) EXPECT_TRUE(loader.next());
+  }
+}
+
+TEST(DataLoader, Case80UnreadablePicturesFailOrAreSkippedAndListed) {
+  DrawnDataset data(10, 2);
+  data.bad = {3, 4};
+  DataLoader failing(data, kSmall, {.batch_size = 4});
+  EXPECT_GRAFT_ERROR(failing.next(), kFormat, "picture 3");
+
+  data.policy = OnBadImage::kSkip;
+  DataLoader skipping(data, kSmall, {.batch_size = 4});
+  const auto batches = epoch(skipping);
+  EXPECT_EQ(batches[0].indices, (std::vector<std::size_t>{0, 1, 2}));
+  EXPECT_EQ(batches[1].images.size(0), 3);
+  DrawnDataset fine(10, 2);
+  DataLoader reference(fine, kSmall, {.batch_size = 4});
+  EXPECT_TRUE(at::equal(batches[1].images[0], epoch(reference)[1].images[1]));
+  epoch(skipping, 1);
+  ASSERT_EQ(skipping.bad_images().size(), 2u);
+  EXPECT_EQ(skipping.bad_images()[1].name, "picture 4");
+  EXPECT_THAT(skipping.bad_images()[1].message, ::testing::HasSubstr("planted"));
+}
+
+TEST(DataLoader, Case76AllPicturesUnreadable) {
+  DrawnDataset data(3, 2);
+  data.bad = {0, 1, 2};
+  data.policy = OnBadImage::kSkip;
+  DataLoader loader(data, kSmall, {.batch_size = 2});
+  EXPECT_GRAFT_ERROR(loader.next(), kMismatch, "none of 3");
+}
+
+TEST(DataLoader, BadOptionsAreRefused) {
+  const DrawnDataset data(3, 2), none(0, 2);
+  EXPECT_GRAFT_ERROR(DataLoader(data, kSmall, {.batch_size = 0}), kConfig, "batch_size");
+  EXPECT_GRAFT_ERROR(DataLoader(data, kSmall, {.threads = 0}), kConfig, "threads");
+  EXPECT_GRAFT_ERROR(DataLoader(none, kSmall), kMismatch, "at least one");
+  EXPECT_GRAFT_ERROR(DataLoader(data, kSmall, {.batch_size = 4, .drop_last = true}), kMismatch, "whole batch");
+}
+
+TEST(Prefetcher, IsBoundedAndOrdered) {
+  std::atomic<int> begun = 0;
+  data::Prefetcher prefetcher(20, [&](std::size_t) -> data::Prefetcher::Job {
+    ++begun;
+    return {3, [](std::size_t) {}};
+  }, 3, 2);
+  for (std::size_t i = 0; i < 20; ++i) {
+    EXPECT_EQ(prefetcher.next(), i);
+    EXPECT_LE(begun, static_cast<int>(i) + 3);
+  }
+  EXPECT_FALSE(prefetcher.next());
+}
+
+}  // namespace
+}  // namespace graft
