@@ -97,6 +97,8 @@ class GRAFT_EXPORT Model {
 
   void set_batch_norm(BatchNormPolicy policy);
   BatchNormPolicy batch_norm() const;
+  /// True if, in training mode, any batch norm will use the statistics of its batch and update its own.
+  bool uses_batch_statistics() const;
 
   /// Trainable parameters by name, in the order they were registered. They share memory with the model.
   std::vector<std::pair<std::string, at::Tensor>> trainable_parameters() const;

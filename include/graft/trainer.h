@@ -78,7 +78,7 @@ class GRAFT_EXPORT Trainer {
   Trainer(Trainer&&) noexcept;
   Trainer& operator=(Trainer&&) noexcept;
 
-  /// Trains what is not frozen with cross-entropy and leaves the model in evaluation mode with the last epoch's
+  /// Trains what is not frozen with cross-entropy (a batch of one example is left out where batch norm trains) and leaves the model in evaluation mode with the last epoch's
   /// weights, its labels set to the data's classes. Throws Error kMismatch (classes of train, val and head differ,
   /// nothing to train, traced layers that should train), kNumeric naming the step at which the loss stopped being
   /// finite, with the weights as they were before that step; kOutOfMemory.

@@ -112,6 +112,10 @@ void Model::set_batch_norm(BatchNormPolicy policy) {
 
 BatchNormPolicy Model::batch_norm() const { return impl_->batch_norm; }
 
+bool Model::uses_batch_statistics() const {
+  return impl_->inference_batch_norms().size() < impl_->network.batch_norms().size();
+}
+
 bool Model::Impl::has_trainable_parameter(std::string_view layer) const {
   const auto parameters = network.named_parameters();
   return std::any_of(parameters.begin(), parameters.end(),

@@ -1,0 +1,377 @@
+#include <graft/trainer.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/CPUGeneratorImpl.h>
+
+#include "base/text.h"
+#include "base/translate.h"
+#include "train/metrics.h"
+#include "train/optimizer.h"
+
+namespace graft {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+c10::Device torch_device(Device device) {
+  return device.is_cuda() ? c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(device.index)) : c10::Device(c10::kCPU);
+}
+
+/// Dropout draws from LibTorch's default generator: it is seeded for the run and put back afterwards.
+class SeededGenerator {
+ public:
+  SeededGenerator(Device device, std::uint64_t seed)
+      : generator_(at::globalContext().defaultGenerator(torch_device(device))) {
+    const std::lock_guard lock(generator_.mutex());
+    state_ = generator_.get_state();
+    generator_.set_current_seed(seed);
+  }
+  ~SeededGenerator() {
+    const std::lock_guard lock(generator_.mutex());
+    generator_.set_state(state_);
+  }
+  SeededGenerator(const SeededGenerator&) = delete;
+  SeededGenerator& operator=(const SeededGenerator&) = delete;
+
+ private:
+  at::Generator generator_;
+  at::Tensor state_;
+};
+
+/// Training mode for a scope; evaluation mode after it, also when it is left by an exception.
+class TrainingMode {
+ public:
+  explicit TrainingMode(Model& model) : model_(model) { model.train(); }
+  ~TrainingMode() { model_.eval(); }
+  TrainingMode(const TrainingMode&) = delete;
+  TrainingMode& operator=(const TrainingMode&) = delete;
+
+ private:
+  Model& model_;
+};
+
+/// Copies of everything that training may change.
+class Snapshot {
+ public:
+  Snapshot() = default;
+  explicit Snapshot(const Model& model) {
+    for (const auto& [name, tensor] : model.trainable_parameters()) tensors_[name] = tensor.detach().clone();
+    for (const auto& [name, tensor] : model.named_buffers()) tensors_[name] = tensor.clone();
+  }
+  bool empty() const { return tensors_.empty(); }
+
+  void restore(Model& model) const {
+    const at::NoGradGuard no_grad;
+    const auto put_back = [&](const auto& named) {
+      for (auto [name, tensor] : named)
+        if (const auto it = tensors_.find(name); it != tensors_.end()) tensor.copy_(it->second);
+    };
+    put_back(model.named_parameters());
+    put_back(model.named_buffers());
+  }
+
+ private:
+  std::map<std::string, at::Tensor> tensors_;
+};
+
+void check_classes(const Model& model, const Dataset& data, const char* which) {
+  if (std::ssize(data.classes()) == model.num_classes()) return;
+  throw Error(ErrorCode::kMismatch, std::string(which) + " has " + std::to_string(data.classes().size()) + " classes (" +
+                                        base::list_names(data.classes()) + "), the model has " +
+                                        std::to_string(model.num_classes()) + " outputs; replace_head with that many classes");
+}
+
+void check_same_classes(const Dataset& train, const Dataset& val) {
+  if (train.classes() == val.classes()) return;
+  throw Error(ErrorCode::kMismatch, "training and validation data have different classes: " +
+                                        base::list_names(train.classes()) + " and " + base::list_names(val.classes()));
+}
+
+}  // namespace
+
+struct Trainer::Impl {
+  Model& model;
+  TrainerOptions options;
+  Snapshot best;
+  Snapshot last;
+
+  Impl(Model& m, const TrainerOptions& o) : model(m), options(o) {
+    train::Optimizer::create(options.optimizer, options.numerics, {});  // checks the options
+  }
+
+  History fit(const Dataset& train, const Dataset* val, const FitOptions& fit_options);
+  void validate(const Dataset& val, const FitOptions& fit_options, std::int64_t number, EpochInfo& epoch,
+                History& history) const;
+  static bool is_best(const History& history);
+  void restore(const Snapshot& snapshot);
+
+  LoaderOptions loader_options(std::int64_t batch_size, int threads) const {
+    return {.batch_size = batch_size, .seed = options.seed, .threads = threads, .pin_memory = model.device().is_cuda()};
+  }
+
+  struct Logits {
+    at::Tensor values;  ///< [size, classes], CPU; rows of unreadable pictures are NaN
+    at::Tensor labels;  ///< [size], CPU
+    std::vector<BadImage> bad_images;
+    double seconds = 0;
+  };
+
+  Logits run(const Dataset& data, std::int64_t batch_size, int threads, const std::function<void(std::int64_t, std::int64_t)>& on_step = {}) const {
+    const auto start = Clock::now();
+    DataLoader loader(data, model.preprocessing(), loader_options(batch_size, threads));
+    const auto size = static_cast<std::int64_t>(data.size());
+    Logits logits{at::full({size, model.num_classes()}, std::numeric_limits<float>::quiet_NaN(), at::kFloat),
+                  at::zeros({size}, at::kLong), {}, 0};
+    std::int64_t step = 0;
+    while (auto batch = loader.next()) {
+      const auto values = model.forward(batch->images, options.precision).to(at::kCPU);
+      const auto rows = at::tensor(std::vector<std::int64_t>(batch->indices.begin(), batch->indices.end()), at::kLong);
+      logits.values.index_copy_(0, rows, values);
+      logits.labels.index_copy_(0, rows, batch->labels);
+      if (on_step) on_step(++step, static_cast<std::int64_t>(loader.batches_per_epoch()));
+    }
+    logits.bad_images = loader.bad_images();
+    logits.seconds = seconds_since(start);
+    return logits;
+  }
+
+  Evaluation evaluate(const Dataset& data, std::int64_t batch_size, int threads, const std::function<void(std::int64_t, std::int64_t)>& on_step = {}) const {
+    const at::NoGradGuard no_grad;
+    const auto logits = run(data, batch_size, threads, on_step);
+    const auto readable = logits.values.isnan().logical_not().all(1).nonzero().squeeze(1);
+    auto result = train::evaluate_logits(logits.values.index_select(0, readable), logits.labels.index_select(0, readable), data.classes());
+    result.bad_images = logits.bad_images;
+    result.images_per_second = static_cast<double>(result.examples) / logits.seconds;
+    return result;
+  }
+};
+
+namespace {
+
+/// What an epoch has seen so far.
+struct Running {
+  double loss_sum = 0;
+  std::int64_t correct = 0;
+  std::int64_t seen = 0;
+  double loss() const { return seen ? loss_sum / static_cast<double>(seen) : 0; }
+  double accuracy() const { return seen ? static_cast<double>(correct) / static_cast<double>(seen) : 0; }
+};
+
+/// The model's buffers as they are now: a forward pass in training mode changes a batch norm's statistics.
+class Buffers {
+ public:
+  explicit Buffers(const Model& model) {
+    if (!model.uses_batch_statistics()) return;
+    for (const auto& [name, tensor] : model.named_buffers()) saved_.emplace_back(tensor, tensor.clone());
+  }
+  void restore() const {
+    const at::NoGradGuard no_grad;
+    for (const auto& [tensor, copy] : saved_) tensor.copy_(copy);
+  }
+
+ private:
+  std::vector<std::pair<at::Tensor, at::Tensor>> saved_;
+};
+
+/// One fit: the state that its epochs share.
+class Fit {
+ public:
+  Fit(Model& model, const TrainerOptions& options, const FitOptions& fit, const Dataset& train)
+      : model_(model), options_(options), fit_(fit),
+        loader_(train, model.preprocessing(),
+                {.batch_size = fit.batch_size, .shuffle = fit.shuffle, .augment = true, .seed = options.seed,
+                 .threads = fit.loader_threads, .pin_memory = model.device().is_cuda()}) {
+    std::vector<at::Tensor> parameters;
+    for (const auto& [name, tensor] : model.trainable_parameters()) parameters.push_back(tensor);
+    if (parameters.empty())
+      throw Error(ErrorCode::kMismatch, "nothing to train: every parameter is frozen; replace_head or unfreeze a layer");
+    if (model.uses_batch_statistics() && (fit.batch_size == 1 || train.size() == 1))
+      throw Error(ErrorCode::kConfig, "batch_size: expected 2 or more where batch norm trains, found 1; or set the batch "
+                                      "norm policy to inference");
+    optimizer_ = train::Optimizer::create(options.optimizer, options.numerics, std::move(parameters));
+  }
+
+  std::int64_t steps() const {
+    return fit_.steps_per_epoch > 0 ? fit_.steps_per_epoch : static_cast<std::int64_t>(loader_.batches_per_epoch());
+  }
+
+  Running epoch(std::int64_t number) {
+    const TrainingMode training(model_);
+    const auto start = Clock::now();
+    Running running;
+    const bool once_through = fit_.steps_per_epoch == 0;
+    if (once_through && number > 0) loader_.start_epoch(++data_epoch_);
+    for (std::int64_t step = 1; once_through || step <= steps();) {
+      const auto batch = loader_.next();
+      if (!batch && once_through) break;
+      if (!batch) {
+        loader_.start_epoch(++data_epoch_);
+        warn_once("the data ran out within an epoch of steps_per_epoch; it starts over with a new order");
+        continue;
+      }
+      if (batch->size() == 1 && model_.uses_batch_statistics()) {
+        warn_once("a batch of one example was left out: batch norm cannot train on it");
+        continue;
+      }
+      train_on(*batch, number, step, running);
+      if (fit_.on_step) {
+        fit_.on_step({number, step, steps(), running.loss(), running.accuracy(),
+                      static_cast<double>(running.seen) / seconds_since(start), false});
+      }
+      ++step;
+    }
+    trained_ += running.seen;
+    training_seconds_ += seconds_since(start);
+    return running;
+  }
+
+  double images_per_second() const { return static_cast<double>(trained_) / training_seconds_; }
+  double learning_rate() const { return optimizer_->learning_rate(); }
+  std::vector<BadImage> bad_images() const { return loader_.bad_images(); }
+
+ private:
+  void train_on(const Batch& batch, std::int64_t epoch, std::int64_t step, Running& running) {
+    const Buffers before(model_);
+    const at::AutoGradMode with_gradients(true);
+    const auto labels = batch.labels.to(torch_device(model_.device()), /*non_blocking=*/true);
+    const auto logits = model_.forward(batch.images, options_.precision);
+    const auto loss = at::cross_entropy_loss(logits, labels);
+    const double value = loss.item<double>();
+    if (!std::isfinite(value)) {
+      before.restore();
+      throw Error(ErrorCode::kNumeric, "the loss is " + std::to_string(value) + " in epoch " + std::to_string(epoch + 1) +
+                                           ", step " + std::to_string(step) + "; the weights are as before this step; "
+                                           "try a lower learning rate or check the data");
+    }
+    optimizer_->zero_grad();
+    loss.backward();
+    optimizer_->step();
+    optimizer_->zero_grad();
+    running.loss_sum += value * static_cast<double>(batch.size());
+    running.correct += logits.detach().argmax(1).eq(labels).sum().item<std::int64_t>();
+    running.seen += batch.size();
+  }
+
+  void warn_once(std::string_view text) {
+    if (!std::exchange(warned_, true) && options_.on_warning) options_.on_warning(text);
+  }
+
+  Model& model_;
+  const TrainerOptions& options_;
+  const FitOptions& fit_;
+  DataLoader loader_;
+  std::uint64_t data_epoch_ = 0;
+  std::unique_ptr<train::Optimizer> optimizer_;
+  bool warned_ = false;
+  std::int64_t trained_ = 0;
+  double training_seconds_ = 0;
+};
+
+}  // namespace
+
+Trainer::Trainer(Model& model, const TrainerOptions& options)
+    : impl_(base::translated("trainer", [&] { return std::make_unique<Impl>(model, options); })) {}
+Trainer::~Trainer() = default;
+Trainer::Trainer(Trainer&&) noexcept = default;
+Trainer& Trainer::operator=(Trainer&&) noexcept = default;
+
+History Trainer::fit(const Dataset& train, const FitOptions& options) { return impl_->fit(train, nullptr, options); }
+
+History Trainer::fit(const Dataset& train, const Dataset& val, const FitOptions& options) {
+  return impl_->fit(train, &val, options);
+}
+
+History Trainer::Impl::fit(const Dataset& train, const Dataset* val, const FitOptions& fit_options) {
+  return base::translated("training", [&] {
+    const auto check = [](bool fine, const char* option, std::int64_t found) {
+      if (!fine) throw Error(ErrorCode::kConfig, std::string(option) + ": expected 1 or more, found " + std::to_string(found));
+    };
+    check(fit_options.epochs >= 1, "epochs", fit_options.epochs);
+    check(fit_options.steps_per_epoch >= 0, "steps_per_epoch", fit_options.steps_per_epoch);
+    check_classes(model, train, "the training data");
+    if (val) check_same_classes(train, *val);
+
+    const SeededGenerator generator(model.device(), options.seed);
+    const std::string frozen = model.frozen_hash();
+    History history;
+    Fit fit(model, options, fit_options, train);
+    for (std::int64_t number = 0; number < fit_options.epochs; ++number) {
+      const auto start = Clock::now();
+      const Running running = fit.epoch(number);
+      EpochInfo epoch{running.loss(), running.accuracy(), {}, {}, {}, fit.learning_rate(), 0};
+      if (val) validate(*val, fit_options, number, epoch, history);
+      epoch.seconds = seconds_since(start);
+      history.epochs.push_back(epoch);
+      if (is_best(history)) {
+        history.best = history.epochs.size() - 1;
+        best = Snapshot(model);
+      }
+      if (fit_options.on_epoch) fit_options.on_epoch(epoch);
+    }
+    last = Snapshot(model);
+    history.frozen_unchanged = model.frozen_hash() == frozen;
+    history.images_per_second = fit.images_per_second();
+    auto bad = fit.bad_images();
+    history.bad_images.insert(history.bad_images.begin(), bad.begin(), bad.end());
+    std::vector<Label> labels;
+    for (const auto& name : train.classes()) labels.push_back({name, name});
+    model.set_labels(std::move(labels));
+    return history;
+  });
+}
+
+void Trainer::Impl::validate(const Dataset& val, const FitOptions& fit_options, std::int64_t number, EpochInfo& epoch,
+                             History& history) const {
+  const auto report = [&](std::int64_t step, std::int64_t steps) {
+    if (fit_options.on_step) fit_options.on_step({number, step, steps, epoch.loss, epoch.accuracy, 0, true});
+  };
+  const auto scores = evaluate(val, fit_options.batch_size, fit_options.loader_threads, report);
+  epoch.val_loss = scores.loss;
+  epoch.val_accuracy = scores.accuracy;
+  epoch.val_top5_accuracy = scores.top5_accuracy;
+  if (number == 0) history.bad_images = scores.bad_images;
+}
+
+/// Whether the newest epoch is. Without validation the last one always is.
+bool Trainer::Impl::is_best(const History& history) {
+  const auto& now = history.epochs.back();
+  const auto& before = history.epochs[history.best];
+  if (history.epochs.size() == 1 || !now.val_accuracy) return true;
+  return std::pair(*now.val_accuracy, -*now.val_loss) > std::pair(*before.val_accuracy, -*before.val_loss);
+}
+
+void Trainer::restore_best() { impl_->restore(impl_->best); }
+void Trainer::restore_last() { impl_->restore(impl_->last); }
+
+void Trainer::Impl::restore(const Snapshot& snapshot) {
+  if (snapshot.empty()) throw Error(ErrorCode::kConfig, "no weights to restore: fit() was not called or did not end");
+  base::translated("restoring weights", [&] { snapshot.restore(model); });
+}
+
+Evaluation Trainer::evaluate(const Dataset& data, std::int64_t batch_size, int loader_threads) const {
+  return base::translated("evaluating", [&] {
+    check_classes(impl_->model, data, "the data");
+    return impl_->evaluate(data, batch_size, loader_threads);
+  });
+}
+
+at::Tensor Trainer::predict(const Dataset& data, std::int64_t batch_size, int loader_threads) const {
+  return base::translated("predicting", [&] {
+    const at::NoGradGuard no_grad;
+    return impl_->run(data, batch_size, loader_threads).values.softmax(1);
+  });
+}
+
+}  // namespace graft

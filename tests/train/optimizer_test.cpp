@@ -1,0 +1,86 @@
+#include "train/optimizer.h"
+
+#include <cmath>
+#include <fstream>
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "support/expect_error.h"
+#include "support/golden.h"
+
+namespace graft::train {
+namespace {
+
+using graft::testing::close;
+using graft::testing::golden;
+using nlohmann::json;
+
+at::Tensor tensor(const json& values) {
+  std::vector<double> flat;
+  for (const auto& row : values)
+    if (row.is_array()) flat.insert(flat.end(), row.begin(), row.end()); else flat.push_back(row);
+  return at::tensor(flat, at::kDouble);
+}
+
+/// p after n steps on the gradient A p + sin(t) b, in float64.
+at::Tensor run(const OptimizerSpec& spec, Numerics numerics, const json& vectors, int steps) {
+  auto p = tensor(vectors["start"]);
+  p.set_requires_grad(true);
+  const auto a = tensor(vectors["A"]).reshape({3, 3}), b = tensor(vectors["b"]);
+  const auto optimizer = Optimizer::create(spec, numerics, {p});
+  for (int t = 1; t <= steps; ++t) {
+    const at::NoGradGuard no_grad;
+    p.mutable_grad() = at::mv(a, p.detach()) + std::sin(t) * b;
+    optimizer->step();
+    optimizer->zero_grad();
+  }
+  return p.detach();
+}
+
+TEST(Optimizer, OneAndAHundredStepsEqualTheReferences) {
+  const auto vectors = json::parse(std::ifstream(golden("train/optimizers.json")));
+  const std::map<std::string, OptimizerSpec> specs{
+      {"torch.sgd", Sgd{}},
+      {"torch.sgd_momentum", Sgd{.momentum = 0.9, .weight_decay = 0.01}},
+      {"torch.sgd_nesterov", Sgd{.momentum = 0.9, .nesterov = true}},
+      {"torch.adam", Adam{.weight_decay = 0.01}},
+      {"torch.adamw", AdamW{}},
+      {"torch.rmsprop", RmsProp{}},
+      {"torch.rmsprop_momentum", RmsProp{.learning_rate = 1e-3, .rho = 0.9, .momentum = 0.5}},
+      {"keras.sgd_momentum", Sgd{.momentum = 0.9}},
+      {"keras.sgd_nesterov", Sgd{.momentum = 0.9, .nesterov = true}},
+      {"keras.adam", Adam{}},
+      {"keras.adamw", AdamW{}},
+      {"keras.rmsprop", RmsProp{}},
+      {"keras.rmsprop_momentum", RmsProp{.momentum = 0.5}}};
+  ASSERT_EQ(vectors["cases"].size(), specs.size());
+  for (const auto& [name, spec] : specs)
+    for (const int steps : {1, 100})
+      EXPECT_TRUE(close(run(spec, name.starts_with("keras") ? Numerics::kKeras : Numerics::kTorch, vectors, steps),
+                        tensor(vectors["cases"][name][std::to_string(steps)]), 1e-12))
+          << name << " " << steps;
+}
+
+TEST(Optimizer, NumericsDiffer) {
+  const auto vectors = json::parse(std::ifstream(golden("train/optimizers.json")));
+  EXPECT_FALSE(at::equal(run(RmsProp{.learning_rate = 1e-3, .rho = 0.9}, Numerics::kTorch, vectors, 1),
+                         run(RmsProp{}, Numerics::kKeras, vectors, 1)));
+}
+
+TEST(Optimizer, BadValuesAreRefusedByName) {
+  const auto create = [](const OptimizerSpec& spec) { return Optimizer::create(spec, Numerics::kTorch, {}); };
+  EXPECT_GRAFT_ERROR(create(Adam{.learning_rate = 0}), kConfig, "learning_rate");
+  EXPECT_GRAFT_ERROR(create(Adam{.learning_rate = std::nan("")}), kConfig, "learning_rate");
+  EXPECT_GRAFT_ERROR(create(Adam{.beta1 = 1}), kConfig, "beta1");
+  EXPECT_GRAFT_ERROR(create(Sgd{.nesterov = true}), kConfig, "nesterov");
+  EXPECT_GRAFT_ERROR(create(RmsProp{.epsilon = 0.0}), kConfig, "epsilon");
+  EXPECT_GRAFT_ERROR(parse_optimizer("lion"), kConfig, "lion");
+  EXPECT_GRAFT_ERROR(parse_optimizer("adam", -1), kConfig, "learning rate");
+  EXPECT_EQ(std::get<Adam>(parse_optimizer("adam", 0.5)).learning_rate, 0.5);
+}
+
+}  // namespace
+}  // namespace graft::train

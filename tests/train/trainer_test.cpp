@@ -1,0 +1,243 @@
+#include <graft/trainer.h>
+
+#include <cmath>
+#include <fstream>
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/core/grad_mode.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "support/drawn_dataset.h"
+#include "support/expect_error.h"
+#include "support/golden.h"
+
+namespace graft {
+namespace {
+
+using graft::testing::close;
+using graft::testing::DrawnDataset;
+using graft::testing::golden;
+using graft::testing::Scratch;
+using graft::testing::slurp;
+
+/// The pictures of tests/golden/train.
+class GoldenPictures : public Dataset {
+ public:
+  std::size_t size() const override { return 40; }
+  const std::vector<std::string>& classes() const override { return classes_; }
+  std::int64_t label(std::size_t i) const override { return static_cast<std::int64_t>(i % 5); }
+  std::string name(std::size_t i) const override { return std::to_string(i); }
+  Image image(std::size_t i) const override {
+    const auto* from = reinterpret_cast<const std::uint8_t*>(bytes_.data()) + i * 3072;
+    return Image(32, 32, std::vector<std::uint8_t>(from, from + 3072));
+  }
+
+ private:
+  std::string bytes_ = slurp(golden("train/pictures.u8"));
+  std::vector<std::string> classes_{"a", "b", "c", "d", "e"};
+};
+
+/// CPU always, CUDA where there is one.
+class OnDevice : public ::testing::TestWithParam<Device::Type> {
+ protected:
+  void SetUp() override {
+    if (GetParam() == Device::Type::kCuda && cuda_device_count() == 0) GTEST_SKIP() << "no CUDA device";
+  }
+  static Model load(const std::string& name = "resnet_scripted") {
+    return Model::load(golden("networks/" + name + ".pt"),
+                       {.device = {GetParam(), 0}, .preprocessing = Preprocessing::rescale_mode(32)});
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Devices, OnDevice, ::testing::Values(Device::Type::kCpu, Device::Type::kCuda),
+                         [](const auto& param) { return param.param == Device::Type::kCpu ? "cpu" : "cuda"; });
+
+std::vector<double> step_losses(Model& model, const Dataset& data, FitOptions options, TrainerOptions trainer = {}) {
+  // on_step reports the mean so far; the single losses follow from it.
+  std::vector<double> losses;
+  double sum = 0;
+  options.on_step = [&](const StepInfo& info) {
+    if (info.validating) return;
+    if (info.step == 1) sum = 0;
+    losses.push_back(info.loss * static_cast<double>(info.step) - sum);
+    sum = info.loss * static_cast<double>(info.step);
+  };
+  Trainer(model, trainer).fit(data, options);
+  return losses;
+}
+
+TEST_P(OnDevice, TwentyStepsEqualPyTorch) {
+  const auto vectors = nlohmann::json::parse(std::ifstream(golden("train/losses.json")));
+  const GoldenPictures data;
+  for (const auto& [name, expected] : vectors.items()) {
+    auto model = load();
+    const auto dot = name.rfind('.');
+    model.apply_freeze(name.substr(0, dot));
+    model.set_batch_norm(parse_batch_norm(name.substr(dot + 1)));
+    const auto losses = step_losses(model, data, {.epochs = 4, .batch_size = 8, .shuffle = false});
+    ASSERT_EQ(losses.size(), 20u);
+    for (std::size_t i = 0; i < 20; ++i) EXPECT_NEAR(losses[i], expected[i].get<double>(), 1e-4) << name << " step " << i + 1;
+  }
+}
+
+TEST_P(OnDevice, AHeadLearnsAndTheTrunkStays) {
+  auto model = load();
+  model.replace_head(heads::linear({.classes = 3, .seed = 1}));
+  model.freeze();
+  const DrawnDataset train(60, 3), val(30, 3, 32, 99);
+  const auto before = model.frozen_hash();
+  Trainer trainer(model, {.optimizer = Adam{.learning_rate = 0.05}});
+  const auto history = trainer.fit(train, val, {.epochs = 40, .batch_size = 16});
+  ASSERT_EQ(history.epochs.size(), 40u);
+  EXPECT_GE(history.epochs.back().val_accuracy.value(), 0.95);
+  EXPECT_LT(history.epochs.back().loss, history.epochs.front().loss);
+  EXPECT_TRUE(history.frozen_unchanged);
+  EXPECT_EQ(model.frozen_hash(), before);
+  EXPECT_FALSE(model.is_training());
+  EXPECT_EQ(model.labels().at(2).id, "class2");
+  const auto scores = trainer.evaluate(val);
+  EXPECT_DOUBLE_EQ(scores.accuracy, history.epochs.back().val_accuracy.value());
+  EXPECT_EQ(trainer.predict(val).sizes(), (std::vector<std::int64_t>{30, 3}));
+  EXPECT_NEAR(trainer.predict(val)[0].sum().item<double>(), 1, 1e-5);
+}
+
+TEST_P(OnDevice, TheSameSeedGivesTheSameRun) {
+  DrawnDataset data(40, 2);
+  data.changes = {.zoom = 0.2, .horizontal_flip = true};
+  const auto run = [&](std::uint64_t seed, int threads) {
+    auto model = load();
+    model.replace_head(heads::mlp({.hidden = {8}, .classes = 2, .dropout = 0.3, .seed = 4}));
+    model.freeze_until("layer2");
+    step_losses(model, data, {.epochs = 2, .batch_size = 8, .loader_threads = threads}, {.seed = seed});
+    return model.inspect().sha256;
+  };
+  const auto first = run(1, 1);
+  EXPECT_EQ(run(1, 3), first);
+  EXPECT_NE(run(2, 1), first);
+}
+
+TEST_P(OnDevice, BestAndLastWeightsCanBeRestored) {
+  auto model = load();
+  const GoldenPictures data;
+  Trainer trainer(model, {.optimizer = Sgd{.learning_rate = 5}});  // far too large: it gets worse and worse
+  EXPECT_GRAFT_ERROR(trainer.restore_best(), kConfig, "fit()");
+  model.freeze();
+  const auto history = trainer.fit(data, data, {.epochs = 6, .batch_size = 8});
+  const auto last = model.inspect().sha256;
+  trainer.restore_best();
+  EXPECT_DOUBLE_EQ(trainer.evaluate(data).accuracy, history.epochs[history.best].val_accuracy.value());
+  for (const auto& epoch : history.epochs) EXPECT_LE(epoch.val_accuracy, history.epochs[history.best].val_accuracy);
+  trainer.restore_last();
+  EXPECT_EQ(model.inspect().sha256, last);
+}
+
+TEST_P(OnDevice, StepsPerEpochContinueAcrossEpochs) {
+  const DrawnDataset data(20, 2);
+  auto model = load();
+  model.replace_head(heads::linear({.classes = 2}));
+  model.freeze();
+  std::string warning;
+  std::vector<std::int64_t> steps;
+  Trainer trainer(model, {.on_warning = [&](std::string_view text) { warning = text; }});
+  const FitOptions options{.epochs = 3, .steps_per_epoch = 3, .batch_size = 10,
+                           .on_step = [&](const StepInfo& info) { steps.push_back(info.step); }};
+  EXPECT_EQ(trainer.fit(data, options).epochs.size(), 3u);
+  EXPECT_EQ(steps, (std::vector<std::int64_t>{1, 2, 3, 1, 2, 3, 1, 2, 3}));
+  EXPECT_THAT(warning, ::testing::HasSubstr("ran out"));
+}
+
+TEST_P(OnDevice, BFloat16Trains) {
+  auto model = load();
+  model.replace_head(heads::linear({.classes = 3}));
+  model.freeze();
+  const DrawnDataset data(60, 3);
+  const auto history = Trainer(model, {.optimizer = Adam{.learning_rate = 0.05}, .precision = Precision::kBFloat16}).fit(data, {.epochs = 40, .batch_size = 16});
+  EXPECT_GE(history.epochs.back().accuracy, 0.9);
+  EXPECT_EQ(model.named_parameters().at("head.fc.weight").scalar_type(), at::kFloat);
+}
+
+TEST(Trainer, LeavesTheGeneratorAndGradModeAlone) {
+  auto model = Model::load(golden("networks/resnet_scripted.pt"), {.preprocessing = Preprocessing::rescale_mode(32)});
+  model.replace_head(heads::linear({.classes = 2, .dropout = 0.5}));
+  model.freeze();
+  auto generator = at::detail::getDefaultCPUGenerator();
+  const auto state = generator.get_state().clone();
+  DrawnDataset data(8, 2);
+  Trainer(model).fit(data, {.batch_size = 4});
+  EXPECT_TRUE(at::equal(generator.get_state(), state));
+  data.bad = {1};
+  EXPECT_GRAFT_ERROR(Trainer(model).fit(data), kFormat, "picture 1");
+  EXPECT_TRUE(at::equal(generator.get_state(), state));
+  EXPECT_FALSE(model.is_training());
+}
+
+TEST(BadTraining, Case81And82ClassesDiffer) {
+  auto model = Model::load(golden("networks/resnet_scripted.pt"), {.preprocessing = Preprocessing::rescale_mode(32)});
+  const DrawnDataset two(8, 2), five(10, 5);
+  EXPECT_GRAFT_ERROR(Trainer(model).fit(two), kMismatch, "2 classes");
+  EXPECT_GRAFT_ERROR(Trainer(model).fit(five, two), kMismatch, "different classes");
+}
+
+TEST(BadTraining, NothingToTrain) {
+  auto model = Model::load(golden("networks/resnet_scripted.pt"), {.preprocessing = Preprocessing::rescale_mode(32)});
+  model.freeze();
+  model.freeze("fc");
+  EXPECT_GRAFT_ERROR(Trainer(model).fit(DrawnDataset(10, 5)), kMismatch, "nothing to train");
+}
+
+TEST(BadTraining, Case32TracedBatchNorm) {
+  auto model = Model::load(golden("networks/resnet_traced.pt"), {.preprocessing = Preprocessing::rescale_mode(32)});
+  EXPECT_GRAFT_ERROR(Trainer(model).fit(DrawnDataset(10, 5)), kMismatch, "torch.jit.script");
+  EXPECT_FALSE(model.is_training());
+}
+
+TEST(BadTraining, Case96NonFiniteLossStopsBeforeTheWeightsChange) {
+  auto model = Model::load(golden("networks/resnet_scripted.pt"), {.preprocessing = Preprocessing::rescale_mode(32)});
+  model.freeze_until("layer2");
+  {
+    const at::NoGradGuard no_grad;
+    model.named_parameters().at("fc.bias")[0].fill_(INFINITY);
+  }
+  const auto before = model.inspect().sha256;
+  EXPECT_GRAFT_ERROR(Trainer(model).fit(DrawnDataset(10, 5), {.batch_size = 5}), kNumeric, "epoch 1, step 1");
+  EXPECT_EQ(model.inspect().sha256, before);
+  EXPECT_FALSE(model.is_training());
+}
+
+TEST(BadTraining, Case97ALastBatchOfOne) {
+  auto model = Model::load(golden("networks/resnet_scripted.pt"), {.preprocessing = Preprocessing::rescale_mode(32)});
+  const DrawnDataset data(11, 5);
+  std::string warning;
+  int steps = 0;
+  Trainer trainer(model, {.on_warning = [&](std::string_view text) { warning = text; }});
+  trainer.fit(data, {.batch_size = 5, .on_step = [&](const StepInfo&) { ++steps; }});
+  EXPECT_EQ(steps, 2);
+  EXPECT_THAT(warning, ::testing::HasSubstr("batch of one"));
+  EXPECT_GRAFT_ERROR(trainer.fit(data, {.batch_size = 1}), kConfig, "batch_size");
+}
+
+TEST(BadTraining, OptionsOutOfRange) {
+  auto model = Model::load(golden("networks/resnet_scripted.pt"), {.preprocessing = Preprocessing::rescale_mode(32)});
+  const DrawnDataset data(10, 5);
+  EXPECT_GRAFT_ERROR(Trainer(model).fit(data, {.epochs = 0}), kConfig, "epochs");
+  EXPECT_GRAFT_ERROR(Trainer(model).fit(data, {.steps_per_epoch = -1}), kConfig, "steps_per_epoch");
+  EXPECT_GRAFT_ERROR(Trainer(model, {.optimizer = Adam{.learning_rate = -1}}), kConfig, "learning_rate");
+}
+
+TEST(BadTraining, SkippedPicturesAreListedOnce) {
+  auto model = Model::load(golden("networks/resnet_scripted.pt"), {.preprocessing = Preprocessing::rescale_mode(32)});
+  model.freeze();
+  DrawnDataset data(20, 5);
+  data.policy = OnBadImage::kSkip;
+  data.bad = {2, 7};
+  const auto history = Trainer(model).fit(data, data, {.epochs = 2, .batch_size = 4});
+  ASSERT_EQ(history.bad_images.size(), 4u);  // twice in training, twice in validation
+  EXPECT_EQ(history.bad_images[0].name, "picture 2");
+  const auto scores = Trainer(model).evaluate(data);
+  EXPECT_EQ(scores.examples, 18);
+  EXPECT_TRUE(std::isnan(Trainer(model).predict(data)[7][0].item<float>()));
+}
+
+}  // namespace
+}  // namespace graft
