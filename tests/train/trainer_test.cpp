@@ -82,7 +82,7 @@ TEST_P(OnDevice, TwentyStepsEqualPyTorch) {
 }
 
 TEST_P(OnDevice, AHeadLearnsAndTheTrunkStays) {
-  auto model = load();
+  auto model = load("vgg_scripted");
   model.replace_head(heads::linear({.classes = 3, .seed = 1}));
   model.freeze();
   const DrawnDataset train(60, 3), val(30, 3, 32, 99);
@@ -148,7 +148,7 @@ TEST_P(OnDevice, StepsPerEpochContinueAcrossEpochs) {
 }
 
 TEST_P(OnDevice, BFloat16Trains) {
-  auto model = load();
+  auto model = load("vgg_scripted");
   model.replace_head(heads::linear({.classes = 3}));
   model.freeze();
   const DrawnDataset data(60, 3);
