@@ -6,6 +6,7 @@
 #include <graft/device.h>
 #include <graft/error.h>
 #include <graft/evaluation.h>
+#include <graft/files.h>
 #include <graft/head.h>
 #include <graft/image.h>
 #include <graft/inspect.h>
@@ -13,5 +14,6 @@
 #include <graft/model.h>
 #include <graft/optimizer.h>
 #include <graft/preprocess.h>
+#include <graft/report.h>
 #include <graft/trainer.h>
 #include <graft/version.h>

@@ -1,5 +1,7 @@
 #include "base/files.h"
 
+#include <graft/files.h>
+
 #include <cerrno>
 #include <cstdlib>
 #include <string>
@@ -13,7 +15,7 @@
 
 #include <graft/error.h>
 
-namespace graft::base {
+namespace graft {
 
 namespace {
 
@@ -78,7 +80,15 @@ class TemporaryFile {
   Descriptor fd_;
 };
 
+/// A rename would replace a device or fail on a directory.
+void check_replaceable(const std::filesystem::path& path) {
+  if (std::error_code ignored; std::filesystem::exists(path, ignored) && !std::filesystem::is_regular_file(path, ignored))
+    throw Error(ErrorCode::kIo, path.string() + ": is there already and is not a regular file");
+}
+
 }  // namespace
+
+namespace base {
 
 MappedFile MappedFile::open(const std::filesystem::path& path) {
   // O_NONBLOCK: opening a pipe without a writer must not wait.
@@ -111,9 +121,10 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   return *this;
 }
 
+}  // namespace base
+
 void write_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes) {
-  if (std::error_code ignored; std::filesystem::exists(path, ignored) && !std::filesystem::is_regular_file(path, ignored))
-    throw Error(ErrorCode::kIo, path.string() + ": is there already and is not a regular file");
+  check_replaceable(path);
   TemporaryFile file(path);
   file.write(bytes);
   file.rename_to_target();
@@ -124,9 +135,8 @@ void write_atomically(const std::filesystem::path& path, std::string_view bytes)
 }
 
 void check_writable(const std::filesystem::path& path) {
-  if (std::error_code ignored; std::filesystem::exists(path, ignored) && !std::filesystem::is_regular_file(path, ignored))
-    throw Error(ErrorCode::kIo, path.string() + ": is there already and is not a regular file");
+  check_replaceable(path);
   const TemporaryFile probe(path);
 }
 
-}  // namespace graft::base
+}  // namespace graft

@@ -1,11 +1,9 @@
-/// Files read whole and written atomically.
+/// Files read whole. Writing is public: graft/files.h.
 #pragma once
 
 #include <cstddef>
 #include <filesystem>
 #include <span>
-#include <string_view>
-#include <vector>
 
 namespace graft::base {
 
@@ -26,13 +24,5 @@ class MappedFile {
   const std::byte* data_ = nullptr;
   std::size_t size_ = 0;
 };
-
-/// Writes to a temporary file beside `path`, syncs it, renames it over `path` and syncs the directory: at every moment
-/// `path` is the old file or the new one. Throws Error kIo; the old file is then untouched and the temporary one removed.
-void write_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes);
-void write_atomically(const std::filesystem::path& path, std::string_view bytes);
-
-/// Throws Error kIo unless a file could be created at `path` now (its directory exists and is writable).
-void check_writable(const std::filesystem::path& path);
 
 }  // namespace graft::base

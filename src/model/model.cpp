@@ -1,3 +1,4 @@
+#include <graft/files.h>
 #include <graft/model.h>
 
 #include <algorithm>
@@ -217,7 +218,7 @@ void Model::save(const std::filesystem::path& path) const {
       if (!tensor.requires_grad()) artefact.frozen.push_back(name);
     if (impl_->training)
       throw Error(ErrorCode::kConfig, "the model is in training mode; call eval() before saving");
-    base::write_atomically(path, impl_->network.save({{model::kArtefactRecord, model::write_artefact(artefact)}}));
+    write_atomically(path, impl_->network.save({{model::kArtefactRecord, model::write_artefact(artefact)}}));
   });
 }
 

@@ -1,9 +1,13 @@
-#include "base/files.h"
+#include <graft/files.h>
+
+#include <cstring>
 
 #include <gtest/gtest.h>
 
+#include <ATen/ATen.h>
 #include <sys/stat.h>
 
+#include "base/files.h"
 #include "base/sha256.h"
 #include "support/expect_error.h"
 #include "support/scratch.h"
@@ -45,6 +49,20 @@ TEST(Files, FullDiskIsReported) {  // case 91
   EXPECT_GRAFT_ERROR(write_atomically("/dev/full", "x"), kIo, "/dev/full");
   EXPECT_GRAFT_ERROR(write_atomically("/proc/nowhere/file", "x"), kIo, "/proc/nowhere/file");
   EXPECT_GRAFT_ERROR(check_writable("/proc/nowhere/file"), kIo, "/proc/nowhere/file");
+}
+
+TEST(Files, NpyIsNumpysFormat) {
+  const Scratch scratch;
+  write_npy(scratch / "a.npy", at::arange(6, at::kFloat).reshape({2, 3}).t());
+  const auto bytes = slurp(scratch / "a.npy");
+  EXPECT_EQ(bytes.substr(0, 10), std::string("\x93NUMPY\x01\x00\x76\x00", 10));
+  EXPECT_EQ(bytes.substr(10, 59), "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2), }");
+  ASSERT_EQ(bytes.size(), 128u + 24u);
+  EXPECT_EQ(bytes[127], '\n');
+  float second = 0;
+  std::memcpy(&second, bytes.data() + 132, 4);
+  EXPECT_EQ(second, 3);  // C order of the transposed view
+  EXPECT_GRAFT_ERROR(write_npy(scratch / "b.npy", at::zeros({2}, at::kLong)), kConfig, "float32");
 }
 
 }  // namespace

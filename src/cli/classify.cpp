@@ -1,0 +1,91 @@
+#include <cstdio>
+
+#include <nlohmann/json.hpp>
+
+#include "cli/common.h"
+#include "cli/numbers.h"
+#include "cli/pictures.h"
+
+namespace graft::cli {
+
+namespace {
+
+struct Options {
+  std::string model;
+  std::vector<std::string> paths;
+  std::int64_t top_k = 5;
+  std::int64_t batch = 32;
+  std::string precision = "float32";
+  std::string on_bad_image = "fail";
+};
+
+std::string line(const std::string& file, const std::vector<Prediction>& top) {
+  std::string text = file + "\n";
+  for (const auto& p : top) {
+    char figures[32];
+    std::snprintf(figures, sizeof figures, "  %6.2f %%  ", 100.0 * p.probability);
+    text += figures + p.label + (p.id == p.label ? "" : " (" + p.id + ")") + "\n";
+  }
+  return text;
+}
+
+nlohmann::json entry(const std::string& file, const std::vector<Prediction>& top) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const auto& p : top)
+    list.push_back({{"id", p.id}, {"label", p.label}, {"index", p.index}, {"probability", p.probability}});
+  return {{"file", file}, {"top", std::move(list)}};
+}
+
+void run(const Options& o, const Common& common) {
+  const ClassifyOptions options{.top_k = o.top_k, .precision = parse_precision(o.precision)};
+  const Pictures pictures(o.paths, parse_on_bad_image(o.on_bad_image));
+  const Model model = Model::load(o.model, load_options(common));
+
+  nlohmann::json predictions = nlohmann::json::array();
+  Progress progress(common);
+  std::int64_t done = 0;
+  const auto start = std::chrono::steady_clock::now();
+  DataLoader loader(pictures, model.preprocessing(), {.batch_size = o.batch, .threads = loader_threads(common)});
+  while (const auto batch = loader.next()) {
+    const auto results = model.classify(batch->images, options);
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      const std::string file = pictures.name(batch->indices[i]);
+      if (common.json) {
+        predictions.push_back(entry(file, results[i]));
+      } else {
+        print(line(file, results[i]));
+      }
+    }
+    done += batch->size();
+    if (std::ssize(batch->indices) < std::ssize(o.paths) || pictures.size() > 32)
+      progress.update("classify", done, static_cast<std::int64_t>(pictures.size()), "");
+  }
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double rate = static_cast<double>(done) / seconds;
+  for (const auto& bad : loader.bad_images()) note(common, "left out: " + bad.message);
+  if (common.json) {
+    nlohmann::json bad = nlohmann::json::array();
+    for (const auto& image : loader.bad_images()) bad.push_back({{"file", image.name}, {"message", image.message}});
+    const nlohmann::json document{{"predictions", std::move(predictions)}, {"images_per_second", rate}, {"bad_images", std::move(bad)}};
+    print(document.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  }
+  char text[80];
+  std::snprintf(text, sizeof text, "%lld pictures, %.1f images/s", static_cast<long long>(done), rate);
+  progress.finish(text);
+}
+
+}  // namespace
+
+Command add_classify(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  app.add_option("MODEL", o->model, "TorchScript file")->required();
+  app.add_option("PICTURE", o->paths, "picture files, or folders to walk")->required()->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("--top-k", o->top_k, "how many guesses for each picture")->check(at_least_one())->capture_default_str();
+  app.add_option("--batch", o->batch, "pictures for one forward pass")->check(at_least_one())->capture_default_str();
+  app.add_option("--precision", o->precision, "arithmetic of the network")
+      ->check(CLI::IsMember({"float32", "bfloat16"}))->capture_default_str();
+  app.add_option("--on-bad-image", o->on_bad_image, "unreadable pictures")->check(CLI::IsMember({"fail", "skip"}))->capture_default_str();
+  return [o](const Common& common) { run(*o, common); };
+}
+
+}  // namespace graft::cli

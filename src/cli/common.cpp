@@ -1,0 +1,85 @@
+#include "cli/common.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+namespace graft::cli {
+
+void print(std::string_view text) {
+  const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
+  if (!written) throw Error(ErrorCode::kIo, std::string("cannot write to standard output: ") + std::strerror(errno));
+}
+
+void note(const Common& common, std::string_view line) {
+  if (!common.quiet) std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data());
+}
+
+WarningCallback warnings(const Common& common) {
+  return [common](std::string_view text) { note(common, "warning: " + std::string(text)); };
+}
+
+LoadOptions load_options(const Common& common) {
+  LoadOptions options;
+  options.device = Device::parse(common.device);
+  options.on_warning = warnings(common);
+  return options;
+}
+
+OnBadImage parse_on_bad_image(const std::string& text) { return text == "skip" ? OnBadImage::kSkip : OnBadImage::kFail; }
+
+int loader_threads(const Common& common) {
+  return common.threads > 0 ? common.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+std::string clock_text(double seconds) {
+  const auto whole = static_cast<long long>(std::max(0.0, seconds) + 0.5);
+  char text[32];
+  std::snprintf(text, sizeof text, "%lld:%02lld", whole / 60, whole % 60);
+  return text;
+}
+
+Progress::Progress(const Common& common)
+    : shown_(!common.quiet), terminal_(::isatty(STDERR_FILENO) != 0), colour_(std::getenv("NO_COLOR") == nullptr) {}
+
+Progress::~Progress() {
+  if (open_) std::fputc('\n', stderr);
+}
+
+void Progress::update(std::string_view title, std::int64_t done, std::int64_t total, std::string_view text) {
+  using namespace std::chrono_literals;
+  if (!shown_ || !terminal_ || total <= 0) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (!open_) start_ = now;
+  if (open_ && done < total && now - drawn_ < 50ms) return;
+  open_ = true;
+  drawn_ = now;
+  winsize window{};
+  const int columns = ::ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 20 ? window.ws_col : 80;
+  const double elapsed = std::chrono::duration<double>(now - start_).count();
+  const std::string left = done > 0 ? clock_text(elapsed / static_cast<double>(done) * static_cast<double>(total - done)) : "-:--";
+  std::string tail = " " + std::to_string(done) + "/" + std::to_string(total) + "  " + std::string(text) + "  " + left + " left";
+  const int width = std::clamp(columns - 1 - static_cast<int>(title.size() + tail.size()) - 3, 4, 30);
+  const auto filled = static_cast<std::size_t>(done * width / total);
+  std::string bar = std::string(filled, '#') + std::string(static_cast<std::size_t>(width) - filled, '.');
+  std::string line = std::string(title) + " [" + bar + "]" + tail;
+  line.resize(std::min<std::size_t>(line.size(), static_cast<std::size_t>(columns - 1)));
+  const auto at = line.find(bar);
+  if (colour_ && at != std::string::npos) line.insert(at + filled, "\x1b[0m").insert(at, "\x1b[32m");
+  std::fprintf(stderr, "\r%s\x1b[K", line.c_str());
+  std::fflush(stderr);
+}
+
+void Progress::finish(std::string_view line) {
+  if (!shown_) return;
+  std::fprintf(stderr, "%s%.*s\n", open_ ? "\r\x1b[K" : "", static_cast<int>(line.size()), line.data());
+  open_ = false;
+}
+
+}  // namespace graft::cli

@@ -1,0 +1,64 @@
+/// What the program's commands share: global options, progress on the terminal, output.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <CLI/CLI.hpp>
+
+#include <graft/graft.h>
+
+namespace graft::cli {
+
+struct Common {
+  std::string device = "auto";
+  int threads = 0;  ///< 0: LibTorch's own choice
+  bool json = false;
+  bool quiet = false;
+};
+
+/// A command: registers its options and returns what to do when it was chosen.
+using Command = std::function<void(const Common&)>;
+Command add_classify(CLI::App& app);
+Command add_embed(CLI::App& app);
+Command add_evaluate(CLI::App& app);
+Command add_finetune(CLI::App& app);
+Command add_inspect(CLI::App& app);
+
+/// Prints to standard output, and fails (Error kIo) if it is closed or full.
+void print(std::string_view text);
+/// One line to standard error, unless quiet.
+void note(const Common& common, std::string_view line);
+WarningCallback warnings(const Common& common);
+
+LoadOptions load_options(const Common& common);
+OnBadImage parse_on_bad_image(const std::string& text);
+/// Threads that decode beside the network's.
+int loader_threads(const Common& common);
+
+/// A bar that is drawn anew on a terminal; elsewhere one plain line each time it is finished.
+class Progress {
+ public:
+  explicit Progress(const Common& common);
+  ~Progress();
+  /// `done` of `total`, with text behind the bar.
+  void update(std::string_view title, std::int64_t done, std::int64_t total, std::string_view text);
+  /// Leaves `line` standing and begins anew.
+  void finish(std::string_view line);
+
+ private:
+  bool shown_;
+  bool terminal_;
+  bool colour_;
+  bool open_ = false;
+  std::chrono::steady_clock::time_point start_, drawn_;
+};
+
+/// "1:05" for 65 seconds.
+std::string clock_text(double seconds);
+
+}  // namespace graft::cli

@@ -1,0 +1,125 @@
+#include <cstdio>
+
+#include "cli/common.h"
+#include "cli/numbers.h"
+
+namespace graft::cli {
+
+namespace {
+
+struct Options {
+  std::string model, train, val, out;
+  std::string cut = "features", head = "linear", freeze = "all", bn = "follow", optimizer = "adam", augment, numerics = "torch";
+  std::string precision = "float32", on_bad_image = "fail", keep = "best";
+  std::int64_t epochs = 5, steps_per_epoch = 0, batch = 32;
+  std::optional<double> learning_rate;
+  std::uint64_t seed = 0;
+};
+
+std::string percent(double fraction) {
+  char text[16];
+  std::snprintf(text, sizeof text, "%.2f %%", fraction * 100);
+  return text;
+}
+
+std::string figures(double loss, double accuracy) {
+  char text[64];
+  std::snprintf(text, sizeof text, "loss %.4f  accuracy %s", loss, percent(accuracy).c_str());
+  return text;
+}
+
+/// One bar for each epoch, and one line that stays.
+class EpochProgress {
+ public:
+  EpochProgress(const Common& common, std::int64_t epochs) : progress_(common), epochs_(epochs) {}
+
+  void step(const StepInfo& info) {
+    title_ = "epoch " + std::to_string(info.epoch + 1) + "/" + std::to_string(epochs_);
+    std::string text = figures(info.loss, info.accuracy);
+    if (info.validating) {
+      text += "  validating";
+    } else {
+      char rate[32];
+      std::snprintf(rate, sizeof rate, "  %.1f images/s", info.images_per_second);
+      text += rate;
+    }
+    progress_.update(title_, info.step, info.steps, text);
+  }
+
+  void epoch(const EpochInfo& info) {
+    std::string line = title_ + "  " + figures(info.loss, info.accuracy);
+    if (info.val_accuracy) line += "  val " + figures(*info.val_loss, *info.val_accuracy);
+    progress_.finish(line + "  " + clock_text(info.seconds));
+  }
+
+ private:
+  Progress progress_;
+  std::int64_t epochs_;
+  std::string title_;
+};
+
+void run(const Options& o, const Common& common) {
+  // Everything that can be refused is refused before work begins.
+  const auto numerics = parse_numerics(o.numerics);
+  const auto optimizer = parse_optimizer(o.optimizer, o.learning_rate);
+  const auto augment = Augment::parse(o.augment);
+  const auto policy = parse_batch_norm(o.bn);
+  const auto cut = Cut::parse(o.cut);
+  const auto initializer = numerics == Numerics::kKeras ? Initializer::kKeras : Initializer::kTorch;
+  (void)heads::parse(o.head, 1, o.seed, initializer);
+  check_writable(o.out);
+  const auto on_bad = parse_on_bad_image(o.on_bad_image);
+  const ImageFolder train(o.train, {.augment = augment, .on_bad_image = on_bad});
+  const ImageFolder val(o.val, {.on_bad_image = on_bad, .classes = train.classes()});
+
+  Model model = Model::load(o.model, load_options(common));
+  model.replace_head(heads::parse(o.head, std::ssize(train.classes()), o.seed, initializer), cut);
+  model.apply_freeze(o.freeze);
+  model.set_batch_norm(policy);
+
+  EpochProgress progress(common, o.epochs);
+  Trainer trainer(model, {.optimizer = optimizer,
+                          .numerics = numerics,
+                          .precision = parse_precision(o.precision),
+                          .seed = o.seed,
+                          .on_warning = warnings(common)});
+  const auto history = trainer.fit(train, val,
+                                   {.epochs = o.epochs,
+                                    .steps_per_epoch = o.steps_per_epoch,
+                                    .batch_size = o.batch,
+                                    .loader_threads = loader_threads(common),
+                                    .on_step = [&](const StepInfo& info) { progress.step(info); },
+                                    .on_epoch = [&](const EpochInfo& info) { progress.epoch(info); }});
+  if (o.keep == "best") trainer.restore_best();
+  model.save(o.out);
+  print(common.json ? to_json(history) + "\n" : to_text(history) + "saved " + o.out + " (" + o.keep + " epoch)\n");
+}
+
+}  // namespace
+
+Command add_finetune(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  app.add_option("MODEL", o->model, "TorchScript file")->required();
+  app.add_option("--train", o->train, "folder with a folder of pictures for each class")->required();
+  app.add_option("--val", o->val, "the same classes, other pictures")->required();
+  app.add_option("--out", o->out, "file for the trained model")->required();
+  app.add_option("--cut", o->cut, "where the old head ends: features, penultimate or a layer's name")->capture_default_str();
+  app.add_option("--head", o->head, "linear or mlp:WIDTH[,WIDTH...]")->capture_default_str();
+  app.add_option("--freeze", o->freeze, "all, none, until:LAYER or stages:N")->capture_default_str();
+  app.add_option("--bn", o->bn, "batch norm: follow, inference or train")->capture_default_str();
+  app.add_option("--epochs", o->epochs, "times through the data")->check(at_least_one())->capture_default_str();
+  app.add_option("--steps-per-epoch", o->steps_per_epoch, "batches in an epoch; without it all of the data")->check(at_least_one());
+  app.add_option("--batch", o->batch, "pictures in a step")->check(at_least_one())->capture_default_str();
+  app.add_option("--optimizer", o->optimizer, "adam, rmsprop, sgd or adamw")
+      ->check(CLI::IsMember({"adam", "rmsprop", "sgd", "adamw"}))->capture_default_str();
+  app.add_option("--lr", o->learning_rate, "learning rate; without it the optimiser's own")->check(positive_number());
+  app.add_option("--augment", o->augment, "shear=0.2,zoom=0.2,hflip,... as Keras' ImageDataGenerator");
+  app.add_option("--numerics", o->numerics, "formulas and defaults of torch or keras")->check(CLI::IsMember({"torch", "keras"}))->capture_default_str();
+  app.add_option("--precision", o->precision, "arithmetic of the network")->check(CLI::IsMember({"float32", "bfloat16"}))->capture_default_str();
+  app.add_option("--seed", o->seed, "of the head, the order and the augmentation")->capture_default_str();
+  app.add_option("--on-bad-image", o->on_bad_image, "unreadable pictures")->check(CLI::IsMember({"fail", "skip"}))->capture_default_str();
+  app.add_option("--keep", o->keep, "which epoch's weights to save")->check(CLI::IsMember({"best", "last"}))->capture_default_str();
+  return [o](const Common& common) { run(*o, common); };
+}
+
+}  // namespace graft::cli

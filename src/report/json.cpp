@@ -1,0 +1,92 @@
+#include <nlohmann/json.hpp>
+
+#include <graft/report.h>
+
+namespace graft {
+
+namespace {
+
+using nlohmann::json;
+
+/// File names need not be UTF-8; bytes that are not become U+FFFD.
+std::string dump(const json& document) { return document.dump(1, ' ', false, json::error_handler_t::replace); }
+
+json optional_number(const std::optional<double>& value) { return value ? json(*value) : json(nullptr); }
+
+json bad_images_json(const std::vector<BadImage>& bad) {
+  json list = json::array();
+  for (const auto& image : bad) list.push_back({{"file", image.name}, {"message", image.message}});
+  return list;
+}
+
+}  // namespace
+
+std::string to_json(const History& history) {
+  json epochs = json::array();
+  for (const auto& epoch : history.epochs)
+    epochs.push_back({{"loss", epoch.loss},
+                      {"accuracy", epoch.accuracy},
+                      {"val_loss", optional_number(epoch.val_loss)},
+                      {"val_accuracy", optional_number(epoch.val_accuracy)},
+                      {"val_top5_accuracy", optional_number(epoch.val_top5_accuracy)},
+                      {"learning_rate", epoch.learning_rate},
+                      {"seconds", epoch.seconds}});
+  return dump({{"epochs", std::move(epochs)},
+               {"best", history.best},
+               {"frozen_unchanged", history.frozen_unchanged},
+               {"images_per_second", history.images_per_second},
+               {"bad_images", bad_images_json(history.bad_images)}});
+}
+
+std::string to_json(const Evaluation& e) {
+  json per_class = json::array();
+  for (const auto& c : e.per_class)
+    per_class.push_back({{"name", c.name}, {"support", c.support}, {"precision", c.precision}, {"recall", c.recall}, {"f1", c.f1}});
+  return dump({{"accuracy", e.accuracy},
+               {"top5_accuracy", e.top5_accuracy},
+               {"loss", e.loss},
+               {"ece", e.ece},
+               {"examples", e.examples},
+               {"per_class", std::move(per_class)},
+               {"confusion", e.confusion},
+               {"bad_images", bad_images_json(e.bad_images)},
+               {"images_per_second", e.images_per_second}});
+}
+
+std::string to_json(const ModelInfo& info) {
+  json layers = json::array();
+  for (const auto& layer : info.layers)
+    layers.push_back({{"name", layer.name},
+                      {"type", layer.type},
+                      {"output_shape", layer.output_shape},
+                      {"parameters", layer.parameters},
+                      {"trainable", layer.trainable}});
+  json labels = json::array();
+  for (const auto& label : info.labels) labels.push_back({{"id", label.id}, {"name", label.name}});
+  const auto& p = info.preprocessing;
+  return dump({{"family", info.family},
+               {"origin", info.origin},
+               {"input_shape", info.input_shape},
+               {"classes", info.classes},
+               {"parameters", info.parameters},
+               {"trainable", info.trainable},
+               {"head", info.head},
+               {"head_kind", info.head_kind},
+               {"features_layer", info.features_layer},
+               {"penultimate_layer", info.penultimate_layer},
+               {"batch_norm", info.batch_norm},
+               {"preprocessing",
+                {{"resize_shorter_px", p.resize_shorter_px ? json(*p.resize_shorter_px) : json(nullptr)},
+                 {"crop_height_px", p.crop_height_px},
+                 {"crop_width_px", p.crop_width_px},
+                 {"interpolation", std::string(to_string(p.interpolation))},
+                 {"channels", p.channels == ChannelOrder::kBgr ? "bgr" : "rgb"},
+                 {"scale", p.scale},
+                 {"mean", p.mean},
+                 {"std", p.std}}},
+               {"labels", std::move(labels)},
+               {"sha256", info.sha256},
+               {"layers", std::move(layers)}});
+}
+
+}  // namespace graft

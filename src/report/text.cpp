@@ -1,0 +1,104 @@
+#include <algorithm>
+#include <cstdarg>
+#include <cstdio>
+
+#include <graft/report.h>
+
+namespace graft {
+
+namespace {
+
+/// printf into a string.
+__attribute__((format(printf, 1, 2))) std::string format(const char* pattern, ...) {
+  va_list arguments, again;
+  va_start(arguments, pattern);
+  va_copy(again, arguments);
+  const int size = std::vsnprintf(nullptr, 0, pattern, arguments);
+  va_end(arguments);
+  std::string text(static_cast<std::size_t>(std::max(size, 0)) + 1, '\0');
+  std::vsnprintf(text.data(), text.size(), pattern, again);
+  va_end(again);
+  text.pop_back();
+  return text;
+}
+
+std::string percent(const std::optional<double>& fraction) { return fraction ? format("%.2f %%", *fraction * 100) : "-"; }
+
+/// At most `width` bytes, the middle left out.
+std::string shortened(const std::string& text, std::size_t width) {
+  if (text.size() <= width) return text;
+  const std::size_t half = (width - 2) / 2;
+  return text.substr(0, half) + ".." + text.substr(text.size() - (width - 2 - half));
+}
+
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  std::string text;
+  for (const auto size : shape) text += (text.empty() ? "" : " x ") + std::to_string(size);
+  return text;
+}
+
+std::string bad_images_text(const std::vector<BadImage>& bad) {
+  if (bad.empty()) return "";
+  std::string text = format("%zu unreadable %s left out:\n", bad.size(), bad.size() == 1 ? "file" : "files");
+  for (const auto& image : bad) text += "  " + image.message + "\n";
+  return text;
+}
+
+}  // namespace
+
+std::string to_text(const History& history) {
+  std::string text = "epoch      loss  accuracy  val loss  val accuracy  seconds\n";
+  for (std::size_t i = 0; i < history.epochs.size(); ++i) {
+    const auto& e = history.epochs[i];
+    text += format("%5zu  %8.4f  %8s  %8s  %12s  %7.1f%s\n", i + 1, e.loss, percent(e.accuracy).c_str(),
+                   e.val_loss ? format("%.4f", *e.val_loss).c_str() : "-", percent(e.val_accuracy).c_str(), e.seconds,
+                   i == history.best ? "  best" : "");
+  }
+  text += format("%.1f images/s in training; frozen weights and statistics %s\n", history.images_per_second,
+                 history.frozen_unchanged ? "unchanged (SHA-256 before and after)" : "CHANGED");
+  return text + bad_images_text(history.bad_images);
+}
+
+std::string to_text(const Evaluation& e) {
+  std::string text = format("%lld examples: accuracy %.2f %%, top-5 %.2f %%, loss %.4f, calibration error %.3f\n\n",
+                            static_cast<long long>(e.examples), e.accuracy * 100, e.top5_accuracy * 100, e.loss, e.ece);
+  text += "class                          examples  precision    recall        f1\n";
+  for (const auto& c : e.per_class)
+    text += format("%-30s %8lld  %9.3f %9.3f %9.3f\n", shortened(c.name, 30).c_str(), static_cast<long long>(c.support),
+                   c.precision, c.recall, c.f1);
+  if (e.confusion.size() <= 12) {
+    text += "\nconfusion (rows: true class, columns: predicted, in the same order)\n";
+    for (std::size_t row = 0; row < e.confusion.size(); ++row) {
+      text += format("%-18s", shortened(e.per_class[row].name, 18).c_str());
+      for (const auto count : e.confusion[row]) text += format(" %5lld", static_cast<long long>(count));
+      text += '\n';
+    }
+  }
+  return text + bad_images_text(e.bad_images);
+}
+
+std::string to_text(const ModelInfo& info) {
+  const auto& p = info.preprocessing;
+  std::string text = format("%s, %s; input %s; %lld classes; %lld parameters, %lld trainable\n", info.family.c_str(),
+                            info.origin.c_str(), shape_text(info.input_shape).c_str(), static_cast<long long>(info.classes),
+                            static_cast<long long>(info.parameters), static_cast<long long>(info.trainable));
+  text += "head: " + info.head + " (" + info.head_kind + "); feature map: " +
+          (info.features_layer.empty() ? "none" : info.features_layer) + "; last linear layer: " + info.penultimate_layer +
+          "; batch norm: " + info.batch_norm + "\n";
+  text += "preprocessing: " +
+          (p.resize_shorter_px ? format("shorter side to %d, ", *p.resize_shorter_px) + format("centre crop %d x %d", p.crop_width_px, p.crop_height_px)
+                               : format("stretched to %d x %d", p.crop_width_px, p.crop_height_px)) +
+          format(" (%s), %s, scale %.6g, mean %.6g %.6g %.6g, std %.6g %.6g %.6g\n", std::string(to_string(p.interpolation)).c_str(),
+                 p.channels == ChannelOrder::kBgr ? "BGR" : "RGB", p.scale, p.mean[0], p.mean[1], p.mean[2], p.std[0],
+                 p.std[1], p.std[2]);
+  text += "sha256: " + info.sha256 + "\n\n";
+  text += "layer                                    type               output            parameters\n";
+  for (const auto& layer : info.layers) {
+    const char* state = layer.parameters == 0 ? "" : layer.trainable == 0 ? "  frozen" : layer.trainable < layer.parameters ? "  partly frozen" : "";
+    text += format("%-40s %-18s %-16s %11lld%s\n", shortened(layer.name, 40).c_str(), shortened(layer.type, 18).c_str(),
+                   shape_text(layer.output_shape).c_str(), static_cast<long long>(layer.parameters), state);
+  }
+  return text;
+}
+
+}  // namespace graft
