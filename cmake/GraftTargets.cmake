@@ -19,7 +19,6 @@ function(graft_room name)
   target_compile_definitions(graft_${name} PRIVATE graft_EXPORTS)
   target_include_directories(graft_${name} PUBLIC "${PROJECT_SOURCE_DIR}/include" "${PROJECT_BINARY_DIR}/include"
                                                   "${PROJECT_SOURCE_DIR}/src")
-  target_include_directories(graft_${name} SYSTEM PUBLIC ${TORCH_INCLUDE_DIRS})
   target_link_libraries(graft_${name} PUBLIC graft_torch ${ROOM_LIBRARIES})
   set_property(GLOBAL APPEND PROPERTY GRAFT_ROOMS ${name})
 endfunction()

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Installs what building and testing need: Debian or Ubuntu packages, and LibTorch with a few Python packages in .venv.
+# Safe to repeat; does nothing the second time. Used by examples/quickstart.sh and tests/run.sh.
+#
+#   GRAFT_TORCH_INDEX   index URL that LibTorch's wheel is taken from (pip's --index-url). On a machine without a GPU,
+#                       PyTorch's own CPU wheel index saves gigabytes: pytorch.org names it under "Start locally", CPU.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+torch_version=2.13.0
+packages=(g++ cmake ninja-build ccache python3 python3-venv libopencv-dev libstb-dev libgtest-dev libgmock-dev
+          libcli11-dev nlohmann-json3-dev libssl-dev)
+
+missing=()
+for package in "${packages[@]}"; do
+  [[ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" == installed ]] || missing+=("$package")
+done
+if ((${#missing[@]})); then
+  if [[ "$(id -u)" != 0 ]]; then
+    echo "These packages are missing. Install them, then run this again:" >&2
+    echo "  sudo apt-get update && sudo apt-get install -y --no-install-recommends ${missing[*]}" >&2
+    exit 1
+  fi
+  echo "-- installing ${missing[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq
+  apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+# A stamp tells what .venv holds, so that a second run costs nothing.
+stamp="torch==$torch_version numpy pillow scikit-learn"
+if [[ "$(cat .venv/graft-stamp 2>/dev/null)" != "$stamp" ]]; then
+  echo "-- installing LibTorch $torch_version (pip package torch) into .venv"
+  [[ -x .venv/bin/python ]] || python3 -m venv .venv
+  .venv/bin/python -m pip install -q --disable-pip-version-check ${GRAFT_TORCH_INDEX:+--index-url "$GRAFT_TORCH_INDEX"} "torch==$torch_version"
+  .venv/bin/python -m pip install -q --disable-pip-version-check numpy pillow
+  # For its data file of handwritten digits alone, so without its dependencies.
+  .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps scikit-learn
+  echo "$stamp" > .venv/graft-stamp
+fi

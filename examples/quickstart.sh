@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# The whole of it in one go: sets up, builds, classifies pictures, fine-tunes a new head on real handwritten digits, and
+# compares that with training from scratch. Nothing is fetched but packages. Safe to repeat; fast the second time.
+#
+#   GRAFT_MODEL=resnet50.pt examples/quickstart.sh     uses a network of yours (models/export_torchscript.py makes it
+#                                                      from the official weights) instead of the small one included
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+title() { printf '\n== %s\n' "$*"; }
+
+title "Set-up and build"
+bash cmake/setup.sh
+cmake --preset release > build-release.log 2>&1 || { cat build-release.log; exit 1; }
+rm -f build-release.log
+cmake --build --preset release
+graft=build/release/graft
+python=.venv/bin/python
+model=${GRAFT_MODEL:-models/graft_mini.pt}
+work=build/quickstart
+mkdir -p "$work"
+
+title "Classify: what is in these pictures?"
+"$graft" classify "$model" examples/images --top-k 3 --quiet
+
+title "Data: handwritten digits, ten labelled pictures of each"
+rm -rf "$work/digits"
+"$python" models/digits_folder.py "$work/digits"
+
+title "Transfer: frozen backbone, new head"
+"$graft" finetune "$model" --train "$work/digits/train" --val "$work/digits/val" --out "$work/transfer.pt" \
+  --head linear --freeze all --epochs 40 --batch 20 --optimizer adam --lr 0.01 --quiet --json > "$work/transfer.json"
+
+title "The same network from scratch, on the same hundred pictures"
+"$python" models/reset_weights.py "$model" "$work/scratch.pt"
+"$graft" finetune "$work/scratch.pt" --train "$work/digits/train" --val "$work/digits/val" --out "$work/from_scratch.pt" \
+  --head linear --freeze none --epochs 40 --batch 20 --optimizer adam --lr 0.003 --quiet --json > "$work/scratch.json"
+"$python" - "$work" <<'PY'
+import json, sys
+print(f"{'':28}{'best val accuracy':>18}{'training images/s':>20}{'seconds':>10}")
+for name, what in (("transfer", "transfer, frozen backbone"), ("scratch", "from scratch")):
+    run = json.load(open(f"{sys.argv[1]}/{name}.json"))
+    best, seconds = run["epochs"][run["best"]], sum(epoch["seconds"] for epoch in run["epochs"])
+    print(f"{what:28}{best['val_accuracy']:>17.1%} {run['images_per_second']:>20.0f}{seconds:>10.1f}")
+    if name == "transfer":
+        assert run["frozen_unchanged"], "the frozen backbone changed"
+PY
+
+title "Evaluate the transferred model"
+"$graft" evaluate "$work/transfer.pt" --data "$work/digits/val" --quiet
+
+title "The saved file is plain TorchScript: the same numbers in Python"
+"$python" models/check_in_python.py "$work/transfer.pt" "$work/digits/val" --graft "$graft"
+
+title "Done"
+echo "Your own pictures: $graft finetune $model --train DIR/train --val DIR/val --head linear --out mine.pt"
+echo "Then:              $graft classify mine.pt picture.jpg"
