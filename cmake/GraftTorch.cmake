@@ -1,8 +1,8 @@
 # Finds LibTorch and makes the target graft_torch. Looked for, in this order:
 #   Torch_DIR; CMAKE_PREFIX_PATH (the official zip, unpacked); a virtual environment .venv in the source tree;
 #   the torch package of the Python found.
-# A CUDA build's own TorchConfig.cmake demands a CUDA toolkit even where none is needed; without a toolkit the targets are
-# made here from its libraries. Also installed, so that an application finds LibTorch the same way.
+# A CUDA build's own TorchConfig.cmake demands a CUDA toolkit, which Graft, having no device code of its own, does not need:
+# there the targets are made here from its libraries. Also installed, so that an application finds LibTorch the same way.
 include_guard(GLOBAL)
 
 set(GRAFT_TORCH_MINIMUM 2.11)
@@ -72,11 +72,8 @@ macro(_graft_find_torch)
   set(_graft_torch_how "by its own CMake package")
   if(EXISTS "${GRAFT_TORCH_PREFIX}/lib/libtorch_cuda.so")
     set(_graft_torch_kind "CUDA build")
-    find_package(CUDAToolkit QUIET)
-  endif()
-  if(_graft_torch_kind STREQUAL "CUDA build" AND NOT CUDAToolkit_FOUND)
+    set(_graft_torch_how "by its libraries, no CUDA toolkit needed")
     _graft_import_torch("${GRAFT_TORCH_PREFIX}")
-    set(_graft_torch_how "from its libraries, since there is no CUDA toolkit")
   else()
     find_package(Torch REQUIRED HINTS "${GRAFT_TORCH_PREFIX}/share/cmake/Torch")
   endif()

@@ -28,12 +28,12 @@ rm -rf "$work/digits"
 
 title "Transfer: frozen backbone, new head"
 "$graft" finetune "$model" --train "$work/digits/train" --val "$work/digits/val" --out "$work/transfer.pt" \
-  --head linear --freeze all --epochs 40 --batch 20 --optimizer adam --lr 0.01 --quiet --json > "$work/transfer.json"
+  --head linear --freeze all --epochs 15 --batch 20 --optimizer adam --lr 0.01 --quiet --json > "$work/transfer.json"
 
 title "The same network from scratch, on the same hundred pictures"
 "$python" models/reset_weights.py "$model" "$work/scratch.pt"
 "$graft" finetune "$work/scratch.pt" --train "$work/digits/train" --val "$work/digits/val" --out "$work/from_scratch.pt" \
-  --head linear --freeze none --epochs 40 --batch 20 --optimizer adam --lr 0.003 --quiet --json > "$work/scratch.json"
+  --head linear --freeze none --epochs 15 --batch 20 --optimizer adam --lr 0.003 --quiet --json > "$work/scratch.json"
 "$python" - "$work" <<'PY'
 import json, sys
 print(f"{'':28}{'best val accuracy':>18}{'training images/s':>20}{'seconds':>10}")

@@ -147,7 +147,7 @@ def main():
         out = pathlib.Path(sys.argv[2])
         out.mkdir(parents=True, exist_ok=True)
         for i, name in enumerate(("letter_A", "letter_R", "letter_S", "star", "heart", "house", "spiral", "crescent")):
-            Image.fromarray(draw(CLASSES[name], np.random.default_rng(77_000 + i), side=128)).save(out / f"{name}.png")
+            Image.fromarray(draw(CLASSES[name], np.random.default_rng(79_000 + i), side=128)).save(out / f"{name}.png")
     elif len(sys.argv) == 2:
         rows = [np.concatenate([draw(strokes, np.random.default_rng(seed)) for strokes in CLASSES.values()], 1) for seed in range(8)]
         Image.fromarray(np.concatenate(rows, 0)).save(sys.argv[1])

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 
 #include "cli/common.h"
@@ -26,6 +27,17 @@ std::string figures(double loss, double accuracy) {
   char text[64];
   std::snprintf(text, sizeof text, "loss %.4f  accuracy %s", loss, percent(accuracy).c_str());
   return text;
+}
+
+constexpr const char* kKeepHead = "keep";
+
+/// A head that is kept was trained for these classes in this order, or its outputs mean something else.
+void check_same_classes(const Model& model, const Dataset& data) {
+  const auto& labels = model.labels();
+  const bool same = std::equal(labels.begin(), labels.end(), data.classes().begin(), data.classes().end(),
+                               [](const Label& label, const std::string& name) { return label.id == name; });
+  if (!same)
+    throw Error(ErrorCode::kMismatch, "--head keep: the model's classes are not those of the training folder; give it a new head");
 }
 
 /// One bar for each epoch, and one line that stays.
@@ -66,14 +78,18 @@ void run(const Options& o, const Common& common) {
   const auto policy = parse_batch_norm(o.bn);
   const auto cut = Cut::parse(o.cut);
   const auto initializer = numerics == Numerics::kKeras ? Initializer::kKeras : Initializer::kTorch;
-  (void)heads::parse(o.head, 1, o.seed, initializer);
+  if (o.head != kKeepHead) (void)heads::parse(o.head, 1, o.seed, initializer);
   check_writable(o.out);
   const auto on_bad = parse_on_bad_image(o.on_bad_image);
   const ImageFolder train(o.train, {.augment = augment, .on_bad_image = on_bad});
   const ImageFolder val(o.val, {.on_bad_image = on_bad, .classes = train.classes()});
 
   Model model = Model::load(o.model, load_options(common));
-  model.replace_head(heads::parse(o.head, std::ssize(train.classes()), o.seed, initializer), cut);
+  if (o.head == kKeepHead) {
+    check_same_classes(model, train);
+  } else {
+    model.replace_head(heads::parse(o.head, std::ssize(train.classes()), o.seed, initializer), cut);
+  }
   model.apply_freeze(o.freeze);
   model.set_batch_norm(policy);
 
@@ -104,7 +120,7 @@ Command add_finetune(CLI::App& app) {
   app.add_option("--val", o->val, "the same classes, other pictures")->required();
   app.add_option("--out", o->out, "file for the trained model")->required();
   app.add_option("--cut", o->cut, "where the old head ends: features, penultimate or a layer's name")->capture_default_str();
-  app.add_option("--head", o->head, "linear or mlp:WIDTH[,WIDTH...]")->capture_default_str();
+  app.add_option("--head", o->head, "linear, mlp:WIDTH[,WIDTH...], or keep: train the one there is further")->capture_default_str();
   app.add_option("--freeze", o->freeze, "all, none, until:LAYER or stages:N")->capture_default_str();
   app.add_option("--bn", o->bn, "batch norm: follow, inference or train")->capture_default_str();
   app.add_option("--epochs", o->epochs, "times through the data")->check(at_least_one())->capture_default_str();

@@ -1,0 +1,218 @@
+#!/usr/bin/env python3
+"""The program from outside: results, exit codes, messages, progress. Needs GRAFT_PROGRAM and GRAFT_EXAMPLES (folders)."""
+import json
+import os
+import pathlib
+import pty
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import numpy as np
+import torch
+from PIL import Image
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+GRAFT = os.environ["GRAFT_PROGRAM"]
+EXAMPLES = pathlib.Path(os.environ["GRAFT_EXAMPLES"])
+MODEL = str(ROOT / "models" / "graft_mini.pt")
+PICTURES = str(ROOT / "examples" / "images")
+
+
+def run(*arguments, **options):
+    return subprocess.run([GRAFT, *map(str, arguments)], capture_output=True, text=True, **options)
+
+
+def make_folder(root, per_class=6, classes=("red", "blue")):
+    """Pictures of two colours with noise."""
+    rng = np.random.default_rng(0)
+    for part in ("train", "val"):
+        for c, name in enumerate(classes):
+            (root / part / name).mkdir(parents=True)
+            for i in range(per_class):
+                pixels = rng.integers(0, 90, (64, 64, 3), dtype=np.uint8)
+                pixels[..., 2 * c] += 150
+                Image.fromarray(pixels).save(root / part / name / f"{i}.png")
+
+
+class Cli(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.scratch = tempfile.TemporaryDirectory()
+        cls.data = pathlib.Path(cls.scratch.name)
+        make_folder(cls.data)
+        cls.tuned = cls.data / "tuned.pt"
+        cls.finetune = ["finetune", MODEL, "--train", cls.data / "train", "--val", cls.data / "val", "--out", cls.tuned]
+        cls.result = run(*cls.finetune, "--json", "--epochs", 6, "--lr", 0.01, "--batch", 4)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.scratch.cleanup()
+
+    def test_classify_names_what_is_drawn(self):
+        result = run("classify", MODEL, PICTURES, "--json", "--top-k", 3)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        document = json.loads(result.stdout)
+        self.assertGreater(document["images_per_second"], 0)
+        self.assertEqual([p["file"] for p in document["predictions"]], sorted(p["file"] for p in document["predictions"]))
+        for prediction in document["predictions"]:
+            self.assertEqual(len(prediction["top"]), 3)
+            self.assertEqual(set(prediction["top"][0]), {"id", "label", "index", "probability"})
+            self.assertEqual(prediction["top"][0]["id"], pathlib.Path(prediction["file"]).stem)
+
+    def test_text_output_is_for_people(self):
+        result = run("classify", MODEL, PICTURES + "/star.png", "--quiet")
+        self.assertRegex(result.stdout, r"star\.png\n +\d+\.\d\d %  star\n")
+        self.assertEqual(result.stderr, "")
+
+    def test_finetune_learns_and_proves_the_frozen_part(self):
+        self.assertEqual(self.result.returncode, 0, self.result.stderr)
+        document = json.loads(self.result.stdout)
+        self.assertEqual(len(document["epochs"]), 6)
+        self.assertLessEqual({"loss", "accuracy", "val_loss", "val_accuracy", "seconds"}, set(document["epochs"][0]))
+        self.assertEqual(document["epochs"][document["best"]]["val_accuracy"], 1)
+        self.assertIs(document["frozen_unchanged"], True)
+        self.assertGreater(document["images_per_second"], 0)
+        self.assertEqual(len(self.result.stderr.splitlines()), 6)  # one plain line an epoch: no terminal here
+
+    def test_a_trained_head_is_kept_and_trained_further(self):
+        again = run("finetune", self.tuned, *self.finetune[2:-1], self.data / "again.pt", "--head", "keep", "--epochs", 1, "--lr", 1e-6, "--json")
+        self.assertEqual(json.loads(again.stdout)["epochs"][0]["val_accuracy"], 1)
+        other = run("finetune", MODEL, *self.finetune[2:], "--head", "keep")
+        self.assertEqual(other.returncode, 1)
+        self.assertIn("graft: mismatch: --head keep", other.stderr)
+
+    def test_the_saved_file_gives_the_same_predictions_in_python(self):
+        check = subprocess.run([sys.executable, str(ROOT / "models" / "check_in_python.py"), str(self.tuned),
+                                str(self.data / "val"), "--graft", GRAFT], capture_output=True, text=True)
+        self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
+        self.assertIn("12 of 12", check.stdout)
+        names = [name for name, _ in torch.jit.load(str(self.tuned)).named_parameters()]
+        self.assertIn("layer4.0.conv2.weight", names)
+        self.assertIn("head.fc.weight", names)
+
+    def test_evaluate(self):
+        document = json.loads(run("evaluate", self.tuned, "--data", self.data / "val", "--json").stdout)
+        self.assertEqual(document["accuracy"], 1)
+        self.assertLessEqual({"accuracy", "top5_accuracy", "per_class", "confusion", "ece"}, set(document))
+        self.assertEqual(document["confusion"], [[6, 0], [0, 6]])
+        self.assertIn("precision", run("evaluate", self.tuned, "--data", self.data / "val").stdout)
+
+    def test_embed_writes_numpy(self):
+        out = self.data / "features.npy"
+        result = run("embed", MODEL, PICTURES, "--out", out, "--json")
+        self.assertEqual(json.loads(result.stdout)["shape"], [8, 128])
+        self.assertEqual(np.load(out).shape, (8, 128))
+        self.assertEqual(json.loads(run("embed", MODEL, PICTURES, "--out", out, "--layer", "layer1", "--json").stdout)["shape"], [8, 24])
+
+    def test_inspect(self):
+        info = json.loads(run("inspect", self.tuned, "--json").stdout)
+        self.assertEqual((info["head"], info["head_kind"], info["classes"]), ("head", "linear", 2))
+        self.assertEqual([label["id"] for label in info["labels"]], ["blue", "red"])
+        self.assertEqual(info["trainable"], 128 * 2 + 2)
+        self.assertIn("layer4.0.conv1", run("inspect", MODEL).stdout)
+
+    def test_bad_images_fail_or_are_skipped_and_reported(self):
+        bad = self.data / "val" / "red" / "bad.gif"
+        bad.write_bytes(b"GIF89a")
+        self.addCleanup(bad.unlink)
+        result = run(*self.finetune, "--epochs", 1)
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr, r"graft: format: .*bad\.gif: expected JPEG, PNG or BMP, found GIF\n")
+        result = run(*self.finetune, "--epochs", 1, "--on-bad-image", "skip", "--json")
+        self.assertEqual([b["file"] for b in json.loads(result.stdout)["bad_images"]], [str(bad)])
+
+    def test_case_100_bad_usage_does_no_work(self):
+        out = self.data / "never.pt"
+        good = ["finetune", MODEL, "--train", self.data / "train", "--val", self.data / "val", "--out", out]
+        for bad in (["--nonsense"], ["--epochs", 1, "--epochs", 2], ["--epochs", "99999999999999999999"], ["--lr", "nan"],
+                    ["--lr", "1,5"], ["--lr", "inf"], ["--epochs", 0], ["--epochs", "two"], ["--optimizer", "lion"],
+                    ["--head", "cnn"], ["--augment", "zoom=2"], ["--freeze", "half"], ["--freeze", "until:nowhere"],
+                    ["--cut", "nowhere"], ["--device", "tpu"], ["--bn", "off"], ["extra"]):
+            result = run(*good, *bad)
+            self.assertEqual(result.returncode, 2, (bad, result.stderr))
+            self.assertNotEqual(result.stderr, "")
+            self.assertEqual(result.stdout, "")
+        self.assertEqual(run("finetune", MODEL).returncode, 2)
+        self.assertEqual(run().returncode, 2)
+        self.assertFalse(out.exists())
+
+    def test_errors_are_one_line_with_a_code(self):
+        result = run("classify", self.data / "missing.pt", PICTURES)
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr, r"\Agraft: io: .*missing\.pt: cannot open: No such file or directory\n\Z")
+        self.assertEqual(run("classify", MODEL, self.data / "nowhere").returncode, 1)
+
+    def test_an_unwritable_output_is_found_before_training(self):
+        result = run(*self.finetune[:-1], "/proc/nowhere/out.pt")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("graft: io: /proc/nowhere/out.pt", result.stderr)
+        self.assertNotIn("epoch", result.stderr)
+
+    def test_case_101_closed_standard_output(self):
+        read, write = os.pipe()
+        os.close(read)
+        result = subprocess.run([GRAFT, "inspect", MODEL], stdout=write, stderr=subprocess.PIPE)
+        os.close(write)
+        self.assertEqual(result.returncode, 1)
+        with open("/dev/full", "w") as full:
+            self.assertEqual(subprocess.run([GRAFT, "inspect", MODEL, "--json"], stdout=full, stderr=subprocess.PIPE).returncode, 1)
+
+    def test_progress_is_drawn_on_a_terminal(self):
+        leader, follower = pty.openpty()
+        subprocess.run([GRAFT, *map(str, self.finetune), "--epochs", "2", "--batch", "4"], stdout=subprocess.DEVNULL, stderr=follower, check=True)
+        os.close(follower)
+        shown = os.read(leader, 1 << 20).decode()
+        os.close(leader)
+        self.assertRegex(shown, r"\repoch 1/2 \[")
+        self.assertIn("images/s", shown)
+        self.assertIn("left", shown)
+        self.assertRegex(shown, r"epoch 2/2  loss [\d.]+  accuracy .* val loss")
+
+    def test_help_and_version(self):
+        self.assertEqual(run("--version").returncode, 0)
+        self.assertIn("--freeze", run("finetune", "--help").stdout)
+
+
+class Examples(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.scratch = tempfile.TemporaryDirectory()
+        cls.data = pathlib.Path(cls.scratch.name)
+        make_folder(cls.data, per_class=10)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.scratch.cleanup()
+
+    def example(self, name, *arguments):
+        result = subprocess.run([str(EXAMPLES / name), *map(str, arguments)], capture_output=True, text=True)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return result.stdout
+
+    def test_classify(self):
+        self.assertIn("(heart, heart, ", self.example("classify", MODEL, PICTURES + "/heart.png"))
+
+    def test_fine_tune(self):
+        text = self.example("fine_tune", MODEL, self.data / "train", self.data / "val", self.data / "a.pt", 3)
+        self.assertIn("unchanged", text)
+        self.assertIn("100.00 %", text)
+
+    def test_fine_tune_folder(self):
+        text = self.example("fine_tune_folder", MODEL, self.data, self.data / "b.pt", 2, 3)
+        self.assertIn("features of 4 new pictures: 128 values each", text)
+        self.assertEqual(len(torch.jit.load(str(self.data / "b.pt"))(torch.zeros(1, 3, 64, 64))[0]), 2)
+
+    def test_extract_features(self):
+        self.example("extract_features", MODEL, PICTURES, self.data / "f.npy", "layer2")
+        self.assertEqual(np.load(self.data / "f.npy").shape, (8, 48))
+
+    def test_compare_layers(self):
+        text = self.example("compare_layers", MODEL, self.data / "train", self.data / "val", 1)
+        self.assertEqual(re.findall(r"(\d) of 4 stages", text), ["4", "3", "2", "1", "0"])
+
+
+if __name__ == "__main__":
+    unittest.main()

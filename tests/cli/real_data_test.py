@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""The main job on a real ResNet50 and real photos; skipped without GRAFT_DATA. The layout of that folder is described in
+docs/testing.md. Takes minutes."""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+GRAFT = os.environ["GRAFT_PROGRAM"]
+DATA = pathlib.Path(os.environ.get("GRAFT_DATA", "/nonexistent"))
+OPENCV = os.environ.get("GRAFT_DECODER", "opencv") == "opencv"
+
+
+def run(*arguments):
+    result = subprocess.run([GRAFT, *map(str, arguments), "--json", "--quiet"], capture_output=True, text=True)
+    if result.returncode:
+        raise AssertionError(result.stderr)
+    return json.loads(result.stdout)
+
+
+@unittest.skipUnless((DATA / "resnet50_imagenet").is_dir(), "GRAFT_DATA is not set to a folder with real data")
+class RealData(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.scratch = tempfile.TemporaryDirectory()
+        cls.out = pathlib.Path(cls.scratch.name)
+        subprocess.run([sys.executable, str(DATA.parent / "tools" / "real_resnet50.py"), str(cls.out)], check=True, stdout=subprocess.DEVNULL)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.scratch.cleanup()
+
+    def test_200_photos_are_classified_as_in_python(self):
+        names = (DATA / "resnet50_imagenet" / "reference_files.txt").read_text().split()
+        logits = np.load(DATA / "resnet50_imagenet" / "reference_logits.npy")
+        reference = np.exp(logits - logits.max(1, keepdims=True))
+        reference /= reference.sum(1, keepdims=True)
+        for model in ("resnet50.pt", "resnet50_traced.pt"):
+            document = run("classify", self.out / model, DATA / "imagenet_sample", "--top-k", 1000)
+            found = {pathlib.Path(p["file"]).name: p["top"] for p in document["predictions"]}
+            same = sum(found[pathlib.Path(n).name][0]["index"] == row.argmax() for n, row in zip(names, reference))
+            largest = max(abs(row[guess["index"]] - guess["probability"])
+                          for n, row in zip(names, reference) for guess in found[pathlib.Path(n).name])
+            print(f"{model}: {same} of 200 the same, largest difference of a probability {largest:.2g}")
+            self.assertGreaterEqual(same, 199 if OPENCV else 198)
+            self.assertLessEqual(largest, 0.01 if OPENCV else 0.05)
+
+    def test_the_elephant(self):
+        top = run("classify", self.out / "resnet50.pt", DATA / "elephant.jpg", "--top-k", 3)["predictions"][0]["top"]
+        self.assertEqual([guess["label"] for guess in top], ["African_elephant", "tusker", "Indian_elephant"])
+        for guess, expected in zip(top, (0.673, 0.278, 0.046)):
+            self.assertAlmostEqual(guess["probability"], expected, delta=0.01)
+
+    def test_ants_and_bees(self):
+        folders = ["--train", DATA / "ants_bees" / "train", "--val", DATA / "ants_bees" / "val", "--on-bad-image", "skip"]
+        head = self.out / "head.pt"
+        history = run("finetune", self.out / "resnet50.pt", *folders, "--out", head, "--head", "linear", "--freeze", "all", "--epochs", 4)
+        best = history["epochs"][history["best"]]["val_accuracy"]
+        print(f"linear head on the frozen network: {best:.4f}, {history['images_per_second']:.1f} images/s")
+        self.assertGreaterEqual(best, 0.96)
+        self.assertIs(history["frozen_unchanged"], True)
+        self.assertEqual([pathlib.Path(b["file"]).name for b in history["bad_images"]], ["imageNotFound.gif"])
+
+        check = subprocess.run([sys.executable, str(ROOT / "models" / "check_in_python.py"), str(head), str(DATA / "ants_bees" / "val"),
+                                "--graft", GRAFT, "--tolerance", "0.01" if OPENCV else "0.1"], capture_output=True, text=True)
+        self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
+        self.assertIn("153 of 153", check.stdout)
+
+        further = run("finetune", head, *folders, "--out", self.out / "further.pt", "--head", "keep", "--freeze", "until:layer4",
+                      "--bn", "inference", "--epochs", 1, "--lr", 1e-5)
+        accuracy = further["epochs"][-1]["val_accuracy"]
+        print(f"then from layer4 on, batch norm in inference mode: {accuracy:.4f}")
+        self.assertGreaterEqual(accuracy, 0.95)
+        self.assertIs(further["frozen_unchanged"], True)
+
+
+if __name__ == "__main__":
+    unittest.main()
