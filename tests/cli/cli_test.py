@@ -25,16 +25,17 @@ def run(*arguments, **options):
     return subprocess.run([GRAFT, *map(str, arguments)], capture_output=True, text=True, **options)
 
 
-def make_folder(root, per_class=6, classes=("red", "blue")):
-    """Pictures of two colours with noise."""
+def make_folder(root, per_class=6):
+    """Stripes across and stripes down, with noise. The embedded network looks at shapes and not at colours, so shapes it is."""
     rng = np.random.default_rng(0)
     for part in ("train", "val"):
-        for c, name in enumerate(classes):
+        for name in ("across", "down"):
             (root / part / name).mkdir(parents=True)
             for i in range(per_class):
-                pixels = rng.integers(0, 90, (64, 64, 3), dtype=np.uint8)
-                pixels[..., 2 * c] += 150
-                Image.fromarray(pixels).save(root / part / name / f"{i}.png")
+                waves = np.sin(np.arange(64) * rng.uniform(0.4, 0.8) + rng.uniform(0, 6))[:, None] * np.ones(64)
+                grey = 120 + 80 * (waves if name == "across" else waves.T)
+                pixels = grey[..., None] + rng.uniform(-20, 20, (64, 64, 3))
+                Image.fromarray(pixels.astype(np.uint8)).save(root / part / name / f"{i}.png")
 
 
 class Cli(unittest.TestCase):
@@ -44,8 +45,8 @@ class Cli(unittest.TestCase):
         cls.data = pathlib.Path(cls.scratch.name)
         make_folder(cls.data)
         cls.tuned = cls.data / "tuned.pt"
-        cls.finetune = ["finetune", MODEL, "--train", cls.data / "train", "--val", cls.data / "val", "--out", cls.tuned]
-        cls.result = run(*cls.finetune, "--json", "--epochs", 6, "--lr", 0.01, "--batch", 4)
+        cls.finetune = ["finetune", MODEL, "--train", cls.data / "train", "--val", cls.data / "val", "--out", cls.data / "other.pt"]
+        cls.result = run(*cls.finetune[:-1], cls.tuned, "--json", "--epochs", 6, "--lr", 0.01, "--batch", 4)
 
     @classmethod
     def tearDownClass(cls):
@@ -110,12 +111,12 @@ class Cli(unittest.TestCase):
     def test_inspect(self):
         info = json.loads(run("inspect", self.tuned, "--json").stdout)
         self.assertEqual((info["head"], info["head_kind"], info["classes"]), ("head", "linear", 2))
-        self.assertEqual([label["id"] for label in info["labels"]], ["blue", "red"])
+        self.assertEqual([label["id"] for label in info["labels"]], ["across", "down"])
         self.assertEqual(info["trainable"], 128 * 2 + 2)
         self.assertIn("layer4.0.conv1", run("inspect", MODEL).stdout)
 
     def test_bad_images_fail_or_are_skipped_and_reported(self):
-        bad = self.data / "val" / "red" / "bad.gif"
+        bad = self.data / "val" / "down" / "bad.gif"
         bad.write_bytes(b"GIF89a")
         self.addCleanup(bad.unlink)
         result = run(*self.finetune, "--epochs", 1)
