@@ -34,7 +34,7 @@ int difference(const Image& image, const std::string& rgb) {
 }
 
 // stb_image has its own inverse DCT and upsampling; the figures are those of docs/preprocessing.md.
-int jpeg_tolerance() { return image_decoder() == "opencv" ? 0 : 60; }
+int jpeg_tolerance() { return image_decoder() == "opencv" ? 0 : 4; }
 
 TEST(Decode, LosslessKindsEqualPillow) {  // cases 51 to 56
   for (const std::string name : {"photo.png", "grey.png", "one_bit.png", "palette.png", "palette_transparent.png",
