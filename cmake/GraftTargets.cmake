@@ -8,7 +8,8 @@ function(graft_compile_options target)
     target_compile_options(${target} PRIVATE -Wno-restrict)  # false alarms on std::string: GCC bug 105651
   endif()
   if(GRAFT_SANITIZE)
-    target_compile_options(${target} PRIVATE -fsanitize=${GRAFT_SANITIZE} -fno-omit-frame-pointer)
+    # LibTorch keeps the type information of some of its classes to itself, which the vptr check would need.
+    target_compile_options(${target} PRIVATE -fsanitize=${GRAFT_SANITIZE} -fno-sanitize=vptr -fno-sanitize-recover=all -fno-omit-frame-pointer)
     target_link_options(${target} PUBLIC -fsanitize=${GRAFT_SANITIZE})
   endif()
 endfunction()
