@@ -38,6 +38,7 @@ class GRAFT_EXPORT Model {
 
   // --- Prediction: evaluation mode, no gradients. Throws kConfig while the model is in training mode.
 
+  /// Throws kNumeric if the network's outputs are not finite.
   std::vector<Prediction> classify(const Image& image, const ClassifyOptions& options = {}) const;
   /// One forward pass for all of them.
   std::vector<std::vector<Prediction>> classify(std::span<const Image> images, const ClassifyOptions& options = {}) const;

@@ -78,10 +78,11 @@ class GRAFT_EXPORT Trainer {
   Trainer(Trainer&&) noexcept;
   Trainer& operator=(Trainer&&) noexcept;
 
-  /// Trains what is not frozen with cross-entropy (a batch of one example is left out where batch norm trains) and leaves the model in evaluation mode with the last epoch's
-  /// weights, its labels set to the data's classes. Throws Error kMismatch (classes of train, val and head differ,
-  /// nothing to train, traced layers that should train), kNumeric naming the step at which the loss stopped being
-  /// finite, with the weights as they were before that step; kOutOfMemory.
+  /// Trains what is not frozen with cross-entropy and leaves the model in evaluation mode with the last epoch's weights,
+  /// its labels set to the data's classes. A batch of one example is left out where batch norm trains. Throws Error
+  /// kMismatch (classes of train, val and head differ, nothing to train, traced layers that should train), kNumeric
+  /// naming the step at which the loss stopped being finite, with the weights as they were before that step;
+  /// kOutOfMemory.
   History fit(const Dataset& train, const FitOptions& options = {});
   History fit(const Dataset& train, const Dataset& val, const FitOptions& options = {});
 
@@ -89,6 +90,7 @@ class GRAFT_EXPORT Trainer {
   void restore_best();
   void restore_last();
 
+  /// Throws Error kNumeric naming the picture for which the outputs are not finite; kMismatch if the classes differ.
   Evaluation evaluate(const Dataset& data, std::int64_t batch_size = 32, int loader_threads = 2) const;
 
   /// Probabilities [size, classes], float32, CPU, in the data set's order; rows of unreadable pictures are NaN.

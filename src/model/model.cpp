@@ -245,7 +245,11 @@ std::vector<std::vector<Prediction>> Model::classify(const at::Tensor& batch, co
   const auto logits = impl_->infer(impl_->runner, batch, options.precision);
   return base::translated("classifying", [&] {
     const at::NoGradGuard no_grad;
-    const auto [values, indices] = logits.softmax(1).to(at::kCPU).topk(std::min(options.top_k, num_classes()), 1);
+    const auto probabilities = logits.softmax(1).to(at::kCPU);
+    if (const auto spoilt = probabilities.isnan().any(1).nonzero(); spoilt.numel() > 0)
+      throw Error(ErrorCode::kNumeric, c10::str("the network's outputs for picture ", spoilt[0][0].item<std::int64_t>() + 1,
+                                                " of ", logits.size(0), " are not finite numbers"));
+    const auto [values, indices] = probabilities.topk(std::min(options.top_k, num_classes()), 1);
     const auto probability = values.accessor<float, 2>();
     const auto index = indices.accessor<std::int64_t, 2>();
     std::vector<std::vector<Prediction>> predictions(static_cast<std::size_t>(values.size(0)));

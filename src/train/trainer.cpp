@@ -99,6 +99,14 @@ void check_same_classes(const Dataset& train, const Dataset& val) {
                                         base::list_names(train.classes()) + " and " + base::list_names(val.classes()));
 }
 
+/// A sum over logits that are not numbers would silently spoil every score.
+void require_probabilities(const at::Tensor& logits, const Batch& batch, const Dataset& data) {
+  const auto spoilt = logits.softmax(1).isnan().any(1).nonzero();
+  if (spoilt.numel() == 0) return;
+  const auto row = static_cast<std::size_t>(spoilt[0][0].item<std::int64_t>());
+  throw Error(ErrorCode::kNumeric, data.name(batch.indices[row]) + ": the network's outputs are not finite numbers");
+}
+
 }  // namespace
 
 struct Trainer::Impl {
@@ -122,24 +130,30 @@ struct Trainer::Impl {
   }
 
   struct Logits {
-    at::Tensor values;  ///< [size, classes], CPU; rows of unreadable pictures are NaN
-    at::Tensor labels;  ///< [size], CPU
+    at::Tensor values;                   ///< [size, classes], CPU; rows of unreadable pictures are NaN
+    at::Tensor labels;                   ///< [size], CPU
+    std::vector<std::int64_t> readable;  ///< the other rows, in order
     std::vector<BadImage> bad_images;
     double seconds = 0;
   };
 
-  Logits run(const Dataset& data, std::int64_t batch_size, int threads, const std::function<void(std::int64_t, std::int64_t)>& on_step = {}) const {
+  using OnStep = std::function<void(std::int64_t step, std::int64_t steps)>;
+
+  Logits run(const Dataset& data, std::int64_t batch_size, int threads, const OnStep& on_step = {}) const {
     const auto start = Clock::now();
     DataLoader loader(data, model.preprocessing(), loader_options(batch_size, threads));
     const auto size = static_cast<std::int64_t>(data.size());
     Logits logits{at::full({size, model.num_classes()}, std::numeric_limits<float>::quiet_NaN(), at::kFloat),
-                  at::zeros({size}, at::kLong), {}, 0};
+                  at::zeros({size}, at::kLong), {}, {}, 0};
     std::int64_t step = 0;
     while (auto batch = loader.next()) {
       const auto values = model.forward(batch->images, options.precision).to(at::kCPU);
-      const auto rows = at::tensor(std::vector<std::int64_t>(batch->indices.begin(), batch->indices.end()), at::kLong);
+      require_probabilities(values, *batch, data);
+      const std::vector<std::int64_t> indices(batch->indices.begin(), batch->indices.end());
+      const auto rows = at::tensor(indices, at::kLong);
       logits.values.index_copy_(0, rows, values);
       logits.labels.index_copy_(0, rows, batch->labels);
+      logits.readable.insert(logits.readable.end(), indices.begin(), indices.end());
       if (on_step) on_step(++step, static_cast<std::int64_t>(loader.batches_per_epoch()));
     }
     logits.bad_images = loader.bad_images();
@@ -147,11 +161,12 @@ struct Trainer::Impl {
     return logits;
   }
 
-  Evaluation evaluate(const Dataset& data, std::int64_t batch_size, int threads, const std::function<void(std::int64_t, std::int64_t)>& on_step = {}) const {
+  Evaluation evaluate(const Dataset& data, std::int64_t batch_size, int threads, const OnStep& on_step = {}) const {
     const at::NoGradGuard no_grad;
     const auto logits = run(data, batch_size, threads, on_step);
-    const auto readable = logits.values.isnan().logical_not().all(1).nonzero().squeeze(1);
-    auto result = train::evaluate_logits(logits.values.index_select(0, readable), logits.labels.index_select(0, readable), data.classes());
+    const auto readable = at::tensor(logits.readable, at::kLong);
+    auto result = train::evaluate_logits(logits.values.index_select(0, readable), logits.labels.index_select(0, readable),
+                                         data.classes());
     result.bad_images = logits.bad_images;
     result.images_per_second = static_cast<double>(result.examples) / logits.seconds;
     return result;

@@ -205,6 +205,19 @@ TEST(BadTraining, Case96NonFiniteLossStopsBeforeTheWeightsChange) {
   EXPECT_FALSE(model.is_training());
 }
 
+TEST(BadTraining, OutputsThatAreNotNumbersAreNotTakenForUnreadablePictures) {
+  auto model = Model::load(golden("networks/resnet_scripted.pt"), {.preprocessing = Preprocessing::rescale_mode(32)});
+  {
+    const at::NoGradGuard no_grad;
+    model.named_parameters().at("fc.bias")[0].fill_(NAN);
+  }
+  DrawnDataset data(10, 5);
+  data.policy = OnBadImage::kSkip;
+  data.bad = {0};
+  EXPECT_GRAFT_ERROR(Trainer(model).evaluate(data), kNumeric, "picture 1: the network's outputs");
+  EXPECT_GRAFT_ERROR(model.classify(data.image(3)), kNumeric, "picture 1 of 1");
+}
+
 TEST(BadTraining, Case97ALastBatchOfOne) {
   auto model = Model::load(golden("networks/resnet_scripted.pt"), {.preprocessing = Preprocessing::rescale_mode(32)});
   const DrawnDataset data(11, 5);
