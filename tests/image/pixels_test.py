@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Real photos, decoded and resized: the pixels beside Pillow's. Skipped without GRAFT_DATA (docs/testing.md).
+Prints, for each way of resizing, how many values are the same and the largest difference."""
+import os
+import pathlib
+import subprocess
+import unittest
+
+import numpy as np
+from PIL import Image, ImageOps
+from PIL import __version__ as pillow_version
+
+DATA = pathlib.Path(os.environ.get("GRAFT_DATA", "/nonexistent"))
+DUMP = os.environ.get("GRAFT_DUMP_PIXELS", "")
+OPENCV = os.environ.get("GRAFT_DECODER", "opencv") == "opencv"
+FILTERS = {name: getattr(Image.Resampling, name.upper()) for name in ("nearest", "bilinear", "bicubic")}
+
+
+def shorter(image, size):
+    """torchvision.transforms.functional.resize with one number."""
+    width, height = image.size
+    return (size, int(size * height / width)) if width <= height else (int(size * width / height), size)
+
+
+def pixels_of(files, how, interpolation):
+    with subprocess.Popen([DUMP, how, interpolation, *files], stdout=subprocess.PIPE) as process:
+        for _ in files:
+            width, height = map(int, process.stdout.readline().split())
+            yield np.frombuffer(process.stdout.read(width * height * 3), np.uint8).reshape(height, width, 3)
+    if process.returncode:
+        raise AssertionError("dump_pixels failed")
+
+
+def reference(path, how, interpolation):
+    image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+    kind, _, size = how.partition(":")
+    if kind == "stretch":
+        image = image.resize(tuple(map(int, size.split("x"))), FILTERS[interpolation])
+    elif kind == "shorter":
+        image = image.resize(shorter(image, int(size)), FILTERS[interpolation])
+    return np.asarray(image)
+
+
+@unittest.skipUnless((DATA / "imagenet_sample").is_dir(), "GRAFT_DATA is not set to a folder with real photos")
+class Pixels(unittest.TestCase):
+    def compare(self, how, interpolation):
+        files = sorted(str(f) for f in (DATA / "imagenet_sample").rglob("*") if f.suffix.lower() in (".jpg", ".jpeg"))
+        self.assertEqual(len(files), 200)
+        total = same = largest = 0
+        error = 0.0
+        for file, found in zip(files, pixels_of(files, how, interpolation)):
+            expected = reference(file, how, interpolation)
+            self.assertEqual(found.shape, expected.shape, file)
+            difference = np.abs(found.astype(int) - expected)
+            total, same, largest = total + difference.size, same + (difference == 0).sum(), max(largest, difference.max())
+            error += difference.sum()
+        print(f"{how} {interpolation}: {same / total:.4%} of {total} values the same, largest difference {largest}, "
+              f"mean {error / total:.2g} (Pillow {pillow_version})", flush=True)
+        return same / total, largest
+
+    def test_pixels_equal_pillow(self):
+        for how in ("none", "shorter:256", "shorter:232", "stretch:224x224"):
+            for interpolation in ("nearest", "bilinear", "bicubic"):
+                if how == "none" and interpolation != "nearest":
+                    continue
+                with self.subTest(how=how, interpolation=interpolation):
+                    same, largest = self.compare(how, interpolation)
+                    if OPENCV:
+                        self.assertGreaterEqual(same, 0.999)
+                        self.assertLessEqual(largest, 1)
+                    else:
+                        self.assertGreaterEqual(same, 0.5)
+
+
+if __name__ == "__main__":
+    unittest.main()
