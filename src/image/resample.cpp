@@ -73,16 +73,33 @@ std::uint8_t to_byte(std::int32_t fixed) {
 
 constexpr std::int32_t kHalf = 1 << (kPrecisionBits - 1);
 
-/// Rows `top` to `top + rows` of the picture, each shrunk or stretched to `weights`.
-std::vector<std::uint8_t> resample_rows(const Image& image, int top, int rows, const Weights& weights) {
+/// Rows of interleaved pixels: a picture, or a part of one.
+struct Rows {
+  const std::uint8_t* data = nullptr;
+  std::size_t stride = 0;  ///< bytes from one row to the next
+  int width_px = 0;
+  int height_px = 0;
+};
+
+struct Pixels {
+  int width_px = 0;
+  int height_px = 0;
+  std::vector<std::uint8_t> rgb;
+
+  Rows rows() const { return {rgb.data(), static_cast<std::size_t>(width_px) * kChannels, width_px, height_px}; }
+};
+
+/// Each row shrunk or stretched to `weights`, whose positions count from `left`.
+Pixels resample_widths(const Rows& in, int left, const Weights& weights) {
   const auto out_width = weights.first.size();
-  std::vector<std::uint8_t> out(static_cast<std::size_t>(rows) * out_width * kChannels);
-  auto* to = out.data();
-  for (int y = 0; y < rows; ++y) {
-    const auto* row = image.rgb().data() + static_cast<std::ptrdiff_t>(top + y) * image.width_px() * kChannels;
+  Pixels out{static_cast<int>(out_width), in.height_px, {}};
+  out.rgb.resize(static_cast<std::size_t>(in.height_px) * out_width * kChannels);
+  auto* to = out.rgb.data();
+  for (int y = 0; y < in.height_px; ++y) {
+    const auto* row = in.data + static_cast<std::size_t>(y) * in.stride;
     const auto* weight = weights.weight.data();
     for (std::size_t x = 0; x < out_width; ++x, weight += weights.taps, to += kChannels) {
-      const auto* from = row + weights.first[x] * kChannels;
+      const auto* from = row + (weights.first[x] - left) * kChannels;
       std::int32_t r = kHalf, g = kHalf, b = kHalf;
       for (int k = 0; k < weights.count[x]; ++k, from += kChannels) {
         r += from[0] * weight[k];
@@ -97,22 +114,28 @@ std::vector<std::uint8_t> resample_rows(const Image& image, int top, int rows, c
   return out;
 }
 
-/// Columns of `rows` (the first of them is row `top` of the picture), `row_bytes` wide.
-std::vector<std::uint8_t> resample_columns(const std::uint8_t* rows, int top, std::size_t row_bytes,
-                                           const Weights& weights) {
-  std::vector<std::uint8_t> out(weights.first.size() * row_bytes);
+/// Each column shrunk or stretched to `weights`, whose positions count from `top`.
+Pixels resample_heights(const Rows& in, int top, const Weights& weights) {
+  const auto row_bytes = static_cast<std::size_t>(in.width_px) * kChannels;
+  Pixels out{in.width_px, static_cast<int>(weights.first.size()), {}};
+  out.rgb.resize(weights.first.size() * row_bytes);
   std::vector<std::int32_t> sum(row_bytes);
   for (std::size_t y = 0; y < weights.first.size(); ++y) {
     std::fill(sum.begin(), sum.end(), kHalf);
     for (int k = 0; k < weights.count[y]; ++k) {
-      const auto* row = rows + static_cast<std::size_t>(weights.first[y] - top + k) * row_bytes;
+      const auto* row = in.data + static_cast<std::size_t>(weights.first[y] - top + k) * in.stride;
       const std::int32_t weight = weights.weight[y * static_cast<std::size_t>(weights.taps) + static_cast<std::size_t>(k)];
       for (std::size_t x = 0; x < row_bytes; ++x) sum[x] += row[x] * weight;
     }
-    auto* to = out.data() + y * row_bytes;
+    auto* to = out.rgb.data() + y * row_bytes;
     for (std::size_t x = 0; x < row_bytes; ++x) to[x] = to_byte(sum[x]);
   }
   return out;
+}
+
+/// The input positions that a set of weights reaches: from the first to one past the last.
+std::pair<int, int> reach(const Weights& weights) {
+  return {weights.first.front(), weights.first.back() + weights.count.back()};
 }
 
 Image resample_nearest(const Image& image, int width, int height, const Window& window) {
@@ -161,23 +184,32 @@ Window center_window(int width_px, int height_px, int crop_width_px, int crop_he
 Image resample(const Image& image, int width_px, int height_px, Interpolation interpolation, const Window& window) {
   if (interpolation == Interpolation::kNearest) return resample_nearest(image, width_px, height_px, window);
 
-  const auto columns = make_weights(image.width_px(), width_px, window.left, window.width, interpolation);
-  const auto rows = make_weights(image.height_px(), height_px, window.top, window.height, interpolation);
-  const int top = rows.first.front();
-  const int bottom = rows.first.back() + rows.count.back();
-  const auto row_bytes = static_cast<std::size_t>(window.width) * kChannels;
+  // A pass that would change nothing is left out; columns go first where the height shrinks much more than the width.
+  // Both are Pillow's choices and show in the last bit, since values are rounded to bytes between the passes.
+  const int in_width = image.width_px(), in_height = image.height_px();
+  const bool widths = width_px != in_width || window.width != width_px;
+  const bool heights = height_px != in_height || window.height != height_px;
+  const bool heights_first = in_height > height_px && in_height - height_px > 2 * (in_width - width_px);
 
-  // A pass that would change nothing is left out, as PIL leaves it out.
-  const bool wide = width_px != image.width_px() || window.width != width_px;
-  std::vector<std::uint8_t> shrunk;
-  const std::uint8_t* data = image.rgb().data() + static_cast<std::size_t>(top) * row_bytes;
-  if (wide) {
-    shrunk = resample_rows(image, top, bottom - top, columns);
-    data = shrunk.data();
+  const auto across = make_weights(in_width, width_px, window.left, window.width, interpolation);
+  const auto down = make_weights(in_height, height_px, window.top, window.height, interpolation);
+  const auto [left, right] = reach(across);
+  const auto [top, bottom] = reach(down);
+  const Rows part{image.rgb().data() + (static_cast<std::size_t>(top) * static_cast<std::size_t>(in_width) +
+                                        static_cast<std::size_t>(left)) * kChannels,
+                  static_cast<std::size_t>(in_width) * kChannels, right - left, bottom - top};
+  Pixels result;
+  if (!widths && !heights) return image;
+  if (!heights) {
+    result = resample_widths(part, left, across);
+  } else if (!widths) {
+    result = resample_heights(part, top, down);
+  } else if (heights_first) {
+    result = resample_widths(resample_heights(part, top, down).rows(), left, across);
+  } else {
+    result = resample_heights(resample_widths(part, left, across).rows(), top, down);
   }
-  if (height_px == image.height_px() && window.height == height_px)
-    return Image(window.width, window.height, wide ? std::move(shrunk) : std::vector<std::uint8_t>(data, data + static_cast<std::size_t>(window.height) * row_bytes));
-  return Image(window.width, window.height, resample_columns(data, top, row_bytes, rows));
+  return Image(window.width, window.height, std::move(result.rgb));
 }
 
 }  // namespace graft::image

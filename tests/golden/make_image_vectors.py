@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Writes tests/golden/images: small pictures of every kind, drawn here, and what Pillow and scipy make of them.
 
-    make_image_vectors.py          (needs numpy, pillow < 13, scipy; the tests need only the files)
+    make_image_vectors.py          (needs numpy, pillow 13, scipy; the tests need only the files)
 
-Pillow 13 resizes columns before rows where the height shrinks much more than the width, which rounds otherwise; all
-versions before it, and this library, begin with the rows.
+From version 13 on, Pillow resizes columns before rows where the height shrinks much more than the width, which rounds
+otherwise.
 
 NAME.rgb8: raw RGB bytes of the decoded picture, orientation applied, as Image.open(NAME).convert("RGB") gives them.
 resize_*.rgb8: resized copies of photo.png. augment_*.f32: affine maps and flips of photo.png, float32, HWC.
@@ -109,7 +109,7 @@ def main():
         exif[0x0112] = orientation
         save(f"orientation_{orientation}.jpg", photo.crop((0, 0, 24, 16)), quality=95, exif=exif)
 
-    for name, size in (("down", (23, 17)), ("up", (100, 90)), ("wider", (90, 20)), ("same_height", (30, 47)), ("same", (61, 47))):
+    for name, size in (("down", (23, 17)), ("up", (100, 90)), ("wider", (90, 20)), ("flatter", (58, 20)), ("same_height", (30, 47)), ("same", (61, 47))):
         for method in ("NEAREST", "BILINEAR", "BICUBIC"):
             resized = photo.resize(size, getattr(Image.Resampling, method))
             write_pixels(f"resize_{name}_{method.lower()}", resized)

@@ -176,7 +176,7 @@ TEST(BadImages, Case68UnsupportedTypesAreNamed) {
 TEST(Resize, EqualsPillow) {
   const auto photo = decode(file("photo.png"));
   const std::vector<std::tuple<std::string, int, int>> sizes{
-      {"down", 23, 17}, {"up", 100, 90}, {"wider", 90, 20}, {"same_height", 30, 47}, {"same", 61, 47}};
+      {"down", 23, 17}, {"up", 100, 90}, {"wider", 90, 20}, {"flatter", 58, 20}, {"same_height", 30, 47}, {"same", 61, 47}};
   for (const auto& [name, width, height] : sizes)
     for (const auto method : {Interpolation::kNearest, Interpolation::kBilinear, Interpolation::kBicubic})
       EXPECT_EQ(difference(photo.resize(width, height, method),
