@@ -5,8 +5,8 @@
     export_torchscript.py vgg16 --weights my_weights.pth --out vgg16.pt       a state dict of your own
     export_torchscript.py vgg16 --weights random --seed 1 --out vgg16.pt      for tests
 
-The official files come from PyTorch's own server, once, into --cache. They are stored under the names that manifest
-weights.json gives and are refused if their SHA-256 does not begin as the file's name says.
+The official files come from PyTorch's own server, once, into --cache, and are refused unless their SHA-256 is that of the
+manifest, weights.json.
 """
 import argparse
 import hashlib
@@ -35,10 +35,11 @@ def imagenet_labels():
     return [dict(zip(("id", "name"), row.split(" ", 1))) for row in rows if row]
 
 
-def verify(path, prefix):
+def verify(path, expected):
+    """`expected` may be the first digits alone, where no more of them is known."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if not digest.startswith(prefix):
-        raise SystemExit(f"{path}: expected a SHA-256 that begins with {prefix}, found {digest}: "
+    if not digest.startswith(expected):
+        raise SystemExit(f"{path}: expected SHA-256 {expected}, found {digest}: "
                          "the file is damaged or not the official one; delete it and fetch it again")
 
 
@@ -58,9 +59,9 @@ def official(name, weights_set, cache):
         except OSError as error:
             raise SystemExit(f"cannot fetch {entry['file']}: {error}. Fetch it on another machine and give it with "
                              f"--weights {entry['file']}, or put it into {cache}")
-        verify(partial, entry["sha256_prefix"])
+        verify(partial, entry["sha256"])
         os.replace(partial, path)
-    verify(path, entry["sha256_prefix"])
+    verify(path, entry["sha256"])
     return load(path), PREPROCESSING[entry["preprocessing"]]
 
 

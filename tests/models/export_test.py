@@ -75,8 +75,15 @@ class Export(unittest.TestCase):
         (self.out / "resnet50-0676ba61.pth").write_bytes(b"not the official weights")
         result = export("resnet50", "--cache", self.out, "--out", self.out / "x.pt")
         self.assertEqual(result.returncode, 1)
-        self.assertIn("begins with 0676ba61", result.stderr)
+        self.assertIn("expected SHA-256 0676ba61b6795bbe", result.stderr)
         self.assertFalse((self.out / "x.pt").exists())
+
+    def test_hashes_are_those_of_the_published_names(self):
+        manifest = json.loads((ROOT / "models" / "weights.json").read_text())
+        for sets in manifest["weights"].values():
+            for name, entry in sets.items():
+                self.assertTrue(entry["file"].endswith(f"-{entry['sha256'][:8]}.pth"), entry)
+                self.assertIn(len(entry["sha256"]), (64,) if name != "IMAGENET1K_FEATURES" else (8,))
 
     def test_labels_are_complete(self):
         labels = export_torchscript.imagenet_labels()
