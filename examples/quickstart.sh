@@ -2,8 +2,9 @@
 # The whole of it in one go: sets up, builds, classifies pictures, fine-tunes a new head on real handwritten digits, and
 # compares that with training from scratch. Nothing is fetched but packages. Safe to repeat; fast the second time.
 #
-#   GRAFT_MODEL=resnet50.pt examples/quickstart.sh     uses a network of yours (models/export_torchscript.py makes it
-#                                                      from the official weights) instead of the small one included
+#   examples/quickstart.sh [PICTURE...]           classifies these pictures too
+#   GRAFT_MODEL=mine.pt examples/quickstart.sh    with a TorchScript network of yours instead of the small one included
+#   GRAFT_MODEL=resnet50 examples/quickstart.sh   with the official weights (or vgg16), fetched and verified
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 title() { printf '\n== %s\n' "$*"; }
@@ -15,12 +16,25 @@ rm -f build-release.log
 cmake --build --preset release
 graft=build/release/graft
 python=.venv/bin/python
-model=${GRAFT_MODEL:-models/graft_mini.pt}
+included=models/graft_mini.pt
+model=${GRAFT_MODEL:-$included}
 work=build/quickstart
 mkdir -p "$work"
 
+if [[ "$model" == resnet50 || "$model" == vgg16 ]]; then
+  title "The official weights of $model"
+  "$python" models/export_torchscript.py "$model" --out "$work/$model.pt"
+  model="$work/$model.pt"
+fi
+if [[ "$model" == "$included" ]]; then
+  # The network is small and so are its pictures: the same hundred train it from scratch in seconds, to compare.
+  epochs=15
+else
+  epochs=3
+fi
+
 title "Classify: what is in these pictures?"
-"$graft" classify "$model" examples/images --top-k 3 --quiet
+"$graft" classify "$model" examples/images "$@" --top-k 3 --quiet
 
 title "Data: handwritten digits, ten labelled pictures of each"
 rm -rf "$work/digits"
@@ -28,17 +42,24 @@ rm -rf "$work/digits"
 
 title "Transfer: frozen backbone, new head"
 "$graft" finetune "$model" --train "$work/digits/train" --val "$work/digits/val" --out "$work/transfer.pt" \
-  --head linear --freeze all --epochs 15 --batch 20 --optimizer adam --lr 0.01 --quiet --json > "$work/transfer.json"
+  --head linear --freeze all --epochs "$epochs" --batch 20 --optimizer adam --lr 0.01 --quiet --json > "$work/transfer.json"
 
-title "The same network from scratch, on the same hundred pictures"
-"$python" models/reset_weights.py "$model" "$work/scratch.pt"
-"$graft" finetune "$work/scratch.pt" --train "$work/digits/train" --val "$work/digits/val" --out "$work/from_scratch.pt" \
-  --head linear --freeze none --epochs 15 --batch 20 --optimizer adam --lr 0.003 --quiet --json > "$work/scratch.json"
+if [[ "$model" == "$included" ]]; then
+  title "The same network from scratch, on the same hundred pictures"
+  "$python" models/reset_weights.py "$model" "$work/scratch.pt"
+  "$graft" finetune "$work/scratch.pt" --train "$work/digits/train" --val "$work/digits/val" --out "$work/from_scratch.pt" \
+    --head linear --freeze none --epochs "$epochs" --batch 20 --optimizer adam --lr 0.003 --quiet --json > "$work/scratch.json"
+else
+  rm -f "$work/scratch.json"
+fi
 "$python" - "$work" <<'PY'
-import json, sys
+import json, pathlib, sys
 print(f"{'':28}{'best val accuracy':>18}{'training images/s':>20}{'seconds':>10}")
 for name, what in (("transfer", "transfer, frozen backbone"), ("scratch", "from scratch")):
-    run = json.load(open(f"{sys.argv[1]}/{name}.json"))
+    file = pathlib.Path(sys.argv[1]) / f"{name}.json"
+    if not file.exists():
+        continue
+    run = json.loads(file.read_text())
     best, seconds = run["epochs"][run["best"]], sum(epoch["seconds"] for epoch in run["epochs"])
     print(f"{what:28}{best['val_accuracy']:>17.1%} {run['images_per_second']:>20.0f}{seconds:>10.1f}")
     if name == "transfer":
