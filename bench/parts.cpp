@@ -1,6 +1,6 @@
 // What classification is made of, each part alone: decoding and preprocessing on one thread, and the network called
-// directly through LibTorch in batches, laid out as [N, C, H, W] and channels last. Prints seconds as JSON. Driven by the
-// scripts beside it.
+// directly through LibTorch in batches, laid out as [N, C, H, W] and channels last. Prints seconds as JSON. Driven by
+// the scripts beside it.
 //
 //   graft_bench_parts MODEL FOLDER [THREADS [BATCH]]      THREADS: of the network, 0 is LibTorch's own choice
 #include <algorithm>
@@ -54,8 +54,10 @@ void run(const std::string& model_file, const std::string& folder, int threads, 
 
   const double network_s = network_seconds(model_file, batches, at::MemoryFormat::Contiguous);
   const double channels_last_s = network_seconds(model_file, batches, at::MemoryFormat::ChannelsLast);
-  std::printf("{\"pictures\": %zu, \"decode_s\": %.4f, \"preprocess_s\": %.4f, \"network_s\": %.4f, \"network_channels_last_s\": %.4f}\n",
-              files.size(), decode_s, preprocess_s, network_s, channels_last_s);
+  std::printf(
+      "{\"pictures\": %zu, \"decode_s\": %.4f, \"preprocess_s\": %.4f, \"network_s\": %.4f, "
+      "\"network_channels_last_s\": %.4f}\n",
+      files.size(), decode_s, preprocess_s, network_s, channels_last_s);
 }
 
 }  // namespace

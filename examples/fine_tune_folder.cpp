@@ -22,8 +22,8 @@ int main(int argc, char** argv) {
 
     auto model = graft::Model::load(argv[1], {.device = graft::Device::parse("auto")});
     const auto classes = std::ssize(train.classes());
-    model.replace_head(graft::heads::mlp(
-        {.hidden = {1024}, .classes = classes, .initializer = graft::Initializer::kKeras}));
+    model.replace_head(
+        graft::heads::mlp({.hidden = {1024}, .classes = classes, .initializer = graft::Initializer::kKeras}));
     model.freeze();
 
     // Keras' RMSprop is another one than PyTorch's: the numerics are chosen by name.

@@ -16,15 +16,15 @@ enum class FillMode { kNearest, kConstant, kReflect, kWrap };
 
 /// All off by default. The draws depend on the seed, the epoch and the picture's index alone, never on thread counts.
 struct GRAFT_EXPORT Augment {
-  double rotation_deg = 0;       ///< angle from U(-r, r), in degrees
-  double width_shift = 0;        ///< fraction of the width, from U(-s, s)
-  double height_shift = 0;       ///< fraction of the height, from U(-s, s)
-  double shear_deg = 0;          ///< shear angle from U(-s, s), in degrees (as Keras means it: 0.2 is a fifth of a degree)
-  double zoom = 0;               ///< both factors from U(1 - z, 1 + z), drawn independently; above 1 zooms out
+  double rotation_deg = 0;  ///< angle from U(-r, r), in degrees
+  double width_shift = 0;   ///< fraction of the width, from U(-s, s)
+  double height_shift = 0;  ///< fraction of the height, from U(-s, s)
+  double shear_deg = 0;     ///< shear angle from U(-s, s), in degrees (as Keras means it: 0.2 is a fifth of a degree)
+  double zoom = 0;          ///< both factors from U(1 - z, 1 + z), drawn independently; above 1 zooms out
   bool horizontal_flip = false;  ///< with probability one half
   bool vertical_flip = false;    ///< with probability one half
   FillMode fill_mode = FillMode::kNearest;
-  double fill_value = 0;         ///< for kConstant, 0..255
+  double fill_value = 0;  ///< for kConstant, 0..255
 
   /// True if any change can happen.
   bool enabled() const noexcept;

@@ -1,6 +1,6 @@
 /// What the library throws. Every failure leaves the library as a graft::Error: a code a program can branch on, and a
-/// message that says what was expected and what was found. Nothing else is thrown, printed, or sent to a signal handler.
-/// Thread-safety: values; safe everywhere.
+/// message that says what was expected and what was found. Nothing else is thrown, printed, or sent to a signal
+/// handler. Thread-safety: values; safe everywhere.
 #pragma once
 
 #include <functional>
@@ -40,7 +40,8 @@ class GRAFT_EXPORT Error : public std::runtime_error {
   ErrorCode code_;
 };
 
-/// Receives one-line warnings (no newline at the end). The library never prints; without a callback warnings are dropped.
+/// Receives one-line warnings (no newline at the end). The library never prints; without a callback warnings are
+/// dropped.
 using WarningCallback = std::function<void(std::string_view)>;
 
 }  // namespace graft

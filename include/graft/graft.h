@@ -1,4 +1,5 @@
-/// Transfer learning for C++: load a pretrained image classifier, cut its head off, graft a new one on, train it, run it.
+/// Transfer learning for C++: load a pretrained image classifier, cut its head off, graft a new one on, train it, run
+/// it.
 #pragma once
 
 #include <graft/augment.h>

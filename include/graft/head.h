@@ -45,7 +45,7 @@ struct LinearOptions {
   std::int64_t classes = 0;  ///< outputs; must be given
   double dropout = 0;        ///< probability of zeroing a feature before the layer, while training
   Initializer initializer = Initializer::kTorch;
-  std::uint64_t seed = 0;    ///< of the initial weights
+  std::uint64_t seed = 0;  ///< of the initial weights
 };
 
 /// One dense layer: parameters head.fc.weight [classes, C], head.fc.bias [classes].
@@ -58,7 +58,7 @@ struct MlpOptions {
   Activation activation = Activation::kRelu;  ///< after each hidden layer
   double dropout = 0;                         ///< before each dense layer, while training
   Initializer initializer = Initializer::kTorch;
-  std::uint64_t seed = 0;                     ///< of the initial weights
+  std::uint64_t seed = 0;  ///< of the initial weights
 };
 
 /// Dense hidden layers head.hidden.fc1, head.hidden.fc2, ... and a dense output layer head.fc (the tutorial's

@@ -39,13 +39,15 @@ class GRAFT_EXPORT Image {
   Image(int width_px, int height_px, std::vector<std::uint8_t> rgb);
 
   /// Reads JPEG, PNG or BMP (told apart by content, never by name), applies the EXIF orientation and converts to RGB:
-  /// grey is replicated, a palette is looked up, alpha and transparency are dropped as PIL's convert("RGB") does, CMYK is
-  /// converted, 16-bit samples keep their high byte. A damaged or truncated file is an error, never a half-grey picture.
-  /// Throws Error kIo (missing, unreadable, not a regular file), kFormat (unsupported type or damaged), kLimit.
+  /// grey is replicated, a palette is looked up, alpha and transparency are dropped as PIL's convert("RGB") does, CMYK
+  /// is converted, 16-bit samples keep their high byte. A damaged or truncated file is an error, never a half-grey
+  /// picture. Throws Error kIo (missing, unreadable, not a regular file), kFormat (unsupported type or damaged),
+  /// kLimit.
   static Image read(const std::filesystem::path& path, const DecodeOptions& options = {});
 
   /// The same for a file already in memory. `name` is how messages call it.
-  static Image decode(std::span<const std::byte> file, const DecodeOptions& options = {}, std::string_view name = "image");
+  static Image decode(std::span<const std::byte> file, const DecodeOptions& options = {},
+                      std::string_view name = "image");
 
   int width_px() const noexcept { return width_; }
   int height_px() const noexcept { return height_; }

@@ -23,26 +23,26 @@ GRAFT_EXPORT const std::vector<Label>& imagenet_labels();
 
 /// One call of a layer, in execution order.
 struct LayerInfo {
-  std::string name;  ///< dotted path: layer4.1.conv2
-  std::string type;  ///< the class's name: Conv2d, BatchNorm2d, Sequential
+  std::string name;                        ///< dotted path: layer4.1.conv2
+  std::string type;                        ///< the class's name: Conv2d, BatchNorm2d, Sequential
   std::vector<std::int64_t> output_shape;  ///< for a batch of one; empty if the layer yields no tensor
   std::int64_t parameters = 0;             ///< of the layer and everything below it
   std::int64_t trainable = 0;              ///< how many of them are not frozen
 };
 
 struct ModelInfo {
-  std::string family;                    ///< "vgg16", "resnet50" or "other"
-  std::string origin;                    ///< "scripted", "traced" or "frozen"
+  std::string family;                     ///< "vgg16", "resnet50" or "other"
+  std::string origin;                     ///< "scripted", "traced" or "frozen"
   std::vector<std::int64_t> input_shape;  ///< [1, 3, H, W]
   std::int64_t classes = 0;
   std::vector<LayerInfo> layers;
   std::int64_t parameters = 0;
   std::int64_t trainable = 0;
-  std::string head;             ///< the head's layer name
-  std::string head_kind;        ///< "linear", "mlp:1024", or "original"
-  std::string features_layer;   ///< the layer whose output the features cut yields; empty if there is none
+  std::string head;               ///< the head's layer name
+  std::string head_kind;          ///< "linear", "mlp:1024", or "original"
+  std::string features_layer;     ///< the layer whose output the features cut yields; empty if there is none
   std::string penultimate_layer;  ///< the last linear layer
-  std::string batch_norm;       ///< policy: follow, inference or train
+  std::string batch_norm;         ///< policy: follow, inference or train
   Preprocessing preprocessing;
   std::vector<Label> labels;
   std::string sha256;  ///< over all parameters and buffers: names, shapes, bytes

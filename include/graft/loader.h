@@ -17,9 +17,9 @@ namespace graft {
 
 struct LoaderOptions {
   std::int64_t batch_size = 32;
-  bool shuffle = false;      ///< a new order every epoch, from `seed`
-  bool augment = false;      ///< apply the data set's augmentation
-  bool drop_last = false;    ///< leave out a last batch that is smaller than batch_size
+  bool shuffle = false;    ///< a new order every epoch, from `seed`
+  bool augment = false;    ///< apply the data set's augmentation
+  bool drop_last = false;  ///< leave out a last batch that is smaller than batch_size
   std::uint64_t seed = 0;
   int threads = 2;           ///< decoding threads
   int prefetch_batches = 2;  ///< batches prepared ahead; bounds the memory used

@@ -41,7 +41,8 @@ class GRAFT_EXPORT Model {
   /// Throws kNumeric if the network's outputs are not finite.
   std::vector<Prediction> classify(const Image& image, const ClassifyOptions& options = {}) const;
   /// One forward pass for all of them.
-  std::vector<std::vector<Prediction>> classify(std::span<const Image> images, const ClassifyOptions& options = {}) const;
+  std::vector<std::vector<Prediction>> classify(std::span<const Image> images,
+                                                const ClassifyOptions& options = {}) const;
   /// The same for a prepared batch [N, 3, H, W].
   std::vector<std::vector<Prediction>> classify(const at::Tensor& batch, const ClassifyOptions& options = {}) const;
 
@@ -74,7 +75,8 @@ class GRAFT_EXPORT Model {
   // --- A new head.
 
   /// Cuts the network and puts `head` behind what is left, with fresh parameters named "head.*". Labels become
-  /// "0", "1", ... until set_labels. Throws kMismatch (nothing before the cut, frozen archive), kConfig (no such layer).
+  /// "0", "1", ... until set_labels. Throws kMismatch (nothing before the cut, frozen archive), kConfig (no such
+  /// layer).
   void replace_head(const Head& head, const Cut& cut = Cut::features());
   /// The name of the layer that is the head: "fc", "classifier", "head".
   const std::string& head_name() const;
@@ -120,8 +122,8 @@ class GRAFT_EXPORT Model {
   const Preprocessing& preprocessing() const;
   void set_preprocessing(const Preprocessing& preprocessing);
 
-  /// Writes one TorchScript file with preprocessing, labels, head and freeze state in it. The old file stays whole until
-  /// the new one is complete. Throws kIo.
+  /// Writes one TorchScript file with preprocessing, labels, head and freeze state in it. The old file stays whole
+  /// until the new one is complete. Throws kIo.
   void save(const std::filesystem::path& path) const;
 
  private:

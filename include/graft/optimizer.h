@@ -45,7 +45,7 @@ struct RmsProp {
   std::optional<double> rho = {};            ///< decay of the mean square (torch's alpha); torch 0.99, keras 0.9
   std::optional<double> epsilon = {};        ///< torch 1e-8 outside the root, keras 1e-7 inside it
   double momentum = 0;
-  double weight_decay = 0;                   ///< L2, added to the gradient
+  double weight_decay = 0;  ///< L2, added to the gradient
 };
 
 using OptimizerSpec = std::variant<Sgd, Adam, AdamW, RmsProp>;

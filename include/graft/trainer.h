@@ -31,11 +31,11 @@ struct TrainerOptions {
 
 /// How far a run has come, after every step.
 struct StepInfo {
-  std::int64_t epoch = 0;   ///< 0-based
-  std::int64_t step = 0;    ///< 1-based, within the epoch
-  std::int64_t steps = 0;   ///< in this epoch
-  double loss = 0;          ///< mean over the epoch so far
-  double accuracy = 0;      ///< mean over the epoch so far, 0..1
+  std::int64_t epoch = 0;  ///< 0-based
+  std::int64_t step = 0;   ///< 1-based, within the epoch
+  std::int64_t steps = 0;  ///< in this epoch
+  double loss = 0;         ///< mean over the epoch so far
+  double accuracy = 0;     ///< mean over the epoch so far, 0..1
   double images_per_second = 0;
   bool validating = false;
 };
@@ -78,10 +78,10 @@ class GRAFT_EXPORT Trainer {
   Trainer(Trainer&&) noexcept;
   Trainer& operator=(Trainer&&) noexcept;
 
-  /// Trains what is not frozen with cross-entropy and leaves the model in evaluation mode with the last epoch's weights,
-  /// its labels set to the data's classes. A batch of one example is left out where batch norm trains. Throws Error
-  /// kMismatch (classes of train, val and head differ, nothing to train, traced layers that should train), kNumeric
-  /// naming the step at which the loss stopped being finite, with the weights as they were before that step;
+  /// Trains what is not frozen with cross-entropy and leaves the model in evaluation mode with the last epoch's
+  /// weights, its labels set to the data's classes. A batch of one example is left out where batch norm trains. Throws
+  /// Error kMismatch (classes of train, val and head differ, nothing to train, traced layers that should train),
+  /// kNumeric naming the step at which the loss stopped being finite, with the weights as they were before that step;
   /// kOutOfMemory.
   History fit(const Dataset& train, const FitOptions& options = {});
   History fit(const Dataset& train, const Dataset& val, const FitOptions& options = {});

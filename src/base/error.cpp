@@ -11,14 +11,22 @@ namespace graft {
 
 std::string_view to_string(ErrorCode code) noexcept {
   switch (code) {
-    case ErrorCode::kFormat: return "format";
-    case ErrorCode::kIo: return "io";
-    case ErrorCode::kLimit: return "limit";
-    case ErrorCode::kMismatch: return "mismatch";
-    case ErrorCode::kConfig: return "config";
-    case ErrorCode::kNumeric: return "numeric";
-    case ErrorCode::kOutOfMemory: return "out_of_memory";
-    case ErrorCode::kInternal: return "internal";
+    case ErrorCode::kFormat:
+      return "format";
+    case ErrorCode::kIo:
+      return "io";
+    case ErrorCode::kLimit:
+      return "limit";
+    case ErrorCode::kMismatch:
+      return "mismatch";
+    case ErrorCode::kConfig:
+      return "config";
+    case ErrorCode::kNumeric:
+      return "numeric";
+    case ErrorCode::kOutOfMemory:
+      return "out_of_memory";
+    case ErrorCode::kInternal:
+      return "internal";
   }
   return "internal";
 }

@@ -26,7 +26,9 @@ namespace {
 class Descriptor {
  public:
   explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() { if (fd_ >= 0) ::close(fd_); }
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
   int get() const { return fd_; }
@@ -48,7 +50,9 @@ class TemporaryFile {
       : target_(target), path_(target.string() + ".tmp-XXXXXX"), fd_(::mkstemp(path_.data())) {
     if (fd_.get() < 0) raise_errno(target, "cannot create a file beside it", errno);
   }
-  ~TemporaryFile() { if (!path_.empty()) ::unlink(path_.c_str()); }
+  ~TemporaryFile() {
+    if (!path_.empty()) ::unlink(path_.c_str());
+  }
   TemporaryFile(const TemporaryFile&) = delete;
   TemporaryFile& operator=(const TemporaryFile&) = delete;
 
@@ -63,7 +67,7 @@ class TemporaryFile {
 
   void rename_to_target() {
     // mkstemp creates 0600; the umask can only be read by setting it, so the old file's mode or the usual one is taken.
-    struct stat old {};
+    struct stat old{};
     const mode_t mode = ::stat(target_.c_str(), &old) == 0 ? old.st_mode & 07777 : 0644;
     if (::fchmod(fd_.get(), mode) != 0) raise_errno(target_, "cannot set the mode", errno);
     if (::fsync(fd_.get()) != 0) raise_errno(target_, "cannot sync", errno);
@@ -82,7 +86,8 @@ class TemporaryFile {
 
 /// A rename would replace a device or fail on a directory.
 void check_replaceable(const std::filesystem::path& path) {
-  if (std::error_code ignored; std::filesystem::exists(path, ignored) && !std::filesystem::is_regular_file(path, ignored))
+  if (std::error_code ignored;
+      std::filesystem::exists(path, ignored) && !std::filesystem::is_regular_file(path, ignored))
     throw Error(ErrorCode::kIo, path.string() + ": is there already and is not a regular file");
 }
 
@@ -94,7 +99,7 @@ MappedFile MappedFile::open(const std::filesystem::path& path) {
   // O_NONBLOCK: opening a pipe without a writer must not wait.
   const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (fd.get() < 0) raise_errno(path, "cannot open", errno);
-  struct stat status {};
+  struct stat status{};
   if (::fstat(fd.get(), &status) != 0) raise_errno(path, "cannot stat", errno);
   if (!S_ISREG(status.st_mode))
     throw Error(ErrorCode::kIo, path.string() + ": expected a regular file, found " +

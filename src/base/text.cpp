@@ -16,8 +16,7 @@ Number parse(std::string_view text, std::string_view what, const char* kind) {
   bool fine = error == std::errc() && end == text.data() + text.size();
   if constexpr (std::is_floating_point_v<Number>) fine = fine && std::isfinite(value);
   if (!fine)
-    throw Error(ErrorCode::kConfig,
-                std::string(what) + ": expected " + kind + ", found \"" + std::string(text) + "\"");
+    throw Error(ErrorCode::kConfig, std::string(what) + ": expected " + kind + ", found \"" + std::string(text) + "\"");
   return value;
 }
 

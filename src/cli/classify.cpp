@@ -66,7 +66,8 @@ void run(const Options& o, const Common& common) {
   if (common.json) {
     nlohmann::json bad = nlohmann::json::array();
     for (const auto& image : loader.bad_images()) bad.push_back({{"file", image.name}, {"message", image.message}});
-    const nlohmann::json document{{"predictions", std::move(predictions)}, {"images_per_second", rate}, {"bad_images", std::move(bad)}};
+    const nlohmann::json document{
+        {"predictions", std::move(predictions)}, {"images_per_second", rate}, {"bad_images", std::move(bad)}};
     print(document.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   }
   char text[80];
@@ -79,12 +80,19 @@ void run(const Options& o, const Common& common) {
 Command add_classify(CLI::App& app) {
   auto o = std::make_shared<Options>();
   app.add_option("MODEL", o->model, "TorchScript file")->required();
-  app.add_option("PICTURE", o->paths, "picture files, or folders to walk")->required()->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  app.add_option("--top-k", o->top_k, "how many guesses for each picture")->check(at_least_one())->capture_default_str();
+  app.add_option("PICTURE", o->paths, "picture files, or folders to walk")
+      ->required()
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("--top-k", o->top_k, "how many guesses for each picture")
+      ->check(at_least_one())
+      ->capture_default_str();
   app.add_option("--batch", o->batch, "pictures for one forward pass")->check(at_least_one())->capture_default_str();
   app.add_option("--precision", o->precision, "arithmetic of the network")
-      ->check(CLI::IsMember({"float32", "bfloat16"}))->capture_default_str();
-  app.add_option("--on-bad-image", o->on_bad_image, "unreadable pictures")->check(CLI::IsMember({"fail", "skip"}))->capture_default_str();
+      ->check(CLI::IsMember({"float32", "bfloat16"}))
+      ->capture_default_str();
+  app.add_option("--on-bad-image", o->on_bad_image, "unreadable pictures")
+      ->check(CLI::IsMember({"fail", "skip"}))
+      ->capture_default_str();
   return [o](const Common& common) { run(*o, common); };
 }
 

@@ -32,7 +32,9 @@ LoadOptions load_options(const Common& common) {
   return options;
 }
 
-OnBadImage parse_on_bad_image(const std::string& text) { return text == "skip" ? OnBadImage::kSkip : OnBadImage::kFail; }
+OnBadImage parse_on_bad_image(const std::string& text) {
+  return text == "skip" ? OnBadImage::kSkip : OnBadImage::kFail;
+}
 
 int loader_threads(const Common& common) {
   return common.threads > 0 ? common.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
@@ -63,8 +65,10 @@ void Progress::update(std::string_view title, std::int64_t done, std::int64_t to
   winsize window{};
   const int columns = ::ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 20 ? window.ws_col : 80;
   const double elapsed = std::chrono::duration<double>(now - start_).count();
-  const std::string left = done > 0 ? clock_text(elapsed / static_cast<double>(done) * static_cast<double>(total - done)) : "-:--";
-  std::string tail = " " + std::to_string(done) + "/" + std::to_string(total) + "  " + std::string(text) + "  " + left + " left";
+  const std::string left =
+      done > 0 ? clock_text(elapsed / static_cast<double>(done) * static_cast<double>(total - done)) : "-:--";
+  std::string tail =
+      " " + std::to_string(done) + "/" + std::to_string(total) + "  " + std::string(text) + "  " + left + " left";
   const int width = std::clamp(columns - 1 - static_cast<int>(title.size() + tail.size()) - 3, 4, 30);
   const auto filled = static_cast<std::size_t>(done * width / total);
   std::string bar = std::string(filled, '#') + std::string(static_cast<std::size_t>(width) - filled, '.');

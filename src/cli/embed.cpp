@@ -36,7 +36,9 @@ void run(const Options& o, const Common& common) {
   const std::string shape = "[" + std::to_string(all.size(0)) + ", " + std::to_string(all.size(1)) + "]";
   progress.finish("wrote " + o.out + ": float32 " + shape);
   if (common.json)
-    print(nlohmann::json{{"shape", {all.size(0), all.size(1)}}, {"dtype", "float32"}, {"file", o.out}}.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    print(nlohmann::json{{"shape", {all.size(0), all.size(1)}}, {"dtype", "float32"}, {"file", o.out}}.dump(
+              1, ' ', false, nlohmann::json::error_handler_t::replace) +
+          "\n");
 }
 
 }  // namespace
@@ -44,7 +46,9 @@ void run(const Options& o, const Common& common) {
 Command add_embed(CLI::App& app) {
   auto o = std::make_shared<Options>();
   app.add_option("MODEL", o->model, "TorchScript file")->required();
-  app.add_option("PICTURE", o->paths, "picture files, or folders to walk")->required()->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("PICTURE", o->paths, "picture files, or folders to walk")
+      ->required()
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_option("--out", o->out, ".npy file, one row for each picture")->required();
   app.add_option("--layer", o->layer, "layer whose output is wanted; without it what the head is given");
   app.add_option("--batch", o->batch, "pictures for one forward pass")->check(at_least_one())->capture_default_str();

@@ -21,9 +21,9 @@ std::vector<std::string> classes_of(const Model& model) {
 
 void run(const Options& o, const Common& common) {
   Model model = Model::load(o.model, load_options(common));
-  const ImageFolder data(o.data, {.on_bad_image = parse_on_bad_image(o.on_bad_image),
-                                  .classes = classes_of(model),
-                                  .allow_empty_class = true});
+  const ImageFolder data(
+      o.data,
+      {.on_bad_image = parse_on_bad_image(o.on_bad_image), .classes = classes_of(model), .allow_empty_class = true});
   const auto result = Trainer(model, {.on_warning = warnings(common)}).evaluate(data, o.batch, loader_threads(common));
   print(common.json ? to_json(result) + "\n" : to_text(result));
 }
@@ -34,7 +34,9 @@ Command add_evaluate(CLI::App& app) {
   auto o = std::make_shared<Options>();
   app.add_option("MODEL", o->model, "TorchScript file")->required();
   app.add_option("--data", o->data, "a folder for each of the model's classes")->required();
-  app.add_option("--on-bad-image", o->on_bad_image, "unreadable pictures")->check(CLI::IsMember({"fail", "skip"}))->capture_default_str();
+  app.add_option("--on-bad-image", o->on_bad_image, "unreadable pictures")
+      ->check(CLI::IsMember({"fail", "skip"}))
+      ->capture_default_str();
   app.add_option("--batch", o->batch, "pictures for one forward pass")->check(at_least_one())->capture_default_str();
   return [o](const Common& common) { run(*o, common); };
 }

@@ -10,7 +10,8 @@ namespace {
 
 struct Options {
   std::string model, train, val, out;
-  std::string cut = "features", head = "linear", freeze = "all", bn = "follow", optimizer = "adam", augment, numerics = "torch";
+  std::string cut = "features", head = "linear", freeze = "all", bn = "follow", optimizer = "adam", augment,
+              numerics = "torch";
   std::string precision = "float32", on_bad_image = "fail", keep = "best";
   std::int64_t epochs = 5, steps_per_epoch = 0, batch = 32;
   std::optional<double> learning_rate;
@@ -37,7 +38,8 @@ void check_same_classes(const Model& model, const Dataset& data) {
   const bool same = std::equal(labels.begin(), labels.end(), data.classes().begin(), data.classes().end(),
                                [](const Label& label, const std::string& name) { return label.id == name; });
   if (!same)
-    throw Error(ErrorCode::kMismatch, "--head keep: the model's classes are not those of the training folder; give it a new head");
+    throw Error(ErrorCode::kMismatch,
+                "--head keep: the model's classes are not those of the training folder; give it a new head");
 }
 
 /// One bar for each epoch, and one line that stays.
@@ -119,22 +121,34 @@ Command add_finetune(CLI::App& app) {
   app.add_option("--train", o->train, "folder with a folder of pictures for each class")->required();
   app.add_option("--val", o->val, "the same classes, other pictures")->required();
   app.add_option("--out", o->out, "file for the trained model")->required();
-  app.add_option("--cut", o->cut, "where the old head ends: features, penultimate or a layer's name")->capture_default_str();
-  app.add_option("--head", o->head, "linear, mlp:WIDTH[,WIDTH...], or keep: train the one there is further")->capture_default_str();
+  app.add_option("--cut", o->cut, "where the old head ends: features, penultimate or a layer's name")
+      ->capture_default_str();
+  app.add_option("--head", o->head, "linear, mlp:WIDTH[,WIDTH...], or keep: train the one there is further")
+      ->capture_default_str();
   app.add_option("--freeze", o->freeze, "all, none, until:LAYER or stages:N")->capture_default_str();
   app.add_option("--bn", o->bn, "batch norm: follow, inference or train")->capture_default_str();
   app.add_option("--epochs", o->epochs, "times through the data")->check(at_least_one())->capture_default_str();
-  app.add_option("--steps-per-epoch", o->steps_per_epoch, "batches in an epoch; without it all of the data")->check(at_least_one());
+  app.add_option("--steps-per-epoch", o->steps_per_epoch, "batches in an epoch; without it all of the data")
+      ->check(at_least_one());
   app.add_option("--batch", o->batch, "pictures in a step")->check(at_least_one())->capture_default_str();
   app.add_option("--optimizer", o->optimizer, "adam, rmsprop, sgd or adamw")
-      ->check(CLI::IsMember({"adam", "rmsprop", "sgd", "adamw"}))->capture_default_str();
+      ->check(CLI::IsMember({"adam", "rmsprop", "sgd", "adamw"}))
+      ->capture_default_str();
   app.add_option("--lr", o->learning_rate, "learning rate; without it the optimiser's own")->check(positive_number());
   app.add_option("--augment", o->augment, "shear=0.2,zoom=0.2,hflip,... as Keras' ImageDataGenerator");
-  app.add_option("--numerics", o->numerics, "formulas and defaults of torch or keras")->check(CLI::IsMember({"torch", "keras"}))->capture_default_str();
-  app.add_option("--precision", o->precision, "arithmetic of the network")->check(CLI::IsMember({"float32", "bfloat16"}))->capture_default_str();
+  app.add_option("--numerics", o->numerics, "formulas and defaults of torch or keras")
+      ->check(CLI::IsMember({"torch", "keras"}))
+      ->capture_default_str();
+  app.add_option("--precision", o->precision, "arithmetic of the network")
+      ->check(CLI::IsMember({"float32", "bfloat16"}))
+      ->capture_default_str();
   app.add_option("--seed", o->seed, "of the head, the order and the augmentation")->capture_default_str();
-  app.add_option("--on-bad-image", o->on_bad_image, "unreadable pictures")->check(CLI::IsMember({"fail", "skip"}))->capture_default_str();
-  app.add_option("--keep", o->keep, "which epoch's weights to save")->check(CLI::IsMember({"best", "last"}))->capture_default_str();
+  app.add_option("--on-bad-image", o->on_bad_image, "unreadable pictures")
+      ->check(CLI::IsMember({"fail", "skip"}))
+      ->capture_default_str();
+  app.add_option("--keep", o->keep, "which epoch's weights to save")
+      ->check(CLI::IsMember({"best", "last"}))
+      ->capture_default_str();
   return [o](const Common& common) { run(*o, common); };
 }
 

@@ -27,10 +27,12 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a closed standard output is an error like any other
 
   Common common;
-  CLI::App app{"Transfer learning for image classifiers: classify, fine-tune, evaluate, embed and inspect TorchScript models."};
-  app.footer("Example: graft finetune resnet50.pt --train data/train --val data/val --head linear --out mine.pt\n"
-             "Results go to standard output, progress and warnings to standard error.\n"
-             "Exit status: 0 done, 2 bad usage, 130 interrupted, 1 any other error.");
+  CLI::App app{
+      "Transfer learning for image classifiers: classify, fine-tune, evaluate, embed and inspect TorchScript models."};
+  app.footer(
+      "Example: graft finetune resnet50.pt --train data/train --val data/val --head linear --out mine.pt\n"
+      "Results go to standard output, progress and warnings to standard error.\n"
+      "Exit status: 0 done, 2 bad usage, 130 interrupted, 1 any other error.");
   app.set_version_flag("--version", GRAFT_VERSION);
   app.require_subcommand(1);
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::Throw);
@@ -40,7 +42,8 @@ int main(int argc, char** argv) {
     CLI::App* command = app.add_subcommand(name, what);
     command->add_option("--device", common.device, "auto, cpu or cuda[:INDEX]")->capture_default_str();
     command->add_option("--threads", common.threads, "threads for the network and for decoding; 0: all cores")
-        ->check(CLI::Range(0, 1024))->capture_default_str();
+        ->check(CLI::Range(0, 1024))
+        ->capture_default_str();
     command->add_flag("--json", common.json, "one JSON document on standard output");
     command->add_flag("--quiet", common.quiet, "no progress, no warnings");
     commands.emplace_back(command, make(*command));
@@ -64,7 +67,8 @@ int main(int argc, char** argv) {
       if (command->parsed()) run(common);
     return kDone;
   } catch (const graft::Error& error) {
-    std::fprintf(stderr, "graft: %s: %s\n", std::string(graft::to_string(error.code())).c_str(), one_line(error.what()).c_str());
+    std::fprintf(stderr, "graft: %s: %s\n", std::string(graft::to_string(error.code())).c_str(),
+                 one_line(error.what()).c_str());
     return error.code() == graft::ErrorCode::kConfig ? kUsage : kFailed;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "graft: internal: %s\n", one_line(error.what()).c_str());

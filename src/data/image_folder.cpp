@@ -63,7 +63,8 @@ void check_is_folder(const fs::path& root) {
 }
 
 std::string lower_case(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
   return text;
 }
 
@@ -96,13 +97,15 @@ struct ImageFolder::Impl {
     }
     choose_classes(root, found);
     if (!stray.empty() && options.on_bad_image == OnBadImage::kFail)
-      throw Error(ErrorCode::kFormat, stray.front().string() +
-                                          ": expected class folders only, found a file beside them; move it into a class "
-                                          "folder, or skip bad images");
+      throw Error(ErrorCode::kFormat,
+                  stray.front().string() +
+                      ": expected class folders only, found a file beside them; move it into a class "
+                      "folder, or skip bad images");
     for (std::size_t label = 0; label < classes.size(); ++label) {
       auto files = files_below(root / classes[label]);
       if (files.empty() && !options.allow_empty_class)
-        throw Error(ErrorCode::kMismatch, (root / classes[label]).string() + ": expected pictures of this class, found none");
+        throw Error(ErrorCode::kMismatch,
+                    (root / classes[label]).string() + ": expected pictures of this class, found none");
       labels.insert(labels.end(), files.size(), static_cast<std::int64_t>(label));
       std::move(files.begin(), files.end(), std::back_inserter(paths));
     }
@@ -112,12 +115,13 @@ struct ImageFolder::Impl {
     classes = options.classes.empty() ? found : options.classes;
     for (const auto& name : classes)
       if (std::find(found.begin(), found.end(), name) == found.end())
-        throw Error(ErrorCode::kMismatch, root.string() + ": expected a folder for class \"" + name + "\", found " +
-                                              base::list_names(found));
+        throw Error(ErrorCode::kMismatch,
+                    root.string() + ": expected a folder for class \"" + name + "\", found " + base::list_names(found));
     if (classes.empty())
       throw Error(ErrorCode::kMismatch, root.string() + ": expected one folder for each class, found none");
     if (classes.size() == 1 && !options.allow_single_class)
-      throw Error(ErrorCode::kMismatch, root.string() + ": expected at least two classes, found only \"" + classes[0] + "\"");
+      throw Error(ErrorCode::kMismatch,
+                  root.string() + ": expected at least two classes, found only \"" + classes[0] + "\"");
     std::map<std::string, std::string> seen;
     for (const auto& name : classes)
       if (const auto [other, fresh] = seen.emplace(lower_case(name), name); !fresh)
@@ -141,7 +145,8 @@ ImageFolder& ImageFolder::operator=(ImageFolder&&) noexcept = default;
 
 std::pair<ImageFolder, ImageFolder> ImageFolder::split(double second_fraction, std::uint64_t seed) const {
   if (!(second_fraction > 0 && second_fraction < 1))
-    throw Error(ErrorCode::kConfig, "split: expected a fraction between 0 and 1, found " + std::to_string(second_fraction));
+    throw Error(ErrorCode::kConfig,
+                "split: expected a fraction between 0 and 1, found " + std::to_string(second_fraction));
   std::vector<char> in_second(size(), 0);
   for (std::size_t label = 0; label < classes().size(); ++label) {
     std::vector<std::size_t> members;
@@ -180,7 +185,8 @@ const Augment& ImageFolder::augment() const { return impl_->options.augment; }
 
 const fs::path& ImageFolder::path(std::size_t i) const {
   if (i < impl_->paths.size()) return impl_->paths[i];
-  throw Error(ErrorCode::kConfig, "expected an example below " + std::to_string(size()) + ", found " + std::to_string(i));
+  throw Error(ErrorCode::kConfig,
+              "expected an example below " + std::to_string(size()) + ", found " + std::to_string(i));
 }
 
 const std::vector<fs::path>& ImageFolder::stray_files() const { return impl_->stray; }

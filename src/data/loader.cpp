@@ -61,7 +61,8 @@ Batch finished(Filling filling, const Dataset& dataset) {
 
 void check(bool fine, const char* option, std::int64_t found) {
   if (!fine)
-    throw Error(ErrorCode::kConfig, std::string("loader: ") + option + ": expected 1 or more, found " + std::to_string(found));
+    throw Error(ErrorCode::kConfig,
+                std::string("loader: ") + option + ": expected 1 or more, found " + std::to_string(found));
 }
 
 }  // namespace
@@ -91,8 +92,9 @@ struct DataLoader::Impl {
     check(options.prefetch_batches >= 1, "prefetch_batches", options.prefetch_batches);
     if (dataset.size() == 0) throw Error(ErrorCode::kMismatch, "loader: expected at least one example, found none");
     if (batches() == 0)
-      throw Error(ErrorCode::kMismatch, "loader: expected at least one whole batch of " + std::to_string(options.batch_size) +
-                                            ", found " + std::to_string(dataset.size()) + " examples");
+      throw Error(ErrorCode::kMismatch, "loader: expected at least one whole batch of " +
+                                            std::to_string(options.batch_size) + ", found " +
+                                            std::to_string(dataset.size()) + " examples");
     if (options.augment) dataset.augment().validate();
     start(0);
   }
@@ -113,8 +115,9 @@ struct DataLoader::Impl {
       order.resize(dataset.size());
       std::iota(order.begin(), order.end(), std::size_t{0});
     }
-    prefetcher = std::make_unique<data::Prefetcher>(batches(), [this](std::size_t n) { return job(n); }, options.threads,
-                                                    static_cast<std::size_t>(options.prefetch_batches));
+    prefetcher = std::make_unique<data::Prefetcher>(
+        batches(), [this](std::size_t n) { return job(n); }, options.threads,
+        static_cast<std::size_t>(options.prefetch_batches));
   }
 
   data::Prefetcher::Job job(std::size_t number) {
@@ -153,8 +156,9 @@ struct DataLoader::Impl {
     for (;;) {
       const auto number = prefetcher->next();
       if (!number) {
-        if (!any_readable) throw Error(ErrorCode::kMismatch, "none of " + std::to_string(dataset.size()) +
-                                                                 " pictures can be read; the first: " + first_failure());
+        if (!any_readable)
+          throw Error(ErrorCode::kMismatch, "none of " + std::to_string(dataset.size()) +
+                                                " pictures can be read; the first: " + first_failure());
         return std::nullopt;
       }
       std::unique_lock lock(filling_mutex);

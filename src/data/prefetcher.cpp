@@ -30,7 +30,9 @@ std::optional<std::size_t> Prefetcher::next() {
   const std::size_t number = handed_out_++;
   lock.unlock();
   work_to_do_.notify_all();
-  if (!failures.empty()) std::rethrow_exception(std::min_element(failures.begin(), failures.end(), [](auto& a, auto& b) { return a.first < b.first; })->second);
+  if (!failures.empty())
+    std::rethrow_exception(
+        std::min_element(failures.begin(), failures.end(), [](auto& a, auto& b) { return a.first < b.first; })->second);
   return number;
 }
 

@@ -21,8 +21,8 @@ class Prefetcher {
     std::function<void(std::size_t part)> work;  ///< may throw: next() rethrows the first part's exception by number
   };
 
-  /// At most `ahead` jobs are begun before they are asked for. make(n) is called once for each n below `jobs`, in order,
-  /// from the worker threads under a lock.
+  /// At most `ahead` jobs are begun before they are asked for. make(n) is called once for each n below `jobs`, in
+  /// order, from the worker threads under a lock.
   Prefetcher(std::size_t jobs, std::function<Job(std::size_t)> make, int threads, std::size_t ahead);
   /// Parts that are under way are finished, the rest is dropped.
   ~Prefetcher();

@@ -56,8 +56,8 @@ at::Tensor one_tensor(const torch::jit::IValue& output) {
 graph::FlatGraph flat_with_one_input(const torch::jit::Module& module) {
   auto flat = graph::flatten(module);
   if (flat.graph->inputs().size() != 2)
-    throw Error(ErrorCode::kMismatch, "expected a network with one input, found " +
-                                          std::to_string(flat.graph->inputs().size() - 1));
+    throw Error(ErrorCode::kMismatch,
+                "expected a network with one input, found " + std::to_string(flat.graph->inputs().size() - 1));
   return flat;
 }
 
@@ -79,9 +79,7 @@ Runner::~Runner() = default;
 Runner::Runner(Runner&&) noexcept = default;
 Runner& Runner::operator=(Runner&&) noexcept = default;
 
-at::Tensor Runner::run(const at::Tensor& input) const {
-  return one_tensor(execute(impl_->code, impl_->module, input));
-}
+at::Tensor Runner::run(const at::Tensor& input) const { return one_tensor(execute(impl_->code, impl_->module, input)); }
 
 std::vector<ProbedCall> probe(const graph::Network& network, const at::Tensor& input,
                               std::vector<std::int64_t>* output_shape) {

@@ -30,7 +30,8 @@ bool contains_ignoring_case(std::string_view text, std::string_view lower) {
 bool looks_like_safetensors(std::span<const std::byte> bytes) {
   if (bytes.size() < 10) return false;
   std::uint64_t length = 0;
-  for (int i = 7; i >= 0; --i) length = length << 8 | std::to_integer<std::uint64_t>(bytes[static_cast<std::size_t>(i)]);
+  for (int i = 7; i >= 0; --i)
+    length = length << 8 | std::to_integer<std::uint64_t>(bytes[static_cast<std::size_t>(i)]);
   return bytes[8] == std::byte{'{'} && length <= bytes.size() - 8;
 }
 
@@ -54,7 +55,8 @@ void check_is_zip(std::span<const std::byte> bytes, std::string_view name) {
   if (head.size() > 262 && head.substr(257, 5) == "ustar")
     refuse(ErrorCode::kFormat, name, "a tar archive of the old torch.save format");
   if (head.starts_with("PK")) refuse(ErrorCode::kFormat, name, "a zip archive that is cut off or empty");
-  const bool text = std::all_of(head.begin(), head.end(), [](char c) { return c == '\n' || c == '\r' || c == '\t' || (c >= ' ' && c != 127); });
+  const bool text = std::all_of(head.begin(), head.end(),
+                                [](char c) { return c == '\n' || c == '\r' || c == '\t' || (c >= ' ' && c != 127); });
   refuse(ErrorCode::kFormat, name, text ? "a text file" : "something that is no zip archive");
 }
 

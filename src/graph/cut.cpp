@@ -1,5 +1,6 @@
-// Cutting and joining by rebuilding classes. A TorchScript class cannot lose attributes, so each module on the way to the
-// cut gets a new class with the attributes and the part of forward that are still needed; everything else is shared.
+// Cutting and joining by rebuilding classes. A TorchScript class cannot lose attributes, so each module on the way to
+// the cut gets a new class with the attributes and the part of forward that are still needed; everything else is
+// shared.
 
 #include <algorithm>
 #include <map>
@@ -150,7 +151,8 @@ Module cut_module(const Module& module, const std::string& method, std::string_v
     if (call->inputs().size() < 2 && !after)
       throw Error(ErrorCode::kMismatch, "cannot cut before \"" + std::string(full_path) + "\": it takes no input");
     if (after && call->outputs().size() != 1)
-      throw Error(ErrorCode::kMismatch, "cannot cut after \"" + std::string(full_path) + "\": it yields no single value");
+      throw Error(ErrorCode::kMismatch,
+                  "cannot cut after \"" + std::string(full_path) + "\": it yields no single value");
     value = after ? call->output() : call->input(1);
     if (after) end = call->next();
   } else if (called == child) {
@@ -165,12 +167,12 @@ Module cut_module(const Module& module, const std::string& method, std::string_v
                                           "\" is called directly, past the layers around it; cut there");
   }
   if (!value->type()->isSubtypeOf(*c10::TensorType::get()))
-    throw Error(ErrorCode::kMismatch, "cannot cut at \"" + std::string(full_path) + "\": expected a tensor there, found " +
-                                          value->type()->str());
+    throw Error(ErrorCode::kMismatch, "cannot cut at \"" + std::string(full_path) +
+                                          "\": expected a tensor there, found " + value->type()->str());
   truncate(*graph, value, end);
   if (!replaced.empty() && count_calls(graph->block(), self, child) > 1)
-    throw Error(ErrorCode::kMismatch, "cannot cut at \"" + std::string(full_path) + "\": \"" + child +
-                                          "\" is called more than once");
+    throw Error(ErrorCode::kMismatch,
+                "cannot cut at \"" + std::string(full_path) + "\": \"" + child + "\" is called more than once");
   return rebuild(module, graph, method, replaced);
 }
 

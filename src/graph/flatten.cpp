@@ -33,7 +33,8 @@ std::string short_type_name(const torch::jit::TypePtr& type) {
 std::shared_ptr<Graph> method_graph(const c10::ClassType& type, const std::string& method) {
   auto* function = type.findMethod(method);
   auto* graph_function = function ? torch::jit::tryToGraphFunction(*function) : nullptr;
-  if (!graph_function) throw Error(ErrorCode::kMismatch, "TorchScript class " + type.str() + " has no method " + method);
+  if (!graph_function)
+    throw Error(ErrorCode::kMismatch, "TorchScript class " + type.str() + " has no method " + method);
   return graph_function->graph();
 }
 

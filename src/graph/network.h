@@ -1,4 +1,5 @@
-/// A TorchScript network as the rest of the library sees it: names, tensors, calls, cutting and joining, without torch::jit.
+/// A TorchScript network as the rest of the library sees it: names, tensors, calls, cutting and joining, without
+/// torch::jit.
 #pragma once
 
 #include <cstddef>
@@ -23,8 +24,8 @@ using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
 /// One call of a sub-module, in execution order; a call inside another comes after it.
 struct Call {
-  std::string path;         ///< dotted name: layer4.1.conv2
-  std::string type;         ///< the class's own name: Conv2d
+  std::string path;          ///< dotted name: layer4.1.conv2
+  std::string type;          ///< the class's own name: Conv2d
   bool conditional = false;  ///< inside an if or a loop
 };
 

@@ -1,5 +1,5 @@
-// Keras' ImageDataGenerator (keras/src/legacy/preprocessing/image.py: get_random_transform, apply_affine_transform), with
-// scipy.ndimage.affine_transform of order 1 underneath.
+// Keras' ImageDataGenerator (keras/src/legacy/preprocessing/image.py: get_random_transform, apply_affine_transform),
+// with scipy.ndimage.affine_transform of order 1 underneath.
 
 #include "image/augment.h"
 
@@ -46,20 +46,33 @@ Augment Augment::parse(std::string_view text) {
     const bool has_value = equals != std::string::npos;
     const std::string value = has_value ? part.substr(equals + 1) : "";
     const auto number = [&] { return base::parse_number(value, "augment " + key); };
-    if (key == "rotation") augment.rotation_deg = number();
-    else if (key == "width_shift") augment.width_shift = number();
-    else if (key == "height_shift") augment.height_shift = number();
-    else if (key == "shear") augment.shear_deg = number();
-    else if (key == "zoom") augment.zoom = number();
-    else if (key == "hflip" && !has_value) augment.horizontal_flip = true;
-    else if (key == "vflip" && !has_value) augment.vertical_flip = true;
-    else if (key == "fill" && value == "nearest") augment.fill_mode = FillMode::kNearest;
-    else if (key == "fill" && value == "constant") augment.fill_mode = FillMode::kConstant;
-    else if (key == "fill" && value == "reflect") augment.fill_mode = FillMode::kReflect;
-    else if (key == "fill" && value == "wrap") augment.fill_mode = FillMode::kWrap;
+    if (key == "rotation")
+      augment.rotation_deg = number();
+    else if (key == "width_shift")
+      augment.width_shift = number();
+    else if (key == "height_shift")
+      augment.height_shift = number();
+    else if (key == "shear")
+      augment.shear_deg = number();
+    else if (key == "zoom")
+      augment.zoom = number();
+    else if (key == "hflip" && !has_value)
+      augment.horizontal_flip = true;
+    else if (key == "vflip" && !has_value)
+      augment.vertical_flip = true;
+    else if (key == "fill" && value == "nearest")
+      augment.fill_mode = FillMode::kNearest;
+    else if (key == "fill" && value == "constant")
+      augment.fill_mode = FillMode::kConstant;
+    else if (key == "fill" && value == "reflect")
+      augment.fill_mode = FillMode::kReflect;
+    else if (key == "fill" && value == "wrap")
+      augment.fill_mode = FillMode::kWrap;
     else
-      throw Error(ErrorCode::kConfig, "augment: expected rotation=, width_shift=, height_shift=, shear=, zoom=, hflip, vflip or "
-                                      "fill=nearest|constant|reflect|wrap, found \"" + part + "\"");
+      throw Error(ErrorCode::kConfig,
+                  "augment: expected rotation=, width_shift=, height_shift=, shear=, zoom=, hflip, vflip or "
+                  "fill=nearest|constant|reflect|wrap, found \"" +
+                      part + "\"");
   }
   augment.validate();
   return augment;
@@ -118,9 +131,12 @@ Matrix output_to_input(const Draw& d, int width, int height) {
 int folded(std::int64_t i, int n, FillMode mode) {
   if (i >= 0 && i < n) return static_cast<int>(i);
   switch (mode) {
-    case FillMode::kNearest: return i < 0 ? 0 : n - 1;
-    case FillMode::kConstant: return -1;
-    case FillMode::kWrap: return static_cast<int>(((i % n) + n) % n);
+    case FillMode::kNearest:
+      return i < 0 ? 0 : n - 1;
+    case FillMode::kConstant:
+      return -1;
+    case FillMode::kWrap:
+      return static_cast<int>(((i % n) + n) % n);
     case FillMode::kReflect: {  // (d c b a | a b c d | d c b a)
       const std::int64_t period = 2 * static_cast<std::int64_t>(n);
       const std::int64_t at = ((i % period) + period) % period;

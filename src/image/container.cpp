@@ -34,7 +34,8 @@ class Checker {
     // The decoders count bytes in an int.
     const auto most = std::min<std::size_t>(o_.max_file_bytes, std::numeric_limits<int>::max());
     if (file_.size() > most)
-      fail(ErrorCode::kLimit, "expected at most " + std::to_string(most) + " bytes, found " + std::to_string(file_.size()));
+      fail(ErrorCode::kLimit,
+           "expected at most " + std::to_string(most) + " bytes, found " + std::to_string(file_.size()));
     if (begins(file_, "\xff\xd8\xff")) {
       jpeg();
     } else if (begins(file_, "\x89PNG\r\n\x1a\n")) {
@@ -77,9 +78,12 @@ class Checker {
       if (at + 2 > file_.size()) truncated("JPEG");
       if (byte_at(file_, at) != 0xff) damaged("JPEG without a marker at byte " + std::to_string(at));
       const auto marker = byte_at(file_, at + 1);
-      if (marker == 0xff) { ++at; continue; }  // fill byte
+      if (marker == 0xff) {
+        ++at;
+        continue;
+      }  // fill byte
       at += 2;
-      if (marker == 0xd9) break;                                   // EOI; what follows is ignored
+      if (marker == 0xd9) break;                                           // EOI; what follows is ignored
       if (marker == 0x01 || (marker >= 0xd0 && marker <= 0xd7)) continue;  // no payload
       if (marker == 0x00 || marker == 0xd8) damaged("JPEG with an unexpected marker at byte " + std::to_string(at - 2));
       if (at + 2 > file_.size()) truncated("JPEG");
@@ -99,7 +103,8 @@ class Checker {
       } else if (marker == 0xda) {
         if (components == 0) damaged("JPEG scan before its frame header");
         if (++scans > o_.max_jpeg_scans)
-          fail(ErrorCode::kLimit, "expected a JPEG of at most " + std::to_string(o_.max_jpeg_scans) + " scans, found more");
+          fail(ErrorCode::kLimit,
+               "expected a JPEG of at most " + std::to_string(o_.max_jpeg_scans) + " scans, found more");
         at = skip_entropy_data(at);
       }
     }
@@ -133,9 +138,9 @@ class Checker {
   /// The next marker behind a scan's data (0xff00 is a data byte, 0xffd0 to 0xffd7 restart within it).
   std::size_t skip_entropy_data(std::size_t at) const {
     for (;;) {
-      const auto* found = at < file_.size() ? static_cast<const std::byte*>(std::memchr(
-                                                  file_.data() + at, 0xff, file_.size() - at))
-                                            : nullptr;
+      const auto* found = at < file_.size()
+                              ? static_cast<const std::byte*>(std::memchr(file_.data() + at, 0xff, file_.size() - at))
+                              : nullptr;
       if (!found) truncated("JPEG");
       at = static_cast<std::size_t>(found - file_.data());
       if (at + 1 >= file_.size()) truncated("JPEG");
@@ -191,7 +196,8 @@ class Checker {
     container_.type = FileType::kBmp;
     if (file_.size() < 54) truncated("BMP");
     const auto offset = little32(file_, 10), header = little32(file_, 14);
-    if (header < 40 || header > 256) fail(ErrorCode::kFormat, "unsupported kind of BMP: header of " + std::to_string(header) + " bytes");
+    if (header < 40 || header > 256)
+      fail(ErrorCode::kFormat, "unsupported kind of BMP: header of " + std::to_string(header) + " bytes");
     const std::int64_t width = static_cast<std::int32_t>(little32(file_, 18));
     const std::int64_t height = static_cast<std::int32_t>(little32(file_, 22));  // negative: rows from the top
     set_size(width, std::abs(height));
@@ -209,11 +215,21 @@ class Checker {
       std::string_view type, magic;
       std::size_t at = 0;
     };
-    static constexpr std::array kKnown{
-        Known{"GIF", "GIF8"},       Known{"WebP", "WEBP", 8},     Known{"HEIC", "ftyphei", 4}, Known{"HEIC", "ftypmif1", 4},
-        Known{"AVIF", "ftypavif", 4}, Known{"TIFF", "II*"},       Known{"TIFF", "MM"},         Known{"gzip", "\x1f\x8b"},
-        Known{"zip", "PK"},         Known{"PDF", "%PDF"},         Known{"SVG or HTML", "<"},   Known{"Photoshop", "8BPS"},
-        Known{"JPEG 2000", "jP", 4}, Known{"JPEG XL", "JXL ", 4}, Known{"Git LFS pointer", "version https://git-lfs"}};
+    static constexpr std::array kKnown{Known{"GIF", "GIF8"},
+                                       Known{"WebP", "WEBP", 8},
+                                       Known{"HEIC", "ftyphei", 4},
+                                       Known{"HEIC", "ftypmif1", 4},
+                                       Known{"AVIF", "ftypavif", 4},
+                                       Known{"TIFF", "II*"},
+                                       Known{"TIFF", "MM"},
+                                       Known{"gzip", "\x1f\x8b"},
+                                       Known{"zip", "PK"},
+                                       Known{"PDF", "%PDF"},
+                                       Known{"SVG or HTML", "<"},
+                                       Known{"Photoshop", "8BPS"},
+                                       Known{"JPEG 2000", "jP", 4},
+                                       Known{"JPEG XL", "JXL ", 4},
+                                       Known{"Git LFS pointer", "version https://git-lfs"}};
     for (const auto& known : kKnown)
       if (begins(file_, known.magic, known.at)) fail(ErrorCode::kFormat, expected_but(std::string(known.type)));
     if (looks_like_tga()) {
@@ -228,7 +244,8 @@ class Checker {
   bool looks_like_tga() const {
     if (file_.size() < 18) return false;
     const auto map = byte_at(file_, 1), type = byte_at(file_, 2), bits = byte_at(file_, 16);
-    return map <= 1 && (type == 1 || type == 2 || type == 3 || (type >= 9 && type <= 11)) && bits % 8 == 0 && bits <= 32 && bits > 0;
+    return map <= 1 && (type == 1 || type == 2 || type == 3 || (type >= 9 && type <= 11)) && bits % 8 == 0 &&
+           bits <= 32 && bits > 0;
   }
 
   Bytes file_;
@@ -259,7 +276,9 @@ int exif_orientation(Bytes tiff) {
     if (entry + 12 > tiff.size()) return 1;
     if (u16(tiff, entry) != kOrientation) continue;
     const auto value = u16(tiff, entry + 8);
-    return u16(tiff, entry + 2) == kShort && u32(tiff, entry + 4) == 1 && value >= 1 && value <= 8 ? static_cast<int>(value) : 1;
+    return u16(tiff, entry + 2) == kShort && u32(tiff, entry + 4) == 1 && value >= 1 && value <= 8
+               ? static_cast<int>(value)
+               : 1;
   }
   return 1;
 }

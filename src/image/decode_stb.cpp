@@ -1,4 +1,5 @@
-// stb_image, compiled here and nowhere else, with internal linkage and only the types that check_container lets through.
+// stb_image, compiled here and nowhere else, with internal linkage and only the types that check_container lets
+// through.
 
 #if defined(__GNUC__)
 #pragma GCC diagnostic push
@@ -29,11 +30,10 @@ namespace graft::image {
 Image decode_pixels(std::span<const std::byte> file, const Container&, std::string_view name) {
   int width = 0, height = 0, channels = 0;
   const std::unique_ptr<stbi_uc, decltype(&stbi_image_free)> pixels(
-      stbi_load_from_memory(reinterpret_cast<const stbi_uc*>(file.data()), static_cast<int>(file.size()), &width, &height,
-                            &channels, 3),
+      stbi_load_from_memory(reinterpret_cast<const stbi_uc*>(file.data()), static_cast<int>(file.size()), &width,
+                            &height, &channels, 3),
       &stbi_image_free);
-  if (!pixels)
-    throw Error(ErrorCode::kFormat, std::string(name) + ": cannot be decoded: " + stbi_failure_reason());
+  if (!pixels) throw Error(ErrorCode::kFormat, std::string(name) + ": cannot be decoded: " + stbi_failure_reason());
   const auto size = static_cast<std::size_t>(width) * static_cast<std::size_t>(height) * 3;
   return Image(width, height, std::vector<std::uint8_t>(pixels.get(), pixels.get() + size));
 }

@@ -17,8 +17,8 @@ namespace {
 
 void check_size(int width, int height) {
   if (width < 1 || height < 1)
-    throw Error(ErrorCode::kConfig, "image size: expected 1 x 1 or more, found " + std::to_string(width) + " x " +
-                                        std::to_string(height));
+    throw Error(ErrorCode::kConfig,
+                "image size: expected 1 x 1 or more, found " + std::to_string(width) + " x " + std::to_string(height));
 }
 
 /// The picture as a viewer shows it that follows EXIF's orientation (1..8, EXIF 2.3 table 6).
@@ -47,9 +47,12 @@ Image oriented(Image image, int orientation) {
 
 std::string_view to_string(Interpolation interpolation) noexcept {
   switch (interpolation) {
-    case Interpolation::kNearest: return "nearest";
-    case Interpolation::kBilinear: return "bilinear";
-    case Interpolation::kBicubic: return "bicubic";
+    case Interpolation::kNearest:
+      return "nearest";
+    case Interpolation::kBilinear:
+      return "bilinear";
+    case Interpolation::kBicubic:
+      return "bicubic";
   }
   return "bilinear";
 }

@@ -56,8 +56,8 @@ Preprocessing Preprocessing::by_name(std::string_view name) {
   if (name == "tf") return tf_mode();
   if (name == "vgg_features") return vgg_features();
   if (name == "rescale") return rescale_mode();
-  throw Error(ErrorCode::kConfig, "preprocessing: expected torch, caffe, tf, vgg_features or rescale, found \"" +
-                                      std::string(name) + "\"");
+  throw Error(ErrorCode::kConfig,
+              "preprocessing: expected torch, caffe, tf, vgg_features or rescale, found \"" + std::string(name) + "\"");
 }
 
 void Preprocessing::validate() const {
@@ -92,7 +92,8 @@ Image fitted(const Image& image, const Preprocessing& p) {
   if (image.empty()) throw Error(ErrorCode::kConfig, "expected a picture, found an empty image");
   if (!p.resize_shorter_px) return image.resize(p.crop_width_px, p.crop_height_px, p.interpolation);
   const auto [width, height] = shorter_side_to(image.width_px(), image.height_px(), *p.resize_shorter_px);
-  return resample(image, width, height, p.interpolation, center_window(width, height, p.crop_width_px, p.crop_height_px));
+  return resample(image, width, height, p.interpolation,
+                  center_window(width, height, p.crop_width_px, p.crop_height_px));
 }
 
 /// Values 0..255, HWC and RGB, to the normalised planes. In float32 and in torchvision's order of operations:
@@ -111,7 +112,8 @@ void normalise(const Value* pixels, std::size_t count, const Preprocessing& p, f
 }
 
 void check_out(const Preprocessing& p, std::span<float> out) {
-  const auto expected = std::size_t{3} * static_cast<std::size_t>(p.crop_height_px) * static_cast<std::size_t>(p.crop_width_px);
+  const auto expected =
+      std::size_t{3} * static_cast<std::size_t>(p.crop_height_px) * static_cast<std::size_t>(p.crop_width_px);
   if (out.size() != expected) throw Error(ErrorCode::kInternal, "preprocessing: output of another size");
 }
 

@@ -32,10 +32,10 @@ double cubic(double x) {
 
 /// For every output position the input positions it is made of and their fixed-point weights.
 struct Weights {
-  int taps = 0;                          ///< weights stored for each output
-  std::vector<int> first;                ///< first input position
-  std::vector<int> count;                ///< how many
-  std::vector<std::int32_t> weight;      ///< taps for each output
+  int taps = 0;                      ///< weights stored for each output
+  std::vector<int> first;            ///< first input position
+  std::vector<int> count;            ///< how many
+  std::vector<std::int32_t> weight;  ///< taps for each output
 };
 
 Weights make_weights(int in_size, int out_size, int from, int size, Interpolation interpolation) {
@@ -124,7 +124,8 @@ Pixels resample_heights(const Rows& in, int top, const Weights& weights) {
     std::fill(sum.begin(), sum.end(), kHalf);
     for (int k = 0; k < weights.count[y]; ++k) {
       const auto* row = in.data + static_cast<std::size_t>(weights.first[y] - top + k) * in.stride;
-      const std::int32_t weight = weights.weight[y * static_cast<std::size_t>(weights.taps) + static_cast<std::size_t>(k)];
+      const std::int32_t weight =
+          weights.weight[y * static_cast<std::size_t>(weights.taps) + static_cast<std::size_t>(k)];
       for (std::size_t x = 0; x < row_bytes; ++x) sum[x] += row[x] * weight;
     }
     auto* to = out.rgb.data() + y * row_bytes;
@@ -178,7 +179,8 @@ Window center_window(int width_px, int height_px, int crop_width_px, int crop_he
                                         std::to_string(height_px) + ", found " + std::to_string(crop_width_px) + " x " +
                                         std::to_string(crop_height_px));
   const auto half_to_even = [](int difference) { return difference % 4 == 3 ? difference / 2 + 1 : difference / 2; };
-  return {half_to_even(width_px - crop_width_px), half_to_even(height_px - crop_height_px), crop_width_px, crop_height_px};
+  return {half_to_even(width_px - crop_width_px), half_to_even(height_px - crop_height_px), crop_width_px,
+          crop_height_px};
 }
 
 Image resample(const Image& image, int width_px, int height_px, Interpolation interpolation, const Window& window) {
@@ -196,7 +198,8 @@ Image resample(const Image& image, int width_px, int height_px, Interpolation in
   const auto [left, right] = reach(across);
   const auto [top, bottom] = reach(down);
   const Rows part{image.rgb().data() + (static_cast<std::size_t>(top) * static_cast<std::size_t>(in_width) +
-                                        static_cast<std::size_t>(left)) * kChannels,
+                                        static_cast<std::size_t>(left)) *
+                                           kChannels,
                   static_cast<std::size_t>(in_width) * kChannels, right - left, bottom - top};
   Pixels result;
   if (!widths && !heights) return image;

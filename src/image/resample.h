@@ -24,8 +24,8 @@ Window center_window(int width_px, int height_px, int crop_width_px, int crop_he
 
 /// `image` resized to width_px x height_px, of which only `window` is computed.
 /// Bilinear and bicubic equal Image.resize of Pillow 13 (src/libImaging/Resample.c: two passes in 22-bit fixed point,
-/// support widened by the scale when shrinking), nearest its affine transform (Geometry.c). Older Pillow never begins with
-/// the columns: docs/preprocessing.md.
+/// support widened by the scale when shrinking), nearest its affine transform (Geometry.c). Older Pillow never begins
+/// with the columns: docs/preprocessing.md.
 Image resample(const Image& image, int width_px, int height_px, Interpolation interpolation, const Window& window);
 
 }  // namespace graft::image

@@ -58,8 +58,8 @@ Artefact read_artefact(std::string_view text, std::string_view file) {
   try {
     const json j = json::parse(text);
     if (const auto schema = j.at("schema").get<int>(); schema > kSchema)
-      throw Error(ErrorCode::kFormat, "schema " + std::to_string(schema) + " is newer than this library's " +
-                                          std::to_string(kSchema));
+      throw Error(ErrorCode::kFormat,
+                  "schema " + std::to_string(schema) + " is newer than this library's " + std::to_string(kSchema));
     Artefact artefact;
     if (j.contains("preprocessing")) artefact.preprocessing = preprocessing_from(j["preprocessing"]);
     if (j.contains("labels")) {
@@ -75,7 +75,8 @@ Artefact read_artefact(std::string_view text, std::string_view file) {
     artefact.batch_norm = parse_batch_norm(j.value("batch_norm", std::string("follow")));
     return artefact;
   } catch (const std::exception& error) {  // nlohmann's types, and Error from the values' own checks
-    throw Error(ErrorCode::kFormat, std::string(file) + ": its record " + kArtefactRecord + " is damaged: " + error.what());
+    throw Error(ErrorCode::kFormat,
+                std::string(file) + ": its record " + kArtefactRecord + " is damaged: " + error.what());
   }
 }
 

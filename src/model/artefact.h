@@ -15,9 +15,9 @@ inline constexpr const char* kArtefactRecord = "graft.json";
 struct Artefact {
   std::optional<Preprocessing> preprocessing;
   std::optional<std::vector<Label>> labels;
-  std::string head;                     ///< a grafted head's layer name; empty for the original one
+  std::string head;  ///< a grafted head's layer name; empty for the original one
   std::string head_kind = "original";
-  std::vector<std::string> frozen;      ///< parameter names
+  std::vector<std::string> frozen;  ///< parameter names
   BatchNormPolicy batch_norm = BatchNormPolicy::kFollow;
 };
 

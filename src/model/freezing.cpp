@@ -36,9 +36,8 @@ bool set_trainable(const graph::Network& network, const Choose& choose) {
 }  // namespace
 
 void Model::freeze() {
-  set_trainable(impl_->network, [&](const std::string& name) {
-    return impl_->is_head(name) ? std::nullopt : std::optional(false);
-  });
+  set_trainable(impl_->network,
+                [&](const std::string& name) { return impl_->is_head(name) ? std::nullopt : std::optional(false); });
   impl_->apply_batch_norm_policy();
 }
 
@@ -63,8 +62,8 @@ void Model::unfreeze(std::string_view pattern) {
 
 void Model::freeze_until(std::string_view layer) {
   const auto& calls = impl_->structure.calls;
-  const auto boundary = std::find_if(calls.begin(), calls.end(),
-                                     [&](const auto& probed) { return is_within(probed.call.path, layer); });
+  const auto boundary =
+      std::find_if(calls.begin(), calls.end(), [&](const auto& probed) { return is_within(probed.call.path, layer); });
   if (layer.empty() || boundary == calls.end())
     throw Error(ErrorCode::kConfig, "freeze_until: no layer \"" + std::string(layer) + "\" is called by this network");
   set_trainable(impl_->network, [&](const std::string& name) -> std::optional<bool> {
@@ -134,8 +133,8 @@ std::vector<std::string> Model::Impl::inference_batch_norms() const {
   std::vector<std::string> layers;
   const auto parameters = network.named_parameters();
   for (const auto& layer : network.batch_norms()) {
-    const bool affine = std::any_of(parameters.begin(), parameters.end(),
-                                    [&](const auto& p) { return owner_of(p.first) == layer; });
+    const bool affine =
+        std::any_of(parameters.begin(), parameters.end(), [&](const auto& p) { return owner_of(p.first) == layer; });
     // One without parameters goes with the layers around it.
     const bool trains = has_trainable_parameter(affine ? std::string_view(layer) : owner_of(layer));
     const bool by_policy = batch_norm == BatchNormPolicy::kInference && !is_head(layer);
@@ -151,9 +150,11 @@ void Model::train(bool on) {
       for (const auto& layer : impl_->network.batch_norms()) {
         const bool trains = std::find(in_inference.begin(), in_inference.end(), layer) == in_inference.end();
         if (trains && impl_->network.training_is_fixed(layer))
-          throw Error(ErrorCode::kMismatch,
-                      "batch norm \"" + layer + "\" should train, but this network was traced and its behaviour is fixed; "
-                      "export it with torch.jit.script, freeze that layer, or set the batch norm policy to inference");
+          throw Error(
+              ErrorCode::kMismatch,
+              "batch norm \"" + layer +
+                  "\" should train, but this network was traced and its behaviour is fixed; "
+                  "export it with torch.jit.script, freeze that layer, or set the batch norm policy to inference");
       }
     }
     impl_->network.set_training(on, in_inference);

@@ -74,9 +74,12 @@ class Dense : public Head::Impl {
 
   const char* activation() const {
     switch (o_.activation) {
-      case Activation::kRelu: return "relu";
-      case Activation::kGelu: return "gelu";
-      case Activation::kTanh: return "tanh";
+      case Activation::kRelu:
+        return "relu";
+      case Activation::kGelu:
+        return "gelu";
+      case Activation::kTanh:
+        return "tanh";
     }
     return "relu";
   }
@@ -115,7 +118,8 @@ Head parse(std::string_view text, std::int64_t classes, std::uint64_t seed, Init
   MlpOptions options{.hidden = {}, .classes = classes, .initializer = initializer, .seed = seed};
   if (text == "linear") return mlp(options);
   if (!text.starts_with("mlp:"))
-    throw Error(ErrorCode::kConfig, "head: expected linear or mlp:WIDTH[,WIDTH...], found \"" + std::string(text) + "\"");
+    throw Error(ErrorCode::kConfig,
+                "head: expected linear or mlp:WIDTH[,WIDTH...], found \"" + std::string(text) + "\"");
   for (const auto& width : base::split(text.substr(4), ','))
     options.hidden.push_back(base::parse_integer(width, "width of a hidden layer"));
   check(!options.hidden.empty(), "a width behind mlp:", 0);

@@ -21,7 +21,8 @@ namespace graft {
 namespace {
 
 c10::Device torch_device(Device device) {
-  return device.is_cuda() ? c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(device.index)) : c10::Device(c10::kCPU);
+  return device.is_cuda() ? c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(device.index))
+                          : c10::Device(c10::kCPU);
 }
 
 /// Autocast for the calling thread, as torch.autocast sets it; undone at the end of the scope.
@@ -116,14 +117,18 @@ std::vector<std::int64_t> Model::Impl::input_shape() const { return input_shape_
 
 graph::Network Model::Impl::cut(const Cut& cut) const {
   if (network.origin() == graph::Origin::kFrozen)
-    throw Error(ErrorCode::kMismatch, name + ": this archive was frozen (torch.jit.freeze): its layers and parameters are "
-                                             "gone, so it can classify but cannot be cut or fine-tuned; save it without freezing");
+    throw Error(ErrorCode::kMismatch,
+                name +
+                    ": this archive was frozen (torch.jit.freeze): its layers and parameters are "
+                    "gone, so it can classify but cannot be cut or fine-tuned; save it without freezing");
   switch (cut.kind_) {
     case Cut::Kind::kFeatures:
       if (!structure.features_layer.empty()) return network.cut_after(structure.features_layer);
       [[fallthrough]];
-    case Cut::Kind::kPenultimate: return network.cut_before(structure.penultimate_layer);
-    case Cut::Kind::kBefore: return network.cut_before(cut.layer_);
+    case Cut::Kind::kPenultimate:
+      return network.cut_before(structure.penultimate_layer);
+    case Cut::Kind::kBefore:
+      return network.cut_before(cut.layer_);
   }
   throw Error(ErrorCode::kInternal, "unknown cut");
 }
@@ -188,11 +193,13 @@ Model Model::load(const std::filesystem::path& path, const LoadOptions& options)
     impl.head_kind = artefact.head_kind;
     impl.batch_norm = artefact.batch_norm;
     const std::unordered_set<std::string> frozen(artefact.frozen.begin(), artefact.frozen.end());
-    for (auto& [parameter, tensor] : impl.network.named_parameters()) tensor.set_requires_grad(!frozen.contains(parameter));
+    for (auto& [parameter, tensor] : impl.network.named_parameters())
+      tensor.set_requires_grad(!frozen.contains(parameter));
 
     if (guessed && impl.structure.family == "other" && options.on_warning)
-      options.on_warning(name + ": no preprocessing in the file and its family is unknown: torchvision's is assumed; "
-                                "give LoadOptions::preprocessing if it was trained otherwise");
+      options.on_warning(name +
+                         ": no preprocessing in the file and its family is unknown: torchvision's is assumed; "
+                         "give LoadOptions::preprocessing if it was trained otherwise");
     const bool imagenet = impl.structure.family != "other" && impl.classes() == 1000;
     const auto& given = options.labels ? options.labels : artefact.labels;
     impl.labels = given ? *given : imagenet ? imagenet_labels() : numbered_labels(impl.classes());
@@ -216,8 +223,7 @@ void Model::save(const std::filesystem::path& path) const {
     artefact.batch_norm = impl_->batch_norm;
     for (const auto& [name, tensor] : impl_->network.named_parameters())
       if (!tensor.requires_grad()) artefact.frozen.push_back(name);
-    if (impl_->training)
-      throw Error(ErrorCode::kConfig, "the model is in training mode; call eval() before saving");
+    if (impl_->training) throw Error(ErrorCode::kConfig, "the model is in training mode; call eval() before saving");
     write_atomically(path, impl_->network.save({{model::kArtefactRecord, model::write_artefact(artefact)}}));
   });
 }
@@ -247,8 +253,9 @@ std::vector<std::vector<Prediction>> Model::classify(const at::Tensor& batch, co
     const at::NoGradGuard no_grad;
     const auto probabilities = logits.softmax(1).to(at::kCPU);
     if (const auto spoilt = probabilities.isnan().any(1).nonzero(); spoilt.numel() > 0)
-      throw Error(ErrorCode::kNumeric, c10::str("the network's outputs for picture ", spoilt[0][0].item<std::int64_t>() + 1,
-                                                " of ", logits.size(0), " are not finite numbers"));
+      throw Error(ErrorCode::kNumeric,
+                  c10::str("the network's outputs for picture ", spoilt[0][0].item<std::int64_t>() + 1, " of ",
+                           logits.size(0), " are not finite numbers"));
     const auto [values, indices] = probabilities.topk(std::min(options.top_k, num_classes()), 1);
     const auto probability = values.accessor<float, 2>();
     const auto index = indices.accessor<std::int64_t, 2>();
@@ -303,7 +310,8 @@ at::Tensor Model::forward(const at::Tensor& batch, Precision precision) const {
   return base::translated("running the network", [&] {
     const Autocast autocast(precision, impl_->device);
     const at::AutoGradMode with_gradients(true);
-    const auto input = batch.to(torch_device(impl_->device), /*non_blocking=*/true).contiguous(at::MemoryFormat::ChannelsLast);
+    const auto input =
+        batch.to(torch_device(impl_->device), /*non_blocking=*/true).contiguous(at::MemoryFormat::ChannelsLast);
     return impl_->runner.run(input).to(at::kFloat);
   });
 }
@@ -378,7 +386,9 @@ ModelInfo Model::inspect() const {
     const auto& s = impl_->structure;
     info.family = s.family;
     const auto origin = impl_->network.origin();
-    info.origin = origin == graph::Origin::kScripted ? "scripted" : origin == graph::Origin::kTraced ? "traced" : "frozen";
+    info.origin = origin == graph::Origin::kScripted ? "scripted"
+                  : origin == graph::Origin::kTraced ? "traced"
+                                                     : "frozen";
     info.input_shape = impl_->input_shape();
     info.classes = impl_->classes();
     info.head = s.head;

@@ -18,7 +18,8 @@ Cut Cut::before(std::string layer) {
 }
 
 Cut Cut::parse(std::string_view text) {
-  if (text.empty()) throw Error(ErrorCode::kConfig, "cut: expected features, penultimate or a layer's name, found nothing");
+  if (text.empty())
+    throw Error(ErrorCode::kConfig, "cut: expected features, penultimate or a layer's name, found nothing");
   if (text == "features") return features();
   if (text == "penultimate") return penultimate();
   return before(std::string(text));
@@ -26,9 +27,12 @@ Cut Cut::parse(std::string_view text) {
 
 std::string Cut::str() const {
   switch (kind_) {
-    case Kind::kFeatures: return "features";
-    case Kind::kPenultimate: return "penultimate";
-    case Kind::kBefore: return layer_;
+    case Kind::kFeatures:
+      return "features";
+    case Kind::kPenultimate:
+      return "penultimate";
+    case Kind::kBefore:
+      return layer_;
   }
   return layer_;
 }
@@ -43,9 +47,12 @@ BatchNormPolicy parse_batch_norm(std::string_view text) {
 
 std::string_view to_string(BatchNormPolicy policy) noexcept {
   switch (policy) {
-    case BatchNormPolicy::kFollow: return "follow";
-    case BatchNormPolicy::kInference: return "inference";
-    case BatchNormPolicy::kTrain: return "train";
+    case BatchNormPolicy::kFollow:
+      return "follow";
+    case BatchNormPolicy::kInference:
+      return "inference";
+    case BatchNormPolicy::kTrain:
+      return "train";
   }
   return "follow";
 }

@@ -15,8 +15,8 @@ namespace {
 
 using engine::ProbedCall;
 
-constexpr std::array kActivations{"ReLU", "ReLU6", "LeakyReLU", "PReLU", "ELU", "GELU", "SiLU", "Mish",
-                                  "Hardswish", "Tanh", "Sigmoid", "Identity"};
+constexpr std::array kActivations{"ReLU", "ReLU6", "LeakyReLU", "PReLU", "ELU",     "GELU",
+                                  "SiLU", "Mish",  "Hardswish", "Tanh",  "Sigmoid", "Identity"};
 constexpr std::array kPoolings{"MaxPool2d", "AvgPool2d"};
 
 template <std::size_t N>
@@ -125,7 +125,8 @@ class Analysis {
   }
 
   bool has_own_parameters(std::string_view path) const {
-    return std::any_of(parameters_.begin(), parameters_.end(), [&](const auto& p) { return owner_of(p.first) == path; });
+    return std::any_of(parameters_.begin(), parameters_.end(),
+                       [&](const auto& p) { return owner_of(p.first) == path; });
   }
 
   std::vector<std::size_t> parametrised_calls(std::string_view caller) const {

@@ -41,7 +41,8 @@ std::string to_json(const History& history) {
 std::string to_json(const Evaluation& e) {
   json per_class = json::array();
   for (const auto& c : e.per_class)
-    per_class.push_back({{"name", c.name}, {"support", c.support}, {"precision", c.precision}, {"recall", c.recall}, {"f1", c.f1}});
+    per_class.push_back(
+        {{"name", c.name}, {"support", c.support}, {"precision", c.precision}, {"recall", c.recall}, {"f1", c.f1}});
   return dump({{"accuracy", e.accuracy},
                {"top5_accuracy", e.top5_accuracy},
                {"loss", e.loss},

@@ -22,7 +22,9 @@ __attribute__((format(printf, 1, 2))) std::string format(const char* pattern, ..
   return text;
 }
 
-std::string percent(const std::optional<double>& fraction) { return fraction ? format("%.2f %%", *fraction * 100) : "-"; }
+std::string percent(const std::optional<double>& fraction) {
+  return fraction ? format("%.2f %%", *fraction * 100) : "-";
+}
 
 /// At most `width` bytes, the middle left out.
 std::string shortened(const std::string& text, std::size_t width) {
@@ -79,22 +81,27 @@ std::string to_text(const Evaluation& e) {
 
 std::string to_text(const ModelInfo& info) {
   const auto& p = info.preprocessing;
-  std::string text = format("%s, %s; input %s; %lld classes; %lld parameters, %lld trainable\n", info.family.c_str(),
-                            info.origin.c_str(), shape_text(info.input_shape).c_str(), static_cast<long long>(info.classes),
-                            static_cast<long long>(info.parameters), static_cast<long long>(info.trainable));
-  text += "head: " + info.head + " (" + info.head_kind + "); feature map: " +
-          (info.features_layer.empty() ? "none" : info.features_layer) + "; last linear layer: " + info.penultimate_layer +
-          "; batch norm: " + info.batch_norm + "\n";
+  std::string text =
+      format("%s, %s; input %s; %lld classes; %lld parameters, %lld trainable\n", info.family.c_str(),
+             info.origin.c_str(), shape_text(info.input_shape).c_str(), static_cast<long long>(info.classes),
+             static_cast<long long>(info.parameters), static_cast<long long>(info.trainable));
+  text += "head: " + info.head + " (" + info.head_kind +
+          "); feature map: " + (info.features_layer.empty() ? "none" : info.features_layer) +
+          "; last linear layer: " + info.penultimate_layer + "; batch norm: " + info.batch_norm + "\n";
   text += "preprocessing: " +
-          (p.resize_shorter_px ? format("shorter side to %d, ", *p.resize_shorter_px) + format("centre crop %d x %d", p.crop_width_px, p.crop_height_px)
+          (p.resize_shorter_px ? format("shorter side to %d, ", *p.resize_shorter_px) +
+                                     format("centre crop %d x %d", p.crop_width_px, p.crop_height_px)
                                : format("stretched to %d x %d", p.crop_width_px, p.crop_height_px)) +
-          format(" (%s), %s, scale %.6g, mean %.6g %.6g %.6g, std %.6g %.6g %.6g\n", std::string(to_string(p.interpolation)).c_str(),
-                 p.channels == ChannelOrder::kBgr ? "BGR" : "RGB", p.scale, p.mean[0], p.mean[1], p.mean[2], p.std[0],
-                 p.std[1], p.std[2]);
+          format(" (%s), %s, scale %.6g, mean %.6g %.6g %.6g, std %.6g %.6g %.6g\n",
+                 std::string(to_string(p.interpolation)).c_str(), p.channels == ChannelOrder::kBgr ? "BGR" : "RGB",
+                 p.scale, p.mean[0], p.mean[1], p.mean[2], p.std[0], p.std[1], p.std[2]);
   text += "sha256: " + info.sha256 + "\n\n";
   text += "layer                                    type               output            parameters\n";
   for (const auto& layer : info.layers) {
-    const char* state = layer.parameters == 0 ? "" : layer.trainable == 0 ? "  frozen" : layer.trainable < layer.parameters ? "  partly frozen" : "";
+    const char* state = layer.parameters == 0                ? ""
+                        : layer.trainable == 0               ? "  frozen"
+                        : layer.trainable < layer.parameters ? "  partly frozen"
+                                                             : "";
     text += format("%-40s %-18s %-16s %11lld%s\n", shortened(layer.name, 40).c_str(), shortened(layer.type, 18).c_str(),
                    shape_text(layer.output_shape).c_str(), static_cast<long long>(layer.parameters), state);
   }

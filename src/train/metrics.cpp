@@ -61,7 +61,8 @@ Evaluation evaluate_logits(const at::Tensor& logits, const at::Tensor& labels, c
     }
     const auto hits = result.confusion[c][c];
     // F1 = 2 TP / (2 TP + FP + FN)
-    result.per_class.push_back({names[c], support, ratio(hits, guessed), ratio(hits, support), ratio(2 * hits, guessed + support)});
+    result.per_class.push_back(
+        {names[c], support, ratio(hits, guessed), ratio(hits, support), ratio(2 * hits, guessed + support)});
   }
   return result;
 }

@@ -23,7 +23,8 @@ Numerics parse_numerics(std::string_view text) {
 
 OptimizerSpec parse_optimizer(std::string_view name, std::optional<double> learning_rate) {
   if (learning_rate && !(*learning_rate > 0 && std::isfinite(*learning_rate)))
-    throw Error(ErrorCode::kConfig, "learning rate: expected a number above 0, found " + std::to_string(*learning_rate));
+    throw Error(ErrorCode::kConfig,
+                "learning rate: expected a number above 0, found " + std::to_string(*learning_rate));
   const auto with_rate = [&](auto spec) -> OptimizerSpec {
     if (learning_rate) spec.learning_rate = *learning_rate;
     return spec;
@@ -32,7 +33,8 @@ OptimizerSpec parse_optimizer(std::string_view name, std::optional<double> learn
   if (name == "adam") return with_rate(Adam{});
   if (name == "adamw") return with_rate(AdamW{});
   if (name == "rmsprop") return with_rate(RmsProp{});
-  throw Error(ErrorCode::kConfig, "optimizer: expected sgd, adam, adamw or rmsprop, found \"" + std::string(name) + "\"");
+  throw Error(ErrorCode::kConfig,
+              "optimizer: expected sgd, adam, adamw or rmsprop, found \"" + std::string(name) + "\"");
 }
 
 namespace train {
@@ -41,7 +43,8 @@ namespace {
 
 void check(bool fine, const char* field, const char* expected, double found) {
   if (!fine)
-    throw Error(ErrorCode::kConfig, std::string("optimizer: ") + field + ": expected " + expected + ", found " + std::to_string(found));
+    throw Error(ErrorCode::kConfig,
+                std::string("optimizer: ") + field + ": expected " + expected + ", found " + std::to_string(found));
 }
 
 double checked_rate(double rate) {
@@ -94,7 +97,10 @@ class SgdStep : public Optimizer {
 class AdamStep : public Optimizer {
  public:
   AdamStep(const Adam& o, bool decoupled, bool keras, std::vector<at::Tensor> parameters)
-      : Optimizer(checked_rate(o.learning_rate), std::move(parameters)), o_(o), decoupled_(decoupled), keras_(keras),
+      : Optimizer(checked_rate(o.learning_rate), std::move(parameters)),
+        o_(o),
+        decoupled_(decoupled),
+        keras_(keras),
         epsilon_(o.epsilon.value_or(keras ? 1e-7 : 1e-8)) {
     check_fraction("beta1", o.beta1);
     check_fraction("beta2", o.beta2);
@@ -132,8 +138,11 @@ class AdamStep : public Optimizer {
 class RmsPropStep : public Optimizer {
  public:
   RmsPropStep(const RmsProp& o, bool keras, std::vector<at::Tensor> parameters)
-      : Optimizer(checked_rate(o.learning_rate.value_or(keras ? 1e-3 : 1e-2)), std::move(parameters)), o_(o),
-        keras_(keras), rho_(o.rho.value_or(keras ? 0.9 : 0.99)), epsilon_(o.epsilon.value_or(keras ? 1e-7 : 1e-8)) {
+      : Optimizer(checked_rate(o.learning_rate.value_or(keras ? 1e-3 : 1e-2)), std::move(parameters)),
+        o_(o),
+        keras_(keras),
+        rho_(o.rho.value_or(keras ? 0.9 : 0.99)),
+        epsilon_(o.epsilon.value_or(keras ? 1e-7 : 1e-8)) {
     check_fraction("rho", rho_);
     check_fraction("momentum", o.momentum);
     check_epsilon(epsilon_);
@@ -175,7 +184,8 @@ std::unique_ptr<Optimizer> Optimizer::create(const OptimizerSpec& spec, Numerics
       Overloaded{[&](const Sgd& o) -> Result { return std::make_unique<SgdStep>(o, keras, std::move(p)); },
                  [&](const Adam& o) -> Result { return std::make_unique<AdamStep>(o, false, keras, std::move(p)); },
                  [&](const AdamW& o) -> Result {
-                   const Adam common{o.learning_rate, o.beta1, o.beta2, o.epsilon, o.weight_decay.value_or(keras ? 0.004 : 0.01)};
+                   const Adam common{o.learning_rate, o.beta1, o.beta2, o.epsilon,
+                                     o.weight_decay.value_or(keras ? 0.004 : 0.01)};
                    return std::make_unique<AdamStep>(common, true, keras, std::move(p));
                  },
                  [&](const RmsProp& o) -> Result { return std::make_unique<RmsPropStep>(o, keras, std::move(p)); }},

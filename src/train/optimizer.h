@@ -13,7 +13,8 @@ namespace graft::train {
 class Optimizer {
  public:
   /// Throws Error kConfig for values out of range.
-  static std::unique_ptr<Optimizer> create(const OptimizerSpec& spec, Numerics numerics, std::vector<at::Tensor> parameters);
+  static std::unique_ptr<Optimizer> create(const OptimizerSpec& spec, Numerics numerics,
+                                           std::vector<at::Tensor> parameters);
   virtual ~Optimizer() = default;
 
   /// One step from the parameters' gradients; a parameter without one is left alone.

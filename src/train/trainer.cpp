@@ -9,8 +9,8 @@
 #include <utility>
 
 #include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/core/grad_mode.h>
 
 #include "base/text.h"
 #include "base/translate.h"
@@ -26,7 +26,8 @@ using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 c10::Device torch_device(Device device) {
-  return device.is_cuda() ? c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(device.index)) : c10::Device(c10::kCPU);
+  return device.is_cuda() ? c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(device.index))
+                          : c10::Device(c10::kCPU);
 }
 
 /// Dropout draws from LibTorch's default generator: it is seeded for the run and put back afterwards.
@@ -88,9 +89,10 @@ class Snapshot {
 
 void check_classes(const Model& model, const Dataset& data, const char* which) {
   if (std::ssize(data.classes()) == model.num_classes()) return;
-  throw Error(ErrorCode::kMismatch, std::string(which) + " has " + std::to_string(data.classes().size()) + " classes (" +
-                                        base::list_names(data.classes()) + "), the model has " +
-                                        std::to_string(model.num_classes()) + " outputs; replace_head with that many classes");
+  throw Error(ErrorCode::kMismatch, std::string(which) + " has " + std::to_string(data.classes().size()) +
+                                        " classes (" + base::list_names(data.classes()) + "), the model has " +
+                                        std::to_string(model.num_classes()) +
+                                        " outputs; replace_head with that many classes");
 }
 
 void check_same_classes(const Dataset& train, const Dataset& val) {
@@ -144,7 +146,10 @@ struct Trainer::Impl {
     DataLoader loader(data, model.preprocessing(), loader_options(batch_size, threads));
     const auto size = static_cast<std::int64_t>(data.size());
     Logits logits{at::full({size, model.num_classes()}, std::numeric_limits<float>::quiet_NaN(), at::kFloat),
-                  at::zeros({size}, at::kLong), {}, {}, 0};
+                  at::zeros({size}, at::kLong),
+                  {},
+                  {},
+                  0};
     std::int64_t step = 0;
     while (auto batch = loader.next()) {
       const auto values = model.forward(batch->images, options.precision).to(at::kCPU);
@@ -165,8 +170,8 @@ struct Trainer::Impl {
     const at::NoGradGuard no_grad;
     const auto logits = run(data, batch_size, threads, on_step);
     const auto readable = at::tensor(logits.readable, at::kLong);
-    auto result = train::evaluate_logits(logits.values.index_select(0, readable), logits.labels.index_select(0, readable),
-                                         data.classes());
+    auto result = train::evaluate_logits(logits.values.index_select(0, readable),
+                                         logits.labels.index_select(0, readable), data.classes());
     result.bad_images = logits.bad_images;
     result.images_per_second = static_cast<double>(result.examples) / logits.seconds;
     return result;
@@ -204,17 +209,25 @@ class Buffers {
 class Fit {
  public:
   Fit(Model& model, const TrainerOptions& options, const FitOptions& fit, const Dataset& train)
-      : model_(model), options_(options), fit_(fit),
+      : model_(model),
+        options_(options),
+        fit_(fit),
         loader_(train, model.preprocessing(),
-                {.batch_size = fit.batch_size, .shuffle = fit.shuffle, .augment = true, .seed = options.seed,
-                 .threads = fit.loader_threads, .pin_memory = model.device().is_cuda()}) {
+                {.batch_size = fit.batch_size,
+                 .shuffle = fit.shuffle,
+                 .augment = true,
+                 .seed = options.seed,
+                 .threads = fit.loader_threads,
+                 .pin_memory = model.device().is_cuda()}) {
     std::vector<at::Tensor> parameters;
     for (const auto& [name, tensor] : model.trainable_parameters()) parameters.push_back(tensor);
     if (parameters.empty())
-      throw Error(ErrorCode::kMismatch, "nothing to train: every parameter is frozen; replace_head or unfreeze a layer");
+      throw Error(ErrorCode::kMismatch,
+                  "nothing to train: every parameter is frozen; replace_head or unfreeze a layer");
     if (model.uses_batch_statistics() && (fit.batch_size == 1 || train.size() == 1))
-      throw Error(ErrorCode::kConfig, "batch_size: expected 2 or more where batch norm trains, found 1; or set the batch "
-                                      "norm policy to inference");
+      throw Error(ErrorCode::kConfig,
+                  "batch_size: expected 2 or more where batch norm trains, found 1; or set the batch "
+                  "norm policy to inference");
     optimizer_ = train::Optimizer::create(options.optimizer, options.numerics, std::move(parameters));
   }
 
@@ -266,8 +279,9 @@ class Fit {
     const double value = loss.item<double>();
     if (!std::isfinite(value)) {
       before.restore();
-      throw Error(ErrorCode::kNumeric, "the loss is " + std::to_string(value) + " in epoch " + std::to_string(epoch + 1) +
-                                           ", step " + std::to_string(step) + "; the weights are as before this step; "
+      throw Error(ErrorCode::kNumeric, "the loss is " + std::to_string(value) + " in epoch " +
+                                           std::to_string(epoch + 1) + ", step " + std::to_string(step) +
+                                           "; the weights are as before this step; "
                                            "try a lower learning rate or check the data");
     }
     optimizer_->zero_grad();
@@ -311,7 +325,8 @@ History Trainer::fit(const Dataset& train, const Dataset& val, const FitOptions&
 History Trainer::Impl::fit(const Dataset& train, const Dataset* val, const FitOptions& fit_options) {
   return base::translated("training", [&] {
     const auto check = [](bool fine, const char* option, std::int64_t found) {
-      if (!fine) throw Error(ErrorCode::kConfig, std::string(option) + ": expected 1 or more, found " + std::to_string(found));
+      if (!fine)
+        throw Error(ErrorCode::kConfig, std::string(option) + ": expected 1 or more, found " + std::to_string(found));
     };
     check(fit_options.epochs >= 1, "epochs", fit_options.epochs);
     check(fit_options.steps_per_epoch >= 0, "steps_per_epoch", fit_options.steps_per_epoch);

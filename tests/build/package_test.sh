@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the library into a fresh prefix, builds a consumer of it outside the tree and runs that.
-#   package_test.sh BUILD_DIR CXX
+#   package_test.sh BUILD_DIR CXX TORCH_DIR
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 work="$(mktemp -d)"

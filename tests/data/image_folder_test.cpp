@@ -16,14 +16,16 @@ using ::testing::ElementsAre;
 /// Two classes with three files each; what is in the files does not matter here.
 struct Folder : Scratch {
   Folder() {
-    for (const std::string name : {"Zebra/1.png", "Zebra/2.png", "Zebra/deeper/0.png", "ant/b.png", "ant/a.png", "ant/c.png"})
+    for (const std::string name :
+         {"Zebra/1.png", "Zebra/2.png", "Zebra/deeper/0.png", "ant/b.png", "ant/a.png", "ant/c.png"})
       write(name, "x");
   }
 };
 
 std::vector<std::string> names(const ImageFolder& folder, const Scratch& scratch) {
   std::vector<std::string> result;
-  for (std::size_t i = 0; i < folder.size(); ++i) result.push_back(folder.path(i).lexically_relative(scratch.path()).string());
+  for (std::size_t i = 0; i < folder.size(); ++i)
+    result.push_back(folder.path(i).lexically_relative(scratch.path()).string());
   return result;
 }
 
@@ -31,7 +33,8 @@ TEST(ImageFolder, ClassesAndFilesComeInCodePointOrder) {
   const Folder folder;
   const ImageFolder data(folder.path());
   EXPECT_THAT(data.classes(), ElementsAre("Zebra", "ant"));
-  EXPECT_THAT(names(data, folder), ElementsAre("Zebra/1.png", "Zebra/2.png", "Zebra/deeper/0.png", "ant/a.png", "ant/b.png", "ant/c.png"));
+  EXPECT_THAT(names(data, folder),
+              ElementsAre("Zebra/1.png", "Zebra/2.png", "Zebra/deeper/0.png", "ant/a.png", "ant/b.png", "ant/c.png"));
   EXPECT_EQ(data.label(2), 0);
   EXPECT_EQ(data.label(3), 1);
   EXPECT_GRAFT_ERROR(data.label(6), kConfig, "below 6");
@@ -58,7 +61,8 @@ TEST(ImageFolder, SplitIsSeededDisjointAndPerClass) {
   EXPECT_EQ(all, names(data, folder));
   EXPECT_EQ(names(data.split(0.34, 5).second, folder), rest);
   bool differs = false;
-  for (std::uint64_t seed = 0; seed < 8; ++seed) differs = differs || names(data.split(0.34, seed).second, folder) != rest;
+  for (std::uint64_t seed = 0; seed < 8; ++seed)
+    differs = differs || names(data.split(0.34, seed).second, folder) != rest;
   EXPECT_TRUE(differs);
   EXPECT_GRAFT_ERROR(data.split(1.0), kConfig, "1.0");
 }
@@ -73,7 +77,9 @@ TEST(BadData, Case71RootMissingOrAFile) {
   EXPECT_GRAFT_ERROR(ImageFolder(folder / "missing"), kIo, "missing");
   EXPECT_GRAFT_ERROR(ImageFolder(folder / "ant/a.png"), kIo, "a file");
 }
-TEST(BadData, Case72NoClassFolders) { EXPECT_GRAFT_ERROR(ImageFolder(Scratch().path()), kMismatch, "one folder for each class"); }
+TEST(BadData, Case72NoClassFolders) {
+  EXPECT_GRAFT_ERROR(ImageFolder(Scratch().path()), kMismatch, "one folder for each class");
+}
 TEST(BadData, Case73EmptyClass) {
   const Folder folder;
   std::filesystem::create_directory(folder / "empty");

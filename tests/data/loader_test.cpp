@@ -43,7 +43,13 @@ TEST(DataLoader, ResultsDoNotDependOnThreads) {
   DrawnDataset data(37, 3);
   data.changes = {.rotation_deg = 20, .shear_deg = 5, .zoom = 0.2, .horizontal_flip = true};
   const auto run = [&](int threads, int ahead, std::uint64_t number, std::uint64_t seed) {
-    DataLoader loader(data, kSmall, {.batch_size = 8, .shuffle = true, .augment = true, .seed = seed, .threads = threads, .prefetch_batches = ahead});
+    DataLoader loader(data, kSmall,
+                      {.batch_size = 8,
+                       .shuffle = true,
+                       .augment = true,
+                       .seed = seed,
+                       .threads = threads,
+                       .prefetch_batches = ahead});
     std::vector<at::Tensor> images;
     for (auto& batch : epoch(loader, number)) images.push_back(batch.images);
     return at::cat(images);
@@ -110,10 +116,13 @@ TEST(DataLoader, BadOptionsAreRefused) {
 
 TEST(Prefetcher, IsBoundedAndOrdered) {
   std::atomic<int> begun = 0;
-  data::Prefetcher prefetcher(20, [&](std::size_t) -> data::Prefetcher::Job {
-    ++begun;
-    return {3, [](std::size_t) {}};
-  }, 3, 2);
+  data::Prefetcher prefetcher(
+      20,
+      [&](std::size_t) -> data::Prefetcher::Job {
+        ++begun;
+        return {3, [](std::size_t) {}};
+      },
+      3, 2);
   for (std::size_t i = 0; i < 20; ++i) {
     EXPECT_EQ(prefetcher.next(), i);
     EXPECT_LE(begun, static_cast<int>(i) + 3);

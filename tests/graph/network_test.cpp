@@ -66,7 +66,8 @@ TEST_P(BothKinds, ACutKeepsNamesAndDropsTheRest) {
   EXPECT_THAT(cut, ::testing::Not(::testing::Contains("layer2.1.conv2.weight")));
   EXPECT_THAT(cut, ::testing::Not(::testing::Contains("fc.weight")));
   const auto vgg = names(load(std::string("vgg_") + GetParam()).cut_after("features").named_parameters());
-  EXPECT_THAT(vgg, ::testing::ElementsAre("features.0.weight", "features.0.bias", "features.3.weight", "features.3.bias"));
+  EXPECT_THAT(vgg,
+              ::testing::ElementsAre("features.0.weight", "features.0.bias", "features.3.weight", "features.3.bias"));
 }
 
 TEST_P(BothKinds, ACutCanBeSavedLoadedAndCutAgain) {
@@ -100,7 +101,9 @@ TEST_P(BothKinds, ProbeSeesShapes) {
       EXPECT_EQ(call.call.type, "Conv2d");
       EXPECT_EQ(call.input_shape, (std::vector<std::int64_t>{2, 8, 4, 4}));
     }
-    if (call.call.path == "layer2") { EXPECT_EQ(call.output_shape, (std::vector<std::int64_t>{2, 16, 4, 4})); }
+    if (call.call.path == "layer2") {
+      EXPECT_EQ(call.output_shape, (std::vector<std::int64_t>{2, 16, 4, 4}));
+    }
   }
 }
 
@@ -110,10 +113,12 @@ TEST_P(BothKinds, AHeadIsJoinedAndSaved) {
                       .parameter("weight", at::full({3, 16}, 0.5))
                       .parameter("bias", at::ones({3}))
                       .build("return torch.linear(x, self.weight, self.bias)");
-  const auto head = NetworkBuilder("LinearHead", backbone).child("fc", fc).build("return self.fc.forward(x.mean([2, 3]))");
+  const auto head =
+      NetworkBuilder("LinearHead", backbone).child("fc", fc).build("return self.fc.forward(x.mean([2, 3]))");
   const auto joined = backbone.followed_by("head", head);
   const auto expected = golden_tensor("networks/resnet.after.layer2.f32", {2, 16, 4, 4}).mean({2, 3}).sum(1) * 0.5 + 1;
-  EXPECT_TRUE(close(Runner(load_bytes(joined.save({}))).run(input()).detach(), expected.unsqueeze(1).expand({2, 3}), 1e-5));
+  EXPECT_TRUE(
+      close(Runner(load_bytes(joined.save({}))).run(input()).detach(), expected.unsqueeze(1).expand({2, 3}), 1e-5));
   EXPECT_THAT(names(joined.named_parameters()), ::testing::Contains("head.fc.bias"));
   EXPECT_GRAFT_ERROR(joined.followed_by("head", head), kMismatch, "\"head\"");
 }

@@ -12,7 +12,8 @@ namespace {
 
 graft::Image resized(const graft::Image& image, const std::string& how, graft::Interpolation interpolation) {
   int width = 0, height = 0;
-  if (std::sscanf(how.c_str(), "stretch:%dx%d", &width, &height) == 2) return image.resize(width, height, interpolation);
+  if (std::sscanf(how.c_str(), "stretch:%dx%d", &width, &height) == 2)
+    return image.resize(width, height, interpolation);
   if (std::sscanf(how.c_str(), "shorter:%d", &width) == 1) return image.resize_shorter(width, interpolation);
   return image;
 }

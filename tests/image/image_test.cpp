@@ -93,7 +93,8 @@ std::string bmp_of(std::int32_t width, std::int32_t height) {
   for (const std::int32_t value : {width, height})
     for (int shift = 0; shift < 32; shift += 8) bytes += static_cast<char>(static_cast<std::uint32_t>(value) >> shift);
   bytes += std::string("\x01\0\x18\0", 4) + std::string(24, '\0');
-  const auto rows = static_cast<std::size_t>(std::min(std::abs(height), 70'000)), row = (static_cast<std::size_t>(std::min(width, 70'000)) * 3 + 3) / 4 * 4;
+  const auto rows = static_cast<std::size_t>(std::min(std::abs(height), 70'000)),
+             row = (static_cast<std::size_t>(std::min(width, 70'000)) * 3 + 3) / 4 * 4;
   return bytes + (width > 0 && rows * row < 1'000'000 ? std::string(rows * row, 'x') : "");
 }
 
@@ -175,12 +176,14 @@ TEST(BadImages, Case68UnsupportedTypesAreNamed) {
 
 TEST(Resize, EqualsPillow) {
   const auto photo = decode(file("photo.png"));
-  const std::vector<std::tuple<std::string, int, int>> sizes{
-      {"down", 23, 17}, {"up", 100, 90}, {"wider", 90, 20}, {"flatter", 58, 20}, {"same_height", 30, 47}, {"same", 61, 47}};
+  const std::vector<std::tuple<std::string, int, int>> sizes{{"down", 23, 17},        {"up", 100, 90},
+                                                             {"wider", 90, 20},       {"flatter", 58, 20},
+                                                             {"same_height", 30, 47}, {"same", 61, 47}};
   for (const auto& [name, width, height] : sizes)
     for (const auto method : {Interpolation::kNearest, Interpolation::kBilinear, Interpolation::kBicubic})
       EXPECT_EQ(difference(photo.resize(width, height, method),
-                           file("resize_" + name + "_" + std::string(to_string(method)) + ".rgb8")), 0)
+                           file("resize_" + name + "_" + std::string(to_string(method)) + ".rgb8")),
+                0)
           << name << " " << to_string(method);
 }
 
@@ -222,9 +225,10 @@ TEST(Corpus, VerdictsAgreeWithPillow) {
       }
       const auto says = [&](const char* text) { return found.find(text) != std::string::npos; };
       // Types that are not supported, and kinds and sizes that are refused on purpose.
-      const bool on_purpose = says("expected JPEG, PNG or BMP") || says("unsupported kind") ||
-                              says("pixels and sides") || says("CRC");
-      EXPECT_TRUE((found == "ok") == (verdict == "ok") || on_purpose) << path << ": Pillow " << verdict << ", here " << found;
+      const bool on_purpose =
+          says("expected JPEG, PNG or BMP") || says("unsupported kind") || says("pixels and sides") || says("CRC");
+      EXPECT_TRUE((found == "ok") == (verdict == "ok") || on_purpose)
+          << path << ": Pillow " << verdict << ", here " << found;
     }
   }
   EXPECT_GT(files, 100);

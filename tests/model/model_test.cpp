@@ -145,7 +145,8 @@ TEST_P(BothKinds, FreezingFollowsTheOrderOfExecution) {
   model.unfreeze("layer2.1.bn*");
   EXPECT_EQ(names().size(), 8u);
   model.freeze_until("layer2.1.conv3");
-  EXPECT_THAT(names(), ElementsAre("layer2.1.conv3.weight", "layer2.1.bn3.weight", "layer2.1.bn3.bias", "fc.weight", "fc.bias"));
+  EXPECT_THAT(names(),
+              ElementsAre("layer2.1.conv3.weight", "layer2.1.bn3.weight", "layer2.1.bn3.bias", "fc.weight", "fc.bias"));
   model.freeze_stages(1);
   EXPECT_EQ(names().front(), "layer2.0.conv1.weight");
   model.apply_freeze("stages:2");
@@ -176,7 +177,8 @@ TEST(BatchNorm, EachPolicyDecidesWhichStatisticsMove) {
     EXPECT_EQ(model.frozen_hash(), frozen) << freeze;
     std::vector<std::string> result;
     for (const auto& [name, tensor] : model.named_buffers())
-      if (name.ends_with("running_mean") && !at::equal(tensor, copies[name])) result.push_back(name.substr(0, name.rfind('.')));
+      if (name.ends_with("running_mean") && !at::equal(tensor, copies[name]))
+        result.push_back(name.substr(0, name.rfind('.')));
     return result;
   };
   EXPECT_TRUE(moved(BatchNormPolicy::kFollow, "all").empty());
@@ -275,7 +277,9 @@ TEST(Artefact, DescriptionIsUsedAndCanBeOverridden) {
   EXPECT_EQ(top[0][0].id, "n" + std::to_string(top[0][0].index));
   EXPECT_GE(top[0][0].probability, top[0][1].probability);
 
-  const auto other = Model::load(file("described"), {.preprocessing = Preprocessing::torch_mode(), .labels = {{{"a", "a"}, {"b", "b"}, {"c", "c"}, {"d", "d"}, {"e", "e"}}}});
+  const auto other =
+      Model::load(file("described"), {.preprocessing = Preprocessing::torch_mode(),
+                                      .labels = {{{"a", "a"}, {"b", "b"}, {"c", "c"}, {"d", "d"}, {"e", "e"}}}});
   EXPECT_EQ(other.preprocessing(), Preprocessing::torch_mode());
   EXPECT_EQ(other.labels()[1].id, "b");
 }
@@ -363,14 +367,16 @@ TEST(BadModels, Case34NotANumber) { EXPECT_GRAFT_ERROR(load("not_a_number"), kNu
 TEST(BadModels, Case35NoHeadOrNothingBeforeIt) {
   EXPECT_GRAFT_ERROR(Model::load(file("vgg_scripted"), {.head = "fc9"}), kConfig, "fc9");
   auto model = load("vgg_scripted");
-  EXPECT_GRAFT_ERROR(model.replace_head(heads::linear({.classes = 2}), Cut::before("features.0")), kMismatch, "no layer comes before");
+  EXPECT_GRAFT_ERROR(model.replace_head(heads::linear({.classes = 2}), Cut::before("features.0")), kMismatch,
+                     "no layer comes before");
   EXPECT_GRAFT_ERROR(model.replace_head(heads::linear({.classes = 2}), Cut::before("nowhere")), kConfig, "nowhere");
   EXPECT_TRUE(close(model.forward(input()), expected("vgg.logits", {2, 5}), 1e-5));  // still whole
 }
 TEST(BadModels, Case82And83Labels) {
   auto model = load("vgg_scripted");
   EXPECT_GRAFT_ERROR(model.set_labels({{"a", "a"}}), kMismatch, "expected 5");
-  EXPECT_GRAFT_ERROR(model.set_labels({{"a", "a"}, {"b", "b"}, {"a", "c"}, {"d", "d"}, {"e", "e"}}), kMismatch, "twice");
+  EXPECT_GRAFT_ERROR(model.set_labels({{"a", "a"}, {"b", "b"}, {"a", "c"}, {"d", "d"}, {"e", "e"}}), kMismatch,
+                     "twice");
 }
 TEST(BadInput, WrongBatchesAreRefused) {
   const auto model = load("vgg_scripted");

@@ -1,4 +1,5 @@
-/// A data set of pictures made on the spot: class c is a field of its own colour with noise of its own for each example.
+/// A data set of pictures made on the spot: class c is a field of its own colour with noise of its own for each
+/// example.
 #pragma once
 
 #include <random>
