@@ -69,7 +69,8 @@ class Pixels(unittest.TestCase):
                         self.assertGreaterEqual(same, 0.999)
                         self.assertLessEqual(largest, 1)
                     else:
-                        self.assertGreaterEqual(same, 0.5)
+                        self.assertGreaterEqual(same, 0.96)
+                        self.assertLessEqual(largest, 5)
 
 
 if __name__ == "__main__":
