@@ -28,7 +28,7 @@ if [[ "$model" == resnet50 || "$model" == vgg16 ]]; then
 fi
 if [[ "$model" == "$included" ]]; then
   # The network is small and so are its pictures: the same hundred train it from scratch in seconds, to compare.
-  epochs=15
+  epochs=10
 else
   epochs=3
 fi
