@@ -1,8 +1,11 @@
 /// The library's edge: whatever LibTorch, OpenCV or the standard library throws leaves as a graft::Error.
 #pragma once
 
+#include <string>
 #include <string_view>
 #include <utility>
+
+#include <graft/error.h>
 
 namespace graft::base {
 
@@ -17,6 +20,16 @@ decltype(auto) translated(std::string_view context, Function&& function) {
     return std::forward<Function>(function)();
   } catch (...) {
     rethrow_as_error(context);
+  }
+}
+
+/// Calls `function`; an Error that leaves it says first what it is about: "NAME: ...".
+template <class Function>
+decltype(auto) named(std::string_view name, Function&& function) {
+  try {
+    return std::forward<Function>(function)();
+  } catch (const Error& error) {
+    throw Error(error.code(), std::string(name) + ": " + error.what());
   }
 }
 

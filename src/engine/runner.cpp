@@ -81,8 +81,7 @@ Runner& Runner::operator=(Runner&&) noexcept = default;
 
 at::Tensor Runner::run(const at::Tensor& input) const { return one_tensor(execute(impl_->code, impl_->module, input)); }
 
-std::vector<ProbedCall> probe(const graph::Network& network, const at::Tensor& input,
-                              std::vector<std::int64_t>* output_shape) {
+Probe probe(const graph::Network& network, const at::Tensor& input) {
   const auto& module = network.jit().module;
   auto flat = flat_with_one_input(module);
 
@@ -107,16 +106,14 @@ std::vector<ProbedCall> probe(const graph::Network& network, const at::Tensor& i
   const auto shape = [&](const torch::jit::IValue& value) {
     return value.isTensor() ? value.toTensor().sizes().vec() : std::vector<std::int64_t>();
   };
-  const auto output = one_tensor(values->elements()[next++]);
-  if (output_shape) *output_shape = output.sizes().vec();
-  std::vector<ProbedCall> calls;
+  Probe result{one_tensor(values->elements()[next++]), {}};
   for (const auto& flat_call : flat.calls) {
     ProbedCall probed{flat_call.call, {}, {}};
     if (observable(flat_call.input)) probed.input_shape = shape(values->elements()[next++]);
     if (observable(flat_call.output)) probed.output_shape = shape(values->elements()[next++]);
-    calls.push_back(std::move(probed));
+    result.calls.push_back(std::move(probed));
   }
-  return calls;
+  return result;
 }
 
 }  // namespace graft::engine

@@ -37,8 +37,12 @@ struct ProbedCall {
   std::vector<std::int64_t> output_shape;
 };
 
-/// Runs the network once and returns all its calls, with the output's shape in `output_shape`.
-std::vector<ProbedCall> probe(const graph::Network& network, const at::Tensor& input,
-                              std::vector<std::int64_t>* output_shape = nullptr);
+struct Probe {
+  at::Tensor output;
+  std::vector<ProbedCall> calls;  ///< in execution order
+};
+
+/// Runs the network once, without gradients, and looks at all its calls.
+Probe probe(const graph::Network& network, const at::Tensor& input);
 
 }  // namespace graft::engine

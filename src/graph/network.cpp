@@ -34,7 +34,7 @@ torch::jit::Module submodule(const torch::jit::Module& module, std::string_view 
 }
 
 /// The constant that an operator has for its argument "train" or "training", if it has the argument and it is constant.
-std::optional<bool> fixed_training(const Node* node) {
+std::optional<bool> fixed_training_of(const Node* node) {
   const auto* schema = node->maybeSchema();
   if (!schema) return std::nullopt;
   for (const char* name : {"training", "train"}) {
@@ -118,17 +118,32 @@ Origin Network::origin() const {
   const auto flat = flatten(jit_->module);
   for_each_node(flat.graph->block(), [&](Node* node) {
     reads_flag = reads_flag || reads_training_flag(node);
-    fixed = fixed || fixed_training(node).has_value();
+    fixed = fixed || fixed_training_of(node).has_value();
   });
   // Without any layer that asks for the flag both behave alike; a script's graph keeps it in none.
   return fixed && !reads_flag ? Origin::kTraced : Origin::kScripted;
+}
+
+std::vector<FixedTraining> Network::fixed_training() const {
+  const auto flat = flatten(jit_->module);
+  std::vector<FixedTraining> found;
+  for_each_node(flat.graph->block(), [&](Node* node) {
+    const auto on = fixed_training_of(node);
+    if (!on) return;
+    const std::string op = node->kind().toUnqualString();
+    FixedTraining fixed{"forward", op.find("dropout") != std::string::npos ? "dropout" : "batch norm", *on};
+    for (const auto& flat_call : flat.calls)
+      if (flat_call.output == node->output()) fixed.layer = flat_call.call.path;
+    found.push_back(std::move(fixed));
+  });
+  return found;
 }
 
 bool Network::training_is_fixed(std::string_view batch_norm, bool* fixed_on) const {
   const auto flat = flatten(submodule(jit_->module, batch_norm));
   bool fixed = false;
   for_each_node(flat.graph->block(), [&](Node* node) {
-    if (const auto training = fixed_training(node)) {
+    if (const auto training = fixed_training_of(node)) {
       fixed = true;
       if (fixed_on) *fixed_on = *training;
     }

@@ -36,6 +36,13 @@ enum class Origin {
   kFrozen,    ///< torch.jit.freeze: no parameters are left
 };
 
+/// An operator that no longer asks for the training flag.
+struct FixedTraining {
+  std::string layer;  ///< the innermost sub-module around it; "forward" if there is none
+  std::string kind;   ///< "dropout" or "batch norm"
+  bool on = false;    ///< behaves as in training, always
+};
+
 /// A handle; copies share the network. Reading is safe from many threads, changing is not.
 class Network {
  public:
@@ -54,6 +61,8 @@ class Network {
   std::vector<std::string> batch_norms() const;
 
   Origin origin() const;
+  /// Dropout and batch norm whose training behaviour tracing fixed, in execution order.
+  std::vector<FixedTraining> fixed_training() const;
   /// True if this batch norm's training behaviour was fixed by tracing; `fixed_on` receives the value.
   bool training_is_fixed(std::string_view batch_norm, bool* fixed_on = nullptr) const;
 

@@ -13,6 +13,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "base/text.h"
+#include "base/torch_device.h"
 #include "base/translate.h"
 #include "train/metrics.h"
 #include "train/optimizer.h"
@@ -25,16 +26,11 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-c10::Device torch_device(Device device) {
-  return device.is_cuda() ? c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(device.index))
-                          : c10::Device(c10::kCPU);
-}
-
 /// Dropout draws from LibTorch's default generator: it is seeded for the run and put back afterwards.
 class SeededGenerator {
  public:
   SeededGenerator(Device device, std::uint64_t seed)
-      : generator_(at::globalContext().defaultGenerator(torch_device(device))) {
+      : generator_(at::globalContext().defaultGenerator(base::to_torch(device))) {
     const std::lock_guard lock(generator_.mutex());
     state_ = generator_.get_state();
     generator_.set_current_seed(seed);
@@ -273,7 +269,7 @@ class Fit {
   void train_on(const Batch& batch, std::int64_t epoch, std::int64_t step, Running& running) {
     const Buffers before(model_);
     const at::AutoGradMode with_gradients(true);
-    const auto labels = batch.labels.to(torch_device(model_.device()), /*non_blocking=*/true);
+    const auto labels = batch.labels.to(base::to_torch(model_.device()), /*non_blocking=*/true);
     const auto logits = model_.forward(batch.images, options_.precision);
     const auto loss = at::cross_entropy_loss(logits, labels);
     const double value = loss.item<double>();
@@ -333,6 +329,9 @@ History Trainer::Impl::fit(const Dataset& train, const Dataset* val, const FitOp
     check_classes(model, train, "the training data");
     if (val) check_same_classes(train, *val);
 
+    if (const auto fixed = model.fixed_dropouts(); !fixed.empty() && options.on_warning)
+      options.on_warning("dropout stays off in " + base::list_names(fixed) +
+                         ": the network was traced; export it with torch.jit.script to train with dropout");
     const SeededGenerator generator(model.device(), options.seed);
     const std::string frozen = model.frozen_hash();
     History history;

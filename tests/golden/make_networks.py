@@ -6,6 +6,7 @@
 Every network takes [N, 3, 32, 32]. input.f32 is [2, 3, 32, 32]; NAME.OUTPUT.f32 are raw little-endian float32 values
 computed by PyTorch in eager mode from the original nn.Module, not from the TorchScript file.
 """
+import copy
 import json
 import pathlib
 
@@ -139,6 +140,7 @@ def main():
         torch.jit.script(net).save(str(OUT / f"{name}_scripted.pt"))
         torch.jit.trace(net, x).save(str(OUT / f"{name}_traced.pt"))
         write(f"{name}.logits", net(x))
+    torch.jit.trace(copy.deepcopy(vgg).train(), x, check_trace=False).save(str(OUT / "vgg_traced_training.pt"))
     torch.jit.freeze(torch.jit.script(resnet)).save(str(OUT / "resnet_frozen.pt"))
 
     wanted = {"resnet": ("layer1", "layer2", "layer2.1.conv2", "avgpool", "fc"),

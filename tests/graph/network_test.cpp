@@ -93,10 +93,9 @@ TEST_P(BothKinds, CallsComeInExecutionOrder) {
 }
 
 TEST_P(BothKinds, ProbeSeesShapes) {
-  std::vector<std::int64_t> output;
-  const auto calls = engine::probe(load(std::string("resnet_") + GetParam()), input(), &output);
-  EXPECT_EQ(output, (std::vector<std::int64_t>{2, 5}));
-  for (const auto& call : calls) {
+  const auto seen = engine::probe(load(std::string("resnet_") + GetParam()), input());
+  EXPECT_EQ(seen.output.sizes(), (std::vector<std::int64_t>{2, 5}));
+  for (const auto& call : seen.calls) {
     if (call.call.path == "layer2.1.conv2") {
       EXPECT_EQ(call.call.type, "Conv2d");
       EXPECT_EQ(call.input_shape, (std::vector<std::int64_t>{2, 8, 4, 4}));
