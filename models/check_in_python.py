@@ -10,27 +10,14 @@ import json
 import pathlib
 import subprocess
 
-import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-METHODS = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+import artefact
 
 
-def prepare(path, p):
-    image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
-    width, height = p["crop_width_px"], p["crop_height_px"]
-    if p["resize_shorter_px"] is None:
-        image = image.resize((width, height), METHODS[p["interpolation"]])
-    else:
-        size, (w, h) = p["resize_shorter_px"], image.size
-        image = image.resize((size, int(size * h / w)) if w <= h else (int(size * w / h), size), METHODS[p["interpolation"]])
-        left, top = int(round((image.width - width) / 2)), int(round((image.height - height) / 2))
-        image = image.crop((left, top, left + width, top + height))
-    x = np.asarray(image, np.float32)
-    x = x[..., ::-1] if p["channels"] == "bgr" else x
-    x = (x / np.float32(1 / p["scale"]) - np.float32(p["mean"])) / np.float32(p["std"])
-    return torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1)))
+def read(path):
+    return ImageOps.exif_transpose(Image.open(path)).convert("RGB")
 
 
 def main():
@@ -51,7 +38,7 @@ def main():
     with torch.inference_mode():
         for at in range(0, len(ours), 64):
             part = ours[at:at + 64]
-            probabilities = net(torch.stack([prepare(entry["file"], preprocessing) for entry in part])).softmax(1)
+            probabilities = net(torch.stack([artefact.prepare(read(entry["file"]), preprocessing) for entry in part])).softmax(1)
             for entry, row in zip(part, probabilities):
                 same += int(row.argmax()) == entry["top"][0]["index"]
                 largest = max(largest, max(abs(float(row[guess["index"]]) - guess["probability"]) for guess in entry["top"]))

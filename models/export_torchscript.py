@@ -18,6 +18,7 @@ import urllib.request
 
 import torch
 
+import artefact
 from networks import NETWORKS
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -99,11 +100,11 @@ def main(argv=None):
         fill(net, load(args.weights))
     net.eval()
 
-    description = {"schema": 1, "preprocessing": preprocessing}
+    description = {"preprocessing": preprocessing}
     if args.classes == 1000:
         description["labels"] = imagenet_labels()
     module = torch.jit.script(net) if args.format == "scripted" else torch.jit.trace(net, torch.zeros(1, 3, 224, 224))
-    torch.jit.save(module, str(args.out), _extra_files={"graft.json": json.dumps(description)})
+    artefact.save(module, args.out, description)
     print(f"wrote {args.out} ({args.out.stat().st_size / 1e6:.0f} MB, {args.format})")
 
 

@@ -11,6 +11,8 @@ import json
 import torch
 from torch import nn
 
+import artefact
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -30,7 +32,7 @@ def main():
                 nn.init.kaiming_uniform_(tensor, a=5 ** 0.5)
             else:
                 tensor.fill_(1 if name.endswith(("weight", "running_var")) else 0)
-    torch.jit.save(net, args.out, _extra_files={"graft.json": json.dumps(json.loads(extra["graft.json"]))} if extra["graft.json"] else {})
+    artefact.save(net.eval(), args.out, json.loads(extra["graft.json"] or "{}"))
 
 
 if __name__ == "__main__":

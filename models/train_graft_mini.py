@@ -7,7 +7,6 @@ Seeded and deterministic on one machine; about 10 minutes on two cores. Prints t
 seed, which models/README.md quotes.
 """
 import argparse
-import json
 import multiprocessing
 import pathlib
 import time
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+import artefact
 import draw_pictures
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -130,7 +130,7 @@ def main():
     print(f"held-out accuracy {accuracy(net, held_out, held_out_labels):.4f} on {len(held_out_labels)} pictures")
 
     net = net.to(memory_format=torch.contiguous_format).eval()
-    torch.jit.script(net).save(str(args.out), _extra_files={"graft.json": json.dumps(description(names))})
+    artefact.save(torch.jit.script(net), args.out, description(names))
     print(f"wrote {args.out.name}, {args.out.stat().st_size / 1e6:.2f} MB, "
           f"{sum(p.numel() for p in net.parameters())} parameters")
 

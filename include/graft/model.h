@@ -28,8 +28,9 @@ namespace graft {
 class GRAFT_EXPORT Model {
  public:
   /// Loads a TorchScript file, scripted or traced, in evaluation mode. Throws Error: kIo, kFormat (not TorchScript,
-  /// damaged), kMismatch (no forward, labels do not fit the outputs, not an image classifier), kNumeric (weights that
-  /// are not finite).
+  /// damaged, other weights than were saved), kMismatch (no forward, labels do not fit the outputs, not an image
+  /// classifier, traced in training mode, other answers than when it was saved), kNumeric (weights that are not
+  /// finite).
   static Model load(const std::filesystem::path& path, const LoadOptions& options = {});
 
   ~Model();
@@ -102,6 +103,10 @@ class GRAFT_EXPORT Model {
   BatchNormPolicy batch_norm() const;
   /// True if, in training mode, any batch norm will use the statistics of its batch and update its own.
   bool uses_batch_statistics() const;
+
+  /// Dropout layers that stay off while training because the network was traced; export with torch.jit.script to train
+  /// them.
+  std::vector<std::string> fixed_dropouts() const;
 
   /// Trainable parameters by name, in the order they were registered. They share memory with the model.
   std::vector<std::pair<std::string, at::Tensor>> trainable_parameters() const;

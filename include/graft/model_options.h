@@ -21,6 +21,11 @@ struct LoadOptions {
   std::optional<Preprocessing> preprocessing = {};  ///< instead of the file's own or its family's
   std::optional<std::vector<Label>> labels = {};    ///< instead of the file's own; as many as the network has outputs
   std::string head = {};                            ///< the layer that is the head, where it cannot be found by looking
+  /// Recomputes what the file states of itself: SHA-256 of the weights, and the logits of its golden picture (in the
+  /// run that loading needs anyway).
+  bool verify = true;
+  std::string sha256 = {};             ///< refuse weights other than these: ModelInfo::sha256
+  bool allow_traced_training = false;  ///< run a network although it was traced in training mode
   WarningCallback on_warning = {};
 };
 

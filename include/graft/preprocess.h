@@ -40,7 +40,7 @@ struct GRAFT_EXPORT Preprocessing {
   /// Pixels times 1/255, nothing else; stretched with nearest (the tutorial's ImageDataGenerator(rescale=1./255)).
   static Preprocessing rescale_mode(int size_px = 224);
 
-  /// By name: "torch", "caffe", "tf", "vgg_features", "rescale". Throws Error kConfig for any other.
+  /// By name: "torch", "torch_232", "caffe", "tf", "vgg_features", "rescale". Throws Error kConfig for any other.
   static Preprocessing by_name(std::string_view name);
 
   /// Throws Error kConfig that names the field and the value found: sizes below 1, crop larger than the resized side,

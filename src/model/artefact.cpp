@@ -39,9 +39,20 @@ Preprocessing preprocessing_from(const json& j) {
   return p;
 }
 
+Golden golden_from(const json& j, const std::string& pixels) {
+  Golden golden;
+  const auto* first = reinterpret_cast<const std::uint8_t*>(pixels.data());
+  golden.picture = Image(j.at("width_px").get<int>(), j.at("height_px").get<int>(), {first, first + pixels.size()});
+  golden.logits = j.at("logits").get<std::vector<float>>();
+  golden.tolerance = j.at("tolerance").get<double>();
+  if (golden.logits.empty() || !(golden.tolerance > 0 && golden.tolerance < 1))
+    throw Error(ErrorCode::kConfig, "golden: expected logits and a tolerance between 0 and 1");
+  return golden;
+}
+
 }  // namespace
 
-std::string write_artefact(const Artefact& artefact) {
+graph::ExtraFiles write_artefact(const Artefact& artefact) {
   json j{{"schema", kSchema}};
   if (artefact.preprocessing) j["preprocessing"] = to_json(*artefact.preprocessing);
   if (artefact.labels) {
@@ -51,10 +62,23 @@ std::string write_artefact(const Artefact& artefact) {
   if (!artefact.head.empty()) j["head"] = {{"layer", artefact.head}, {"kind", artefact.head_kind}};
   j["frozen"] = artefact.frozen;
   j["batch_norm"] = std::string(to_string(artefact.batch_norm));
-  return j.dump(1, ' ', false, json::error_handler_t::replace);
+  if (!artefact.sha256.empty()) j["sha256"] = artefact.sha256;
+  graph::ExtraFiles records;
+  if (artefact.golden) {
+    const auto& [picture, logits, tolerance] = *artefact.golden;
+    j["golden"] = {{"width_px", picture.width_px()},
+                   {"height_px", picture.height_px()},
+                   {"logits", logits},
+                   {"tolerance", tolerance}};
+    records[kGoldenRecord].assign(reinterpret_cast<const char*>(picture.rgb().data()), picture.rgb().size());
+  }
+  records[kArtefactRecord] = j.dump(1, ' ', false, json::error_handler_t::replace);
+  return records;
 }
 
-Artefact read_artefact(std::string_view text, std::string_view file) {
+Artefact read_artefact(const graph::ExtraFiles& records) {
+  const std::string& text = records.at(kArtefactRecord);
+  if (text.empty()) return {};
   try {
     const json j = json::parse(text);
     if (const auto schema = j.at("schema").get<int>(); schema > kSchema)
@@ -72,11 +96,13 @@ Artefact read_artefact(std::string_view text, std::string_view file) {
       artefact.head_kind = j["head"].at("kind").get<std::string>();
     }
     artefact.frozen = j.value("frozen", std::vector<std::string>());
+    artefact.sha256 = j.value("sha256", std::string());
+    if (j.contains("golden") && artefact.preprocessing)
+      artefact.golden = golden_from(j["golden"], records.at(kGoldenRecord));
     artefact.batch_norm = parse_batch_norm(j.value("batch_norm", std::string("follow")));
     return artefact;
   } catch (const std::exception& error) {  // nlohmann's types, and Error from the values' own checks
-    throw Error(ErrorCode::kFormat,
-                std::string(file) + ": its record " + kArtefactRecord + " is damaged: " + error.what());
+    throw Error(ErrorCode::kFormat, std::string("its record ") + kArtefactRecord + " is damaged: " + error.what());
   }
 }
 

@@ -1,4 +1,4 @@
-/// The description that travels in a model file beside the network: graft.json.
+/// The description that travels in a model file beside the network: graft.json, and the golden picture's pixels.
 #pragma once
 
 #include <optional>
@@ -8,9 +8,13 @@
 
 #include <graft/model_options.h>
 
+#include "graph/network.h"
+#include "model/golden.h"
+
 namespace graft::model {
 
 inline constexpr const char* kArtefactRecord = "graft.json";
+inline constexpr const char* kGoldenRecord = "graft_golden.rgb";
 
 struct Artefact {
   std::optional<Preprocessing> preprocessing;
@@ -19,12 +23,15 @@ struct Artefact {
   std::string head_kind = "original";
   std::vector<std::string> frozen;  ///< parameter names
   BatchNormPolicy batch_norm = BatchNormPolicy::kFollow;
+  std::string sha256;            ///< content_hash() of the network; empty if unknown
+  std::optional<Golden> golden;  ///< only with preprocessing
 };
 
-std::string write_artefact(const Artefact& artefact);
+/// The records, by name.
+graph::ExtraFiles write_artefact(const Artefact& artefact);
 
-/// Throws Error kFormat naming `file` and the field that is missing, of another type or out of range, and for a newer
-/// schema.
-Artefact read_artefact(std::string_view json, std::string_view file);
+/// The reverse; absent records leave everything at its default. Throws Error kFormat naming the field that is missing,
+/// of another type or out of range, and for a newer schema.
+Artefact read_artefact(const graph::ExtraFiles& records);
 
 }  // namespace graft::model

@@ -162,6 +162,15 @@ void Model::train(bool on) {
   });
 }
 
+std::vector<std::string> Model::fixed_dropouts() const {
+  return base::translated("looking for dropout", [&] {
+    std::vector<std::string> layers;
+    for (const auto& fixed : impl_->network.fixed_training())
+      if (fixed.kind == "dropout" && !fixed.on) layers.push_back(fixed.layer);
+    return layers;
+  });
+}
+
 bool Model::is_training() const { return impl_->training; }
 
 std::vector<std::pair<std::string, at::Tensor>> Model::trainable_parameters() const {

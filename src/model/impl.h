@@ -34,6 +34,10 @@ struct Model::Impl {
   mutable std::mutex parts_mutex;
   mutable std::map<std::string, engine::Runner, std::less<>> parts;
 
+  /// A model of what was read from `file`, moved to its device.
+  static Model assemble(const std::string& file, graph::Network network, const model::Artefact& artefact,
+                        const LoadOptions& options);
+
   Impl(std::string file, graph::Network loaded, model::Structure found);
 
   /// Puts another network in place of this one, with everything that is derived from it.
@@ -51,6 +55,9 @@ struct Model::Impl {
   void check_batch(const at::Tensor& batch, bool evaluation) const;
   /// `part` of the network for a batch, in evaluation mode and without gradients; the result is float32.
   at::Tensor infer(const engine::Runner& part, const at::Tensor& batch, Precision precision) const;
+
+  /// The golden picture and this network's answer to it; nothing if the answer is not always the same.
+  std::optional<model::Golden> golden() const;
 
   bool is_head(std::string_view parameter) const {
     return !structure.head.empty() && model::is_within(parameter, structure.head);

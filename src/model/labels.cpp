@@ -1,11 +1,35 @@
-#include <graft/inspect.h>
+#include "model/labels.h"
 
 #include <algorithm>
+#include <string>
 #include <string_view>
+#include <unordered_set>
+
+#include <graft/error.h>
 
 #include "model/imagenet1k.h"
 
 namespace graft {
+
+namespace model {
+
+std::vector<Label> numbered_labels(std::int64_t classes) {
+  std::vector<Label> labels;
+  for (std::int64_t i = 0; i < classes; ++i) labels.push_back({std::to_string(i), std::to_string(i)});
+  return labels;
+}
+
+void check_labels(const std::vector<Label>& labels, std::int64_t classes) {
+  if (std::ssize(labels) != classes)
+    throw Error(ErrorCode::kMismatch, "labels: expected " + std::to_string(classes) + ", one for each output, found " +
+                                          std::to_string(labels.size()));
+  std::unordered_set<std::string_view> ids;
+  for (const auto& label : labels)
+    if (!ids.insert(label.id).second)
+      throw Error(ErrorCode::kMismatch, "labels: expected unique ids, found \"" + label.id + "\" twice");
+}
+
+}  // namespace model
 
 const std::vector<Label>& imagenet_labels() {
   static const std::vector<Label> labels = [] {

@@ -1,34 +1,28 @@
-#include <graft/files.h>
 #include <graft/model.h>
 
 #include <algorithm>
 #include <optional>
-#include <unordered_set>
 
 #include <ATen/ATen.h>
 #include <ATen/autocast_mode.h>
 
-#include "base/files.h"
-#include "base/sha256.h"
 #include "base/text.h"
+#include "base/torch_device.h"
 #include "base/translate.h"
 #include "image/pipeline.h"
+#include "model/hash.h"
 #include "model/head_recipe.h"
 #include "model/impl.h"
+#include "model/labels.h"
 
 namespace graft {
 
 namespace {
 
-c10::Device torch_device(Device device) {
-  return device.is_cuda() ? c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(device.index))
-                          : c10::Device(c10::kCPU);
-}
-
 /// Autocast for the calling thread, as torch.autocast sets it; undone at the end of the scope.
 class Autocast {
  public:
-  Autocast(Precision precision, Device device) : type_(torch_device(device).type()) {
+  Autocast(Precision precision, Device device) : type_(base::to_torch(device).type()) {
     if (precision != Precision::kBFloat16) return;
     was_enabled_ = at::autocast::is_autocast_enabled(type_);
     old_type_ = at::autocast::get_autocast_dtype(type_);
@@ -51,53 +45,6 @@ class Autocast {
   at::ScalarType old_type_ = at::kFloat;
 };
 
-std::vector<Label> numbered_labels(std::int64_t classes) {
-  std::vector<Label> labels;
-  for (std::int64_t i = 0; i < classes; ++i) labels.push_back({std::to_string(i), std::to_string(i)});
-  return labels;
-}
-
-void check_labels(const std::vector<Label>& labels, std::int64_t classes) {
-  if (std::ssize(labels) != classes)
-    throw Error(ErrorCode::kMismatch, "labels: expected " + std::to_string(classes) + ", one for each output, found " +
-                                          std::to_string(labels.size()));
-  std::unordered_set<std::string_view> ids;
-  for (const auto& label : labels)
-    if (!ids.insert(label.id).second)
-      throw Error(ErrorCode::kMismatch, "labels: expected unique ids, found \"" + label.id + "\" twice");
-}
-
-/// Half-precision weights become float32, which every device can run; anything not finite is refused.
-void normalise_weights(const graph::Network& network, const std::string& name) {
-  const auto check = [&](const std::string& tensor_name, at::Tensor tensor) {
-    if (!tensor.is_floating_point()) return;
-    if (tensor.scalar_type() != at::kFloat) tensor.set_data(tensor.detach().to(at::kFloat));
-    // A sum is not finite if any element is not; only then is it worth looking closer (it may also overflow).
-    const at::NoGradGuard no_grad;
-    if (!std::isfinite(tensor.sum().item<float>()) && !tensor.isfinite().all().item<bool>())
-      throw Error(ErrorCode::kNumeric, name + ": weights that are not finite numbers in \"" + tensor_name + "\"");
-  };
-  for (const auto& [tensor_name, tensor] : network.named_parameters()) check(tensor_name, tensor);
-  for (const auto& [tensor_name, tensor] : network.named_buffers()) check(tensor_name, tensor);
-}
-
-std::vector<std::int64_t> input_shape_of(const Preprocessing& p) { return {1, 3, p.crop_height_px, p.crop_width_px}; }
-
-model::Structure analyse(const graph::Network& network, const Preprocessing& preprocessing, std::string_view head,
-                         const std::string& name) {
-  try {
-    return model::analyse(network, input_shape_of(preprocessing), head);
-  } catch (const Error& error) {
-    throw Error(error.code(), name + ": " + error.what());
-  }
-}
-
-void hash_tensor(base::Sha256& sha, const std::string& name, const at::Tensor& tensor) {
-  const auto bytes = tensor.detach().to(at::kCPU).contiguous();
-  sha.update(name).update(c10::str(" ", tensor.sizes(), " ", tensor.scalar_type(), "\n"));
-  sha.update(std::span(static_cast<const std::byte*>(bytes.const_data_ptr()), bytes.nbytes()));
-}
-
 }  // namespace
 
 // --- State
@@ -106,14 +53,17 @@ Model::Impl::Impl(std::string file, graph::Network loaded, model::Structure foun
     : name(std::move(file)), network(std::move(loaded)), structure(std::move(found)), runner(network) {}
 
 void Model::Impl::replace_network(graph::Network next, std::string_view head) {
-  auto found = analyse(next, preprocessing, head, name);
+  auto found =
+      base::named(name, [&] { return model::analyse(next, engine::probe(next, at::zeros(input_shape())), head); });
   runner = engine::Runner(next);
   network = std::move(next);
   structure = std::move(found);
   parts.clear();
 }
 
-std::vector<std::int64_t> Model::Impl::input_shape() const { return input_shape_of(preprocessing); }
+std::vector<std::int64_t> Model::Impl::input_shape() const {
+  return {1, 3, preprocessing.crop_height_px, preprocessing.crop_width_px};
+}
 
 graph::Network Model::Impl::cut(const Cut& cut) const {
   if (network.origin() == graph::Origin::kFrozen)
@@ -165,66 +115,9 @@ at::Tensor Model::Impl::infer(const engine::Runner& part, const at::Tensor& batc
   return base::translated("predicting", [&] {
     const at::NoGradGuard no_grad;
     const Autocast autocast(precision, device);
-    const auto input = batch.to(torch_device(device), /*non_blocking=*/true).contiguous(at::MemoryFormat::ChannelsLast);
+    const auto input =
+        batch.to(base::to_torch(device), /*non_blocking=*/true).contiguous(at::MemoryFormat::ChannelsLast);
     return part.run(input).to(at::kFloat);
-  });
-}
-
-// --- Loading and saving
-
-Model Model::load(const std::filesystem::path& path, const LoadOptions& options) {
-  const std::string name = path.string();
-  return base::translated("loading " + name, [&] {
-    graph::ExtraFiles extra{{model::kArtefactRecord, ""}};
-    auto network = graph::Network::load(base::MappedFile::open(path).bytes(), name, extra);
-    normalise_weights(network, name);
-
-    const std::string& record = extra[model::kArtefactRecord];
-    const auto artefact = record.empty() ? model::Artefact() : model::read_artefact(record, name);
-    auto preprocessing = options.preprocessing ? options.preprocessing : artefact.preprocessing;
-    const bool guessed = !preprocessing;
-    if (guessed) preprocessing = Preprocessing::torch_mode();
-    preprocessing->validate();
-
-    auto structure = analyse(network, *preprocessing, options.head.empty() ? artefact.head : options.head, name);
-    Model result(std::make_unique<Impl>(name, std::move(network), std::move(structure)));
-    Impl& impl = *result.impl_;
-    impl.preprocessing = *preprocessing;
-    impl.head_kind = artefact.head_kind;
-    impl.batch_norm = artefact.batch_norm;
-    const std::unordered_set<std::string> frozen(artefact.frozen.begin(), artefact.frozen.end());
-    for (auto& [parameter, tensor] : impl.network.named_parameters())
-      tensor.set_requires_grad(!frozen.contains(parameter));
-
-    if (guessed && impl.structure.family == "other" && options.on_warning)
-      options.on_warning(name +
-                         ": no preprocessing in the file and its family is unknown: torchvision's is assumed; "
-                         "give LoadOptions::preprocessing if it was trained otherwise");
-    const bool imagenet = impl.structure.family != "other" && impl.classes() == 1000;
-    const auto& given = options.labels ? options.labels : artefact.labels;
-    impl.labels = given ? *given : imagenet ? imagenet_labels() : numbered_labels(impl.classes());
-    try {
-      check_labels(impl.labels, impl.classes());
-    } catch (const Error& error) {
-      throw Error(error.code(), name + ": " + error.what());
-    }
-    result.to(options.device);
-    return result;
-  });
-}
-
-void Model::save(const std::filesystem::path& path) const {
-  base::translated("saving " + path.string(), [&] {
-    model::Artefact artefact;
-    artefact.preprocessing = impl_->preprocessing;
-    artefact.labels = impl_->labels;
-    if (!impl_->has_original_head()) artefact.head = impl_->structure.head;
-    artefact.head_kind = impl_->head_kind;
-    artefact.batch_norm = impl_->batch_norm;
-    for (const auto& [name, tensor] : impl_->network.named_parameters())
-      if (!tensor.requires_grad()) artefact.frozen.push_back(name);
-    if (impl_->training) throw Error(ErrorCode::kConfig, "the model is in training mode; call eval() before saving");
-    write_atomically(path, impl_->network.save({{model::kArtefactRecord, model::write_artefact(artefact)}}));
   });
 }
 
@@ -311,7 +204,7 @@ at::Tensor Model::forward(const at::Tensor& batch, Precision precision) const {
     const Autocast autocast(precision, impl_->device);
     const at::AutoGradMode with_gradients(true);
     const auto input =
-        batch.to(torch_device(impl_->device), /*non_blocking=*/true).contiguous(at::MemoryFormat::ChannelsLast);
+        batch.to(base::to_torch(impl_->device), /*non_blocking=*/true).contiguous(at::MemoryFormat::ChannelsLast);
     return impl_->runner.run(input).to(at::kFloat);
   });
 }
@@ -320,7 +213,7 @@ Device Model::device() const { return impl_->device; }
 
 void Model::to(Device device) {
   base::translated("moving the model to " + device.str(), [&] {
-    if (device != impl_->device) impl_->network.to(torch_device(device));
+    if (device != impl_->device) impl_->network.to(base::to_torch(device));
     impl_->device = device;
   });
 }
@@ -332,8 +225,7 @@ void Model::replace_head(const Head& head, const Cut& cut) {
     const auto device = impl_->device;
     auto backbone = impl_->cut(cut);
     to(Device::cpu());
-    std::vector<std::int64_t> feature_shape;
-    engine::probe(backbone, at::zeros(impl_->input_shape()), &feature_shape);
+    const auto feature_shape = engine::probe(backbone, at::zeros(impl_->input_shape())).output.sizes().vec();
     if (feature_shape.size() < 2 || feature_shape.size() > 4)
       throw Error(ErrorCode::kMismatch, c10::str("the cut \"", cut.str(), "\" yields ", at::IntArrayRef(feature_shape),
                                                  "; expected [N, C], [N, T, C] or [N, C, H, W]"));
@@ -343,7 +235,7 @@ void Model::replace_head(const Head& head, const Cut& cut) {
     impl_->head_kind = head.describe();
     for (auto& [parameter, tensor] : impl_->network.named_parameters())
       if (impl_->is_head(parameter)) tensor.set_requires_grad(true);
-    impl_->labels = numbered_labels(impl_->classes());
+    impl_->labels = model::numbered_labels(impl_->classes());
     to(device);
   });
 }
@@ -371,10 +263,10 @@ std::string Model::frozen_hash() const {
     };
     base::Sha256 sha;
     for (const auto& [name, tensor] : impl_->network.named_parameters())
-      if (!tensor.requires_grad()) hash_tensor(sha, name, tensor);
+      if (!tensor.requires_grad()) model::hash_tensor(sha, name, tensor);
     for (const auto& [name, tensor] : impl_->network.named_buffers()) {
       const auto owner = model::owner_of(name);
-      if (!contains(batch_norms, owner) || contains(at_rest, owner)) hash_tensor(sha, name, tensor);
+      if (!contains(batch_norms, owner) || contains(at_rest, owner)) model::hash_tensor(sha, name, tensor);
     }
     return sha.hex();
   });
@@ -409,14 +301,11 @@ ModelInfo Model::inspect() const {
       }
       info.layers.push_back(std::move(layer));
     }
-    base::Sha256 sha;
     for (const auto& [name, tensor] : parameters) {
       info.parameters += tensor.numel();
       if (tensor.requires_grad()) info.trainable += tensor.numel();
-      hash_tensor(sha, name, tensor);
     }
-    for (const auto& [name, tensor] : impl_->network.named_buffers()) hash_tensor(sha, name, tensor);
-    info.sha256 = sha.hex();
+    info.sha256 = model::content_hash(impl_->network);
     return info;
   });
 }
@@ -425,7 +314,7 @@ std::int64_t Model::num_classes() const { return impl_->classes(); }
 const std::vector<Label>& Model::labels() const { return impl_->labels; }
 
 void Model::set_labels(std::vector<Label> labels) {
-  check_labels(labels, impl_->classes());
+  model::check_labels(labels, impl_->classes());
   impl_->labels = std::move(labels);
 }
 

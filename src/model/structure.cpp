@@ -4,8 +4,7 @@
 #include <array>
 #include <map>
 #include <optional>
-
-#include <ATen/ops/zeros.h>
+#include <utility>
 
 #include <graft/error.h>
 
@@ -191,12 +190,13 @@ std::string_view owner_of(std::string_view name) {
   return dot == std::string_view::npos ? std::string_view() : name.substr(0, dot);
 }
 
-Structure analyse(const graph::Network& network, const std::vector<std::int64_t>& input_shape, std::string_view head) {
+Structure analyse(const graph::Network& network, engine::Probe probe, std::string_view head) {
   Structure structure;
-  structure.calls = engine::probe(network, at::zeros(input_shape), &structure.output_shape);
+  structure.output_shape = probe.output.sizes().vec();
+  structure.calls = std::move(probe.calls);
   if (structure.output_shape.size() != 2)
     throw Error(ErrorCode::kMismatch, "expected an image classifier that yields [N, classes], found output " +
-                                          shape_text(structure.output_shape) + " for input " + shape_text(input_shape));
+                                          shape_text(structure.output_shape) + " for a batch of one picture");
   Analysis analysis(structure, network);
   structure.family = analysis.family();
   analysis.find_head(head);

@@ -21,9 +21,9 @@ struct Structure {
   std::string family;                            ///< "vgg16", "resnet50" or "other"
 };
 
-/// Runs the network once on zeros of `input_shape`. `head` names the head where it cannot be found.
-/// Throws Error kMismatch if the network does not take such input or is no classifier, kConfig if `head` is not called.
-Structure analyse(const graph::Network& network, const std::vector<std::int64_t>& input_shape, std::string_view head);
+/// `probe` is the network run on a batch of one. `head` names the head where it cannot be found.
+/// Throws Error kMismatch if the network is no classifier or its head cannot be told, kConfig if `head` is not called.
+Structure analyse(const graph::Network& network, engine::Probe probe, std::string_view head);
 
 /// True if `name` is `layer` or something below it.
 bool is_within(std::string_view name, std::string_view layer);

@@ -14,7 +14,7 @@ from PIL import Image
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "models"))
-import check_in_python  # noqa: E402
+import artefact  # noqa: E402
 import networks  # noqa: E402
 
 GRAFT = os.environ["GRAFT_PROGRAM"]
@@ -49,7 +49,7 @@ class Vgg16(unittest.TestCase):
         preprocessing = json.loads(extra["graft.json"])["preprocessing"]
         pictures = sorted((self.out / "data" / "val").rglob("*.png"))
         with torch.inference_mode():
-            expected = net(torch.stack([check_in_python.prepare(p, preprocessing) for p in pictures]))
+            expected = net(torch.stack([artefact.prepare(Image.open(p), preprocessing) for p in pictures]))
         for form in ("scripted", "traced"):
             # The output of the last layer, by name: logits.
             subprocess.run([GRAFT, "embed", str(self.out / f"{form}.pt"), str(self.out / "data" / "val"), "--layer", "classifier.6",

@@ -7,8 +7,14 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
+#include <graft/files.h>
+
+#include "graph/network.h"
+#include "model/artefact.h"
 #include "support/expect_error.h"
 #include "support/golden.h"
 
@@ -19,6 +25,7 @@ using graft::testing::close;
 using graft::testing::golden;
 using graft::testing::golden_tensor;
 using graft::testing::Scratch;
+using graft::testing::slurp;
 using ::testing::ElementsAre;
 
 std::filesystem::path file(const std::string& name) { return golden("networks/" + name + ".pt"); }
@@ -282,6 +289,73 @@ TEST(Artefact, DescriptionIsUsedAndCanBeOverridden) {
                                       .labels = {{{"a", "a"}, {"b", "b"}, {"c", "c"}, {"d", "d"}, {"e", "e"}}}});
   EXPECT_EQ(other.preprocessing(), Preprocessing::torch_mode());
   EXPECT_EQ(other.labels()[1].id, "b");
+}
+
+/// A saved model with its records, to be changed and written again.
+struct SavedFile {
+  graph::ExtraFiles records{{model::kArtefactRecord, ""}, {model::kGoldenRecord, ""}};
+  graph::Network network;
+  nlohmann::json description;
+
+  explicit SavedFile(const std::filesystem::path& path)
+      : network(read(slurp(path), records)), description(nlohmann::json::parse(records[model::kArtefactRecord])) {}
+  static graph::Network read(const std::string& archive, graph::ExtraFiles& records) {
+    return graph::Network::load(std::as_bytes(std::span(archive)), "saved", records);
+  }
+  void write(const std::filesystem::path& path) {
+    records[model::kArtefactRecord] = description.dump();
+    write_atomically(path, network.save(records));
+  }
+};
+
+TEST(Artefact, WhatAFileStatesOfItselfIsRecomputed) {
+  const Scratch scratch;
+  const auto path = scratch / "saved.pt";
+  load("described").save(path);
+  const auto sha256 = Model::load(path).inspect().sha256;
+  EXPECT_EQ(Model::load(path, {.sha256 = sha256}).inspect().sha256, sha256);
+  EXPECT_GRAFT_ERROR(Model::load(path, {.sha256 = std::string(64, '0')}), kMismatch, sha256);
+
+  SavedFile file(path);
+  EXPECT_EQ(file.description["sha256"], sha256);
+  EXPECT_EQ(file.description["golden"]["logits"].size(), 5u);
+  file.description["preprocessing"]["channels"] = "rgb";
+  file.write(path);
+  EXPECT_GRAFT_ERROR(Model::load(path), kMismatch, "largest difference of a logit");
+  EXPECT_EQ(Model::load(path, {.verify = false}).preprocessing().channels, ChannelOrder::kRgb);
+  // A preprocessing given by the caller is not what the golden picture was prepared with: the file's is.
+  file.description["preprocessing"]["channels"] = "bgr";
+  file.write(path);
+  EXPECT_EQ(Model::load(path, {.preprocessing = Preprocessing::rescale_mode(64)}).inspect().input_shape[2], 64);
+
+  file.description["golden"]["logits"].erase(0);
+  file.write(path);
+  EXPECT_GRAFT_ERROR(Model::load(path), kFormat, "4 logits");
+}
+
+TEST(BadModels, Case16AChangedWeight) {
+  const Scratch scratch;
+  const auto path = scratch / "saved.pt";
+  load("described").save(path);
+  SavedFile file(path);
+  {
+    const at::NoGradGuard no_grad;
+    file.network.named_parameters()[0].second.flatten()[0].add_(1e-6);
+  }
+  file.write(path);
+  EXPECT_GRAFT_ERROR(Model::load(path), kFormat, "SHA-256");
+}
+
+TEST(BadModels, TracedInTrainingMode) {
+  EXPECT_GRAFT_ERROR(load("vgg_traced_training"), kMismatch, "dropout in \"classifier.2\"");
+  const auto model = Model::load(file("vgg_traced_training"), {.allow_traced_training = true});
+  EXPECT_FALSE(at::equal(model.forward(input()), model.forward(input())));
+  EXPECT_TRUE(model.fixed_dropouts().empty());
+  const Scratch scratch;
+  model.save(scratch / "saved.pt");  // without a golden answer: there is none
+  EXPECT_NO_THROW(Model::load(scratch / "saved.pt", {.allow_traced_training = true}));
+  EXPECT_EQ(load("vgg_traced").fixed_dropouts(), (std::vector<std::string>{"classifier.2", "classifier.5"}));
+  EXPECT_TRUE(load("vgg_scripted").fixed_dropouts().empty());
 }
 
 TEST(Artefact, AGuessedPreprocessingIsAWarning) {

@@ -1,0 +1,145 @@
+// Model::load and Model::save: what travels in the file, and what of it is checked.
+
+#include <cmath>
+#include <string>
+#include <unordered_set>
+#include <utility>
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <graft/files.h>
+#include <graft/model.h>
+
+#include "base/files.h"
+#include "base/translate.h"
+#include "model/artefact.h"
+#include "model/golden.h"
+#include "model/hash.h"
+#include "model/impl.h"
+#include "model/labels.h"
+
+namespace graft {
+
+namespace {
+
+/// Half-precision weights become float32, which every device can run; anything not finite is refused.
+void normalise_weights(const graph::Network& network, const std::string& name) {
+  const auto check = [&](const std::string& tensor_name, at::Tensor tensor) {
+    if (!tensor.is_floating_point()) return;
+    if (tensor.scalar_type() != at::kFloat) tensor.set_data(tensor.detach().to(at::kFloat));
+    // A sum is not finite if any element is not; only then is it worth looking closer (it may also overflow).
+    const at::NoGradGuard no_grad;
+    if (!std::isfinite(tensor.sum().item<float>()) && !tensor.isfinite().all().item<bool>())
+      throw Error(ErrorCode::kNumeric, name + ": weights that are not finite numbers in \"" + tensor_name + "\"");
+  };
+  for (const auto& [tensor_name, tensor] : network.named_parameters()) check(tensor_name, tensor);
+  for (const auto& [tensor_name, tensor] : network.named_buffers()) check(tensor_name, tensor);
+}
+
+/// Hashed only where someone has stated what the weights should be.
+void check_content(const graph::Network& network, const std::string& own, const std::string& asked_for) {
+  if (own.empty() && asked_for.empty()) return;
+  const auto found = model::content_hash(network);
+  if (!own.empty() && found != own)
+    throw Error(ErrorCode::kFormat, "the weights are not those that were saved: the file states SHA-256 " + own +
+                                        ", found " + found + "; it was damaged or changed");
+  if (!asked_for.empty() && found != asked_for)
+    throw Error(ErrorCode::kMismatch, "expected weights with SHA-256 " + asked_for + ", found " + found);
+}
+
+void refuse_traced_in_training(const graph::Network& network) {
+  for (const auto& fixed : network.fixed_training())
+    if (fixed.on)
+      throw Error(ErrorCode::kMismatch,
+                  "traced in training mode: " + fixed.kind + " in \"" + fixed.layer +
+                      "\" always behaves as in training, so that answers depend on chance or on the batch; call eval() "
+                      "before tracing, or export with torch.jit.script (LoadOptions::allow_traced_training runs it "
+                      "as it is)");
+}
+
+/// Runs the network once, on the golden picture if there is one: its answer is checked on the way.
+engine::Probe probe(const graph::Network& network, const Preprocessing& preprocessing, const model::Artefact& artefact,
+                    bool verify) {
+  const std::vector<std::int64_t> shape{1, 3, preprocessing.crop_height_px, preprocessing.crop_width_px};
+  if (!verify || !artefact.golden) return engine::probe(network, at::zeros(shape));
+  const auto input = model::golden_input(artefact.golden->picture, artefact.preprocessing.value());
+  auto seen = engine::probe(network, input);
+  model::check_golden(*artefact.golden, seen.output);
+  // Where another preprocessing was asked for, the layers' shapes are those of its input.
+  return input.sizes() == at::IntArrayRef(shape) ? std::move(seen) : engine::probe(network, at::zeros(shape));
+}
+
+}  // namespace
+
+Model Model::load(const std::filesystem::path& path, const LoadOptions& options) {
+  const std::string name = path.string();
+  return base::translated("loading " + name, [&] {
+    graph::ExtraFiles extra{{model::kArtefactRecord, ""}, {model::kGoldenRecord, ""}};
+    auto network = graph::Network::load(base::MappedFile::open(path).bytes(), name, extra);
+    normalise_weights(network, name);
+    return base::named(name,
+                       [&] { return Impl::assemble(name, std::move(network), model::read_artefact(extra), options); });
+  });
+}
+
+Model Model::Impl::assemble(const std::string& name, graph::Network network, const model::Artefact& artefact,
+                            const LoadOptions& options) {
+  check_content(network, options.verify ? artefact.sha256 : "", options.sha256);
+  if (!options.allow_traced_training) refuse_traced_in_training(network);
+  auto preprocessing = options.preprocessing ? options.preprocessing : artefact.preprocessing;
+  const bool guessed = !preprocessing;
+  if (guessed) preprocessing = Preprocessing::torch_mode();
+  preprocessing->validate();
+
+  auto structure = model::analyse(network, probe(network, *preprocessing, artefact, options.verify),
+                                  options.head.empty() ? artefact.head : options.head);
+  Model result(std::make_unique<Impl>(name, std::move(network), std::move(structure)));
+  Impl& impl = *result.impl_;
+  impl.preprocessing = *preprocessing;
+  impl.head_kind = artefact.head_kind;
+  impl.batch_norm = artefact.batch_norm;
+  const std::unordered_set<std::string> frozen(artefact.frozen.begin(), artefact.frozen.end());
+  for (auto& [parameter, tensor] : impl.network.named_parameters())
+    tensor.set_requires_grad(!frozen.contains(parameter));
+
+  if (guessed && impl.structure.family == "other" && options.on_warning)
+    options.on_warning(name +
+                       ": no preprocessing in the file and its family is unknown: torchvision's is assumed; "
+                       "give LoadOptions::preprocessing if it was trained otherwise");
+  const bool imagenet = impl.structure.family != "other" && impl.classes() == 1000;
+  const auto& given = options.labels ? options.labels : artefact.labels;
+  impl.labels = given ? *given : imagenet ? imagenet_labels() : model::numbered_labels(impl.classes());
+  model::check_labels(impl.labels, impl.classes());
+  result.to(options.device);
+  return result;
+}
+
+void Model::save(const std::filesystem::path& path) const {
+  base::translated("saving " + path.string(), [&] {
+    if (impl_->training) throw Error(ErrorCode::kConfig, "the model is in training mode; call eval() before saving");
+    model::Artefact artefact;
+    artefact.preprocessing = impl_->preprocessing;
+    artefact.labels = impl_->labels;
+    if (!impl_->has_original_head()) artefact.head = impl_->structure.head;
+    artefact.head_kind = impl_->head_kind;
+    artefact.batch_norm = impl_->batch_norm;
+    for (const auto& [name, tensor] : impl_->network.named_parameters())
+      if (!tensor.requires_grad()) artefact.frozen.push_back(name);
+    artefact.sha256 = model::content_hash(impl_->network);
+    artefact.golden = impl_->golden();
+    write_atomically(path, impl_->network.save(model::write_artefact(artefact)));
+  });
+}
+
+std::optional<model::Golden> Model::Impl::golden() const {
+  for (const auto& fixed : network.fixed_training())
+    if (fixed.on) return std::nullopt;  // two answers to one picture differ
+  model::Golden golden{model::golden_picture(), {}, device.is_cuda() ? 1e-2 : 1e-3};
+  const auto logits =
+      infer(runner, model::golden_input(golden.picture, preprocessing), Precision::kFloat32).to(at::kCPU).contiguous();
+  golden.logits.assign(logits.const_data_ptr<float>(), logits.const_data_ptr<float>() + logits.numel());
+  return golden;
+}
+
+}  // namespace graft
