@@ -11,7 +11,7 @@ namespace graft::cli {
 namespace {
 
 struct Options {
-  std::string model;
+  ModelFile model;
   std::vector<std::string> paths;
   std::int64_t top_k = 5;
   std::int64_t batch = 32;
@@ -39,7 +39,7 @@ nlohmann::json entry(const std::string& file, const std::vector<Prediction>& top
 void run(const Options& o, const Common& common) {
   const ClassifyOptions options{.top_k = o.top_k, .precision = parse_precision(o.precision)};
   const Pictures pictures(o.paths, parse_on_bad_image(o.on_bad_image));
-  const Model model = Model::load(o.model, load_options(common));
+  const Model model = load_model(o.model, common);
 
   nlohmann::json predictions = nlohmann::json::array();
   Progress progress(common);
@@ -79,7 +79,7 @@ void run(const Options& o, const Common& common) {
 
 Command add_classify(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  app.add_option("MODEL", o->model, "TorchScript file")->required();
+  add_model_options(app, o->model);
   app.add_option("PICTURE", o->paths, "picture files, or folders to walk")
       ->required()
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);

@@ -25,11 +25,26 @@ WarningCallback warnings(const Common& common) {
   return [common](std::string_view text) { note(common, "warning: " + std::string(text)); };
 }
 
-LoadOptions load_options(const Common& common) {
+void add_model_options(CLI::App& app, ModelFile& model) {
+  app.add_option("MODEL", model.path, "TorchScript file")->required();
+  app.add_option("--preprocessing", model.preprocessing, "instead of the file's own")
+      ->check(CLI::IsMember({"torch", "torch_232", "caffe", "tf", "vgg_features", "rescale"}));
+  app.add_option("--head-layer", model.head_layer, "the layer that is the head, where it cannot be found by looking");
+  app.add_option("--sha256", model.sha256, "refuse any other weights (inspect shows a file's)");
+  app.add_flag("--no-verify", model.no_verify, "do not recompute the hash and the golden answer that the file states");
+  app.add_flag("--allow-traced-training", model.allow_traced_training, "run a network traced in training mode");
+}
+
+Model load_model(const ModelFile& model, const Common& common) {
   LoadOptions options;
   options.device = Device::parse(common.device);
+  if (!model.preprocessing.empty()) options.preprocessing = Preprocessing::by_name(model.preprocessing);
+  options.head = model.head_layer;
+  options.sha256 = model.sha256;
+  options.verify = !model.no_verify;
+  options.allow_traced_training = model.allow_traced_training;
   options.on_warning = warnings(common);
-  return options;
+  return Model::load(model.path, options);
 }
 
 OnBadImage parse_on_bad_image(const std::string& text) {

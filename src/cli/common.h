@@ -35,7 +35,14 @@ void print(std::string_view text);
 void note(const Common& common, std::string_view line);
 WarningCallback warnings(const Common& common);
 
-LoadOptions load_options(const Common& common);
+/// The model that a command works on, and how it is to be loaded.
+struct ModelFile {
+  std::string path, preprocessing, head_layer, sha256;
+  bool no_verify = false, allow_traced_training = false;
+};
+void add_model_options(CLI::App& app, ModelFile& model);
+Model load_model(const ModelFile& model, const Common& common);
+
 OnBadImage parse_on_bad_image(const std::string& text);
 /// Threads that decode beside the network's.
 int loader_threads(const Common& common);

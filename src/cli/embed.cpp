@@ -11,7 +11,7 @@ namespace graft::cli {
 namespace {
 
 struct Options {
-  std::string model;
+  ModelFile model;
   std::vector<std::string> paths;
   std::string out;
   std::string layer;
@@ -21,7 +21,7 @@ struct Options {
 void run(const Options& o, const Common& common) {
   check_writable(o.out);
   const Pictures pictures(o.paths, OnBadImage::kFail);  // rows must match the files
-  const Model model = Model::load(o.model, load_options(common));
+  const Model model = load_model(o.model, common);
   Progress progress(common);
   DataLoader loader(pictures, model.preprocessing(), {.batch_size = o.batch, .threads = loader_threads(common)});
   std::vector<at::Tensor> rows;
@@ -45,7 +45,7 @@ void run(const Options& o, const Common& common) {
 
 Command add_embed(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  app.add_option("MODEL", o->model, "TorchScript file")->required();
+  add_model_options(app, o->model);
   app.add_option("PICTURE", o->paths, "picture files, or folders to walk")
       ->required()
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);

@@ -6,7 +6,7 @@ namespace graft::cli {
 namespace {
 
 struct Options {
-  std::string model;
+  ModelFile model;
   std::string data;
   std::string on_bad_image = "fail";
   std::int64_t batch = 32;
@@ -20,7 +20,7 @@ std::vector<std::string> classes_of(const Model& model) {
 }
 
 void run(const Options& o, const Common& common) {
-  Model model = Model::load(o.model, load_options(common));
+  Model model = load_model(o.model, common);
   const ImageFolder data(
       o.data,
       {.on_bad_image = parse_on_bad_image(o.on_bad_image), .classes = classes_of(model), .allow_empty_class = true});
@@ -32,7 +32,7 @@ void run(const Options& o, const Common& common) {
 
 Command add_evaluate(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  app.add_option("MODEL", o->model, "TorchScript file")->required();
+  add_model_options(app, o->model);
   app.add_option("--data", o->data, "a folder for each of the model's classes")->required();
   app.add_option("--on-bad-image", o->on_bad_image, "unreadable pictures")
       ->check(CLI::IsMember({"fail", "skip"}))

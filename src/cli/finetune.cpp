@@ -9,7 +9,8 @@ namespace graft::cli {
 namespace {
 
 struct Options {
-  std::string model, train, val, out;
+  ModelFile model;
+  std::string train, val, out;
   std::string cut = "features", head = "linear", freeze = "all", bn = "follow", optimizer = "adam", augment,
               numerics = "torch";
   std::string precision = "float32", on_bad_image = "fail", keep = "best";
@@ -86,7 +87,7 @@ void run(const Options& o, const Common& common) {
   const ImageFolder train(o.train, {.augment = augment, .on_bad_image = on_bad});
   const ImageFolder val(o.val, {.on_bad_image = on_bad, .classes = train.classes()});
 
-  Model model = Model::load(o.model, load_options(common));
+  Model model = load_model(o.model, common);
   if (o.head == kKeepHead) {
     check_same_classes(model, train);
   } else {
@@ -117,7 +118,7 @@ void run(const Options& o, const Common& common) {
 
 Command add_finetune(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  app.add_option("MODEL", o->model, "TorchScript file")->required();
+  add_model_options(app, o->model);
   app.add_option("--train", o->train, "folder with a folder of pictures for each class")->required();
   app.add_option("--val", o->val, "the same classes, other pictures")->required();
   app.add_option("--out", o->out, "file for the trained model")->required();

@@ -3,10 +3,10 @@
 namespace graft::cli {
 
 Command add_inspect(CLI::App& app) {
-  auto model = std::make_shared<std::string>();
-  app.add_option("MODEL", *model, "TorchScript file")->required();
+  auto model = std::make_shared<ModelFile>();
+  add_model_options(app, *model);
   return [model](const Common& common) {
-    const auto info = Model::load(*model, load_options(common)).inspect();
+    const auto info = load_model(*model, common).inspect();
     print(common.json ? to_json(info) + "\n" : to_text(info));
   };
 }

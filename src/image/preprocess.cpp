@@ -52,12 +52,14 @@ Preprocessing Preprocessing::vgg_features() {
 
 Preprocessing Preprocessing::by_name(std::string_view name) {
   if (name == "torch") return torch_mode();
+  if (name == "torch_232") return torch_mode(232);
   if (name == "caffe") return caffe_mode();
   if (name == "tf") return tf_mode();
   if (name == "vgg_features") return vgg_features();
   if (name == "rescale") return rescale_mode();
   throw Error(ErrorCode::kConfig,
-              "preprocessing: expected torch, caffe, tf, vgg_features or rescale, found \"" + std::string(name) + "\"");
+              "preprocessing: expected torch, torch_232, caffe, tf, vgg_features or rescale, found \"" +
+                  std::string(name) + "\"");
 }
 
 void Preprocessing::validate() const {

@@ -115,6 +115,18 @@ class Cli(unittest.TestCase):
         self.assertEqual(info["trainable"], 128 * 2 + 2)
         self.assertIn("layer4.0.conv1", run("inspect", MODEL).stdout)
 
+    def test_the_weights_can_be_pinned(self):
+        sha256 = json.loads(run("inspect", MODEL, "--json").stdout)["sha256"]
+        self.assertEqual(run("inspect", MODEL, "--sha256", sha256).returncode, 0)
+        refused = run("classify", MODEL, PICTURES, "--sha256", "0" * 64)
+        self.assertEqual((refused.returncode, refused.stdout), (1, ""))
+        self.assertIn("graft: mismatch:", refused.stderr)
+        self.assertIn(sha256, refused.stderr)
+
+    def test_another_preprocessing_can_be_asked_for(self):
+        info = json.loads(run("inspect", MODEL, "--json", "--preprocessing", "caffe").stdout)
+        self.assertEqual((info["input_shape"], info["preprocessing"]["channels"]), ([1, 3, 224, 224], "bgr"))
+
     def test_bad_images_fail_or_are_skipped_and_reported(self):
         bad = self.data / "val" / "down" / "bad.gif"
         bad.write_bytes(b"GIF89a")
