@@ -52,8 +52,8 @@ struct EpochInfo {
 
 struct FitOptions {
   std::int64_t epochs = 1;
-  /// Batches per epoch; 0: once through the data. As in Keras the data continues across epochs, and an epoch that runs
-  /// out of data starts over with a new order.
+  /// Batches per epoch; 0: once through the data. As in Keras the data continues across epochs; an epoch that runs out of
+  /// it ends early, with a warning, and the next one starts the data over in a new order.
   std::int64_t steps_per_epoch = 0;
   std::int64_t batch_size = 32;
   bool shuffle = true;

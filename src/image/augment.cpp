@@ -1,226 +1,182 @@
-// Keras' ImageDataGenerator (keras/src/legacy/preprocessing/image.py: get_random_transform, apply_affine_transform),
-// with scipy.ndimage.affine_transform of order 1 underneath.
+#include <graft/augment.h>
 
-#include "image/augment.h"
-
-#include <algorithm>
-#include <array>
 #include <cmath>
-#include <numbers>
-#include <random>
-#include <set>
+#include <functional>
+#include <limits>
+#include <map>
 #include <string>
+#include <vector>
 
 #include <graft/error.h>
 
 #include "base/text.h"
+#include "base/translate.h"
+#include "image/pipeline.h"
 
 namespace graft {
 
+namespace {
+
+[[noreturn]] void refuse(const std::string& field, const std::string& expected, const std::string& found) {
+  throw Error(ErrorCode::kConfig, "augment: " + field + ": expected " + expected + ", found " + found);
+}
+
+std::string text_of(double value) {
+  auto text = std::to_string(value);
+  while (text.back() == '0') text.pop_back();
+  return text.back() == '.' ? text + "0" : text;
+}
+
+void check(const std::string& field, double value, double least, double most) {
+  if (!(value >= least && value <= most)) refuse(field, text_of(least) + " to " + text_of(most), text_of(value));
+}
+
+void check(const std::string& field, const Range& range, double least, double most) {
+  check(field, range.low, least, most);
+  check(field, range.high, least, most);
+  if (range.low > range.high) refuse(field, "the lower end first", text_of(range.low) + " to " + text_of(range.high));
+}
+
+/// "0.5", or with several numbers "0.5:1"; each key takes some of these forms.
+std::vector<double> numbers(const std::string& value, const std::string& what) {
+  std::vector<double> parsed;
+  for (const auto& part : base::split(value, ':')) parsed.push_back(base::parse_number(part, what));
+  return parsed;
+}
+
+/// One key of the text form.
+struct Key {
+  std::size_t least;  ///< numbers it takes
+  std::size_t most;
+  std::function<void(Augment&, const std::vector<double>&)> set;
+};
+
+Key number(double Augment::* field) {
+  return {1, 1, [field](Augment& a, const std::vector<double>& v) { a.*field = v[0]; }};
+}
+Key flag(bool Augment::* field) {
+  return {0, 0, [field](Augment& a, const std::vector<double>&) { a.*field = true; }};
+}
+
+const std::map<std::string, Key>& keys() {
+  static const std::map<std::string, Key> all{
+      {"rotation", number(&Augment::rotation_deg)},
+      {"width_shift", number(&Augment::width_shift)},
+      {"height_shift", number(&Augment::height_shift)},
+      {"shear", number(&Augment::shear_deg)},
+      {"zoom", number(&Augment::zoom)},
+      {"hflip", flag(&Augment::horizontal_flip)},
+      {"vflip", flag(&Augment::vertical_flip)},
+      {"channel_shift", number(&Augment::channel_shift)},
+      {"brightness", {2, 2, [](Augment& a, const auto& v) { a.brightness = Range{v[0], v[1]}; }}},
+      {"crop",
+       {0, 2,
+        [](Augment& a, const auto& v) {
+          a.random_resized_crop.emplace();
+          if (v.size() == 2) a.random_resized_crop->scale = {v[0], v[1]};
+          if (v.size() == 1) a.random_resized_crop->scale.low = v[0];
+        }}},
+      {"random_rotation", number(&Augment::random_rotation_deg)},
+      {"trivial", flag(&Augment::trivial_augment)},
+      {"jitter",
+       {1, 4,
+        [](Augment& a, const auto& v) {
+          const auto at = [&](std::size_t i) { return i < v.size() ? v[i] : 0; };
+          a.color_jitter = ColorJitter{at(0), at(1), at(2), at(3)};
+        }}},
+      {"erase",
+       {0, 1,
+        [](Augment& a, const auto& v) {
+          a.random_erasing.emplace();
+          if (!v.empty()) a.random_erasing->probability = v[0];
+        }}},
+  };
+  return all;
+}
+
+FillMode parse_fill(const std::string& value) {
+  if (value == "nearest") return FillMode::kNearest;
+  if (value == "constant") return FillMode::kConstant;
+  if (value == "reflect") return FillMode::kReflect;
+  if (value == "wrap") return FillMode::kWrap;
+  refuse("fill", "nearest, constant, reflect or wrap", "\"" + value + "\"");
+}
+
+std::string known_keys() {
+  std::string text = "fill";
+  for (const auto& [name, key] : keys()) text += ", " + name;
+  return text;
+}
+
+}  // namespace
+
 bool Augment::enabled() const noexcept {
   return rotation_deg != 0 || width_shift != 0 || height_shift != 0 || shear_deg != 0 || zoom != 0 || horizontal_flip ||
-         vertical_flip;
+         vertical_flip || channel_shift != 0 || brightness || random_resized_crop || random_rotation_deg != 0 ||
+         trivial_augment || color_jitter || random_erasing;
 }
 
 void Augment::validate() const {
-  const auto check = [](const char* field, double value, double most) {
-    if (!(value >= 0 && value <= most))
-      throw Error(ErrorCode::kConfig, std::string("augment: ") + field + ": expected 0 to " + std::to_string(most) +
-                                          ", found " + std::to_string(value));
-  };
-  check("rotation_deg", rotation_deg, 180);
-  check("width_shift", width_shift, 1);
-  check("height_shift", height_shift, 1);
-  check("shear_deg", shear_deg, 89);
-  check("zoom", zoom, 0.99);
-  check("fill_value", fill_value, 255);
+  constexpr double kMostPx = 16'384;
+  check("rotation_deg", rotation_deg, 0, 180);
+  check("width_shift", width_shift, 0, kMostPx);
+  check("height_shift", height_shift, 0, kMostPx);
+  check("shear_deg", shear_deg, 0, 89);
+  check("zoom", zoom, 0, 0.99);
+  check("fill_value", fill_value, 0, 255);
+  check("channel_shift", channel_shift, 0, 255);
+  if (brightness) check("brightness", *brightness, 0, 100);
+  if (random_resized_crop) {
+    check("random_resized_crop.scale", random_resized_crop->scale, 1e-4, 1);
+    check("random_resized_crop.ratio", random_resized_crop->ratio, 0.01, 100);
+  }
+  check("random_rotation_deg", random_rotation_deg, 0, 180);
+  if (color_jitter) {
+    check("color_jitter.brightness", color_jitter->brightness, 0, 100);
+    check("color_jitter.contrast", color_jitter->contrast, 0, 100);
+    check("color_jitter.saturation", color_jitter->saturation, 0, 100);
+    check("color_jitter.hue", color_jitter->hue, 0, 0.5);
+  }
+  if (random_erasing) {
+    check("random_erasing.probability", random_erasing->probability, 0, 1);
+    check("random_erasing.scale", random_erasing->scale, 1e-4, 1);
+    check("random_erasing.ratio", random_erasing->ratio, 0.01, 100);
+  }
 }
 
 Augment Augment::parse(std::string_view text) {
   Augment augment;
-  std::set<std::string> seen;
+  std::map<std::string, bool> seen;
   for (const auto& part : base::split(text, ',')) {
     const auto equals = part.find('=');
-    const std::string key = part.substr(0, equals);
-    if (!seen.insert(key).second) throw Error(ErrorCode::kConfig, "augment: \"" + key + "\" is given twice");
-    const bool has_value = equals != std::string::npos;
-    const std::string value = has_value ? part.substr(equals + 1) : "";
-    const auto number = [&] { return base::parse_number(value, "augment " + key); };
-    if (key == "rotation")
-      augment.rotation_deg = number();
-    else if (key == "width_shift")
-      augment.width_shift = number();
-    else if (key == "height_shift")
-      augment.height_shift = number();
-    else if (key == "shear")
-      augment.shear_deg = number();
-    else if (key == "zoom")
-      augment.zoom = number();
-    else if (key == "hflip" && !has_value)
-      augment.horizontal_flip = true;
-    else if (key == "vflip" && !has_value)
-      augment.vertical_flip = true;
-    else if (key == "fill" && value == "nearest")
-      augment.fill_mode = FillMode::kNearest;
-    else if (key == "fill" && value == "constant")
-      augment.fill_mode = FillMode::kConstant;
-    else if (key == "fill" && value == "reflect")
-      augment.fill_mode = FillMode::kReflect;
-    else if (key == "fill" && value == "wrap")
-      augment.fill_mode = FillMode::kWrap;
-    else
-      throw Error(ErrorCode::kConfig,
-                  "augment: expected rotation=, width_shift=, height_shift=, shear=, zoom=, hflip, vflip or "
-                  "fill=nearest|constant|reflect|wrap, found \"" +
-                      part + "\"");
+    const std::string name = part.substr(0, equals);
+    const std::string value = equals == std::string::npos ? "" : part.substr(equals + 1);
+    if (std::exchange(seen[name], true)) throw Error(ErrorCode::kConfig, "augment: \"" + name + "\" is given twice");
+    if (name == "fill") {
+      augment.fill_mode = parse_fill(value);
+      continue;
+    }
+    const auto key = keys().find(name);
+    if (key == keys().end())
+      throw Error(ErrorCode::kConfig, "augment: expected " + known_keys() + ", found \"" + part + "\"");
+    const auto given = numbers(value, "augment " + name);
+    if (given.size() < key->second.least || given.size() > key->second.most ||
+        (equals != std::string::npos && given.empty()))
+      refuse(name, std::to_string(key->second.least) + " to " + std::to_string(key->second.most) + " numbers",
+             "\"" + part + "\"");
+    key->second.set(augment, given);
   }
   augment.validate();
   return augment;
 }
 
-namespace image {
-
-namespace {
-
-/// SplitMix64's finaliser (Steele, Lea, Flood 2014): spreads neighbouring keys over the whole range.
-std::uint64_t mix(std::uint64_t x) {
-  x += 0x9e3779b97f4a7c15u;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-  return x ^ (x >> 31);
+Image augmented(const Image& image, const Preprocessing& preprocessing, const Augment& augment, std::uint64_t seed,
+                std::uint64_t epoch, std::uint64_t index) {
+  return base::translated("augmenting", [&] {
+    preprocessing.validate();
+    augment.validate();
+    return image::changed(image, preprocessing, augment, {seed, epoch, index});
+  });
 }
 
-/// Uniform numbers that are the same with every standard library.
-class Uniform {
- public:
-  explicit Uniform(DrawKey key) : engine_(mix(mix(mix(key.seed) + key.epoch) + key.index)) {}
-  double operator()(double low, double high) {
-    return low + (high - low) * static_cast<double>(engine_() >> 11) * 0x1p-53;
-  }
-
- private:
-  std::mt19937_64 engine_;
-};
-
-using Matrix = std::array<double, 9>;  // row by row
-
-Matrix operator*(const Matrix& a, const Matrix& b) {
-  Matrix c{};
-  for (std::size_t i = 0; i < 3; ++i)
-    for (std::size_t j = 0; j < 3; ++j)
-      for (std::size_t k = 0; k < 3; ++k) c[i * 3 + j] += a[i * 3 + k] * b[k * 3 + j];
-  return c;
-}
-
-/// Output (row, column) to input (row, column).
-Matrix output_to_input(const Draw& d, int width, int height) {
-  constexpr double kRadians = std::numbers::pi / 180;
-  const double theta = d.theta_deg * kRadians, shear = d.shear_deg * kRadians;
-  const Matrix rotate{std::cos(theta), -std::sin(theta), 0, std::sin(theta), std::cos(theta), 0, 0, 0, 1};
-  const Matrix shift{1, 0, d.tx, 0, 1, d.ty, 0, 0, 1};
-  const Matrix skew{1, -std::sin(shear), 0, 0, std::cos(shear), 0, 0, 0, 1};
-  const Matrix zoom{d.zx, 0, 0, 0, d.zy, 0, 0, 0, 1};
-  // Keras centres with (height, width) before it swaps the axes: of consequence for pictures that are not square.
-  const double ox = height / 2.0 - 0.5, oy = width / 2.0 - 0.5;
-  const Matrix offset{1, 0, ox, 0, 1, oy, 0, 0, 1}, reset{1, 0, -ox, 0, 1, -oy, 0, 0, 1};
-  const Matrix m = offset * (rotate * shift * skew * zoom) * reset;
-  return {m[4], m[3], m[5], m[1], m[0], m[2], m[7], m[6], m[8]};
-}
-
-/// Where `i` lies inside [0, n) under the fill mode; -1: nowhere.
-int folded(std::int64_t i, int n, FillMode mode) {
-  if (i >= 0 && i < n) return static_cast<int>(i);
-  switch (mode) {
-    case FillMode::kNearest:
-      return i < 0 ? 0 : n - 1;
-    case FillMode::kConstant:
-      return -1;
-    case FillMode::kWrap:
-      return static_cast<int>(((i % n) + n) % n);
-    case FillMode::kReflect: {  // (d c b a | a b c d | d c b a)
-      const std::int64_t period = 2 * static_cast<std::int64_t>(n);
-      const std::int64_t at = ((i % period) + period) % period;
-      return static_cast<int>(at < n ? at : period - 1 - at);
-    }
-  }
-  return -1;
-}
-
-/// scipy's "wrap" takes a period of n - 1: the last sample lies on the first.
-double wrapped(double position, int n) {
-  if (n == 1) return 0;
-  const double period = n - 1;
-  if (position < 0) return position + period * (std::floor(-position / period) + 1);
-  return position > period ? position - period * std::floor(position / period) : position;
-}
-
-void sample(const Image& image, double row, double column, const Augment& augment, float* out) {
-  const int width = image.width_px(), height = image.height_px();
-  if (augment.fill_mode == FillMode::kWrap) {
-    row = wrapped(row, height);
-    column = wrapped(column, width);
-  }
-  // scipy's "constant" does not blend across the edge.
-  const bool outside = row < 0 || row > height - 1 || column < 0 || column > width - 1;
-  if (augment.fill_mode == FillMode::kConstant && outside) {
-    std::fill_n(out, 3, static_cast<float>(augment.fill_value));
-    return;
-  }
-  const double top = std::floor(row), left = std::floor(column);
-  const double down = row - top, right = column - left;
-  const std::array<int, 2> rows{folded(static_cast<std::int64_t>(top), height, augment.fill_mode),
-                                folded(static_cast<std::int64_t>(top) + 1, height, augment.fill_mode)};
-  const std::array<int, 2> columns{folded(static_cast<std::int64_t>(left), width, augment.fill_mode),
-                                   folded(static_cast<std::int64_t>(left) + 1, width, augment.fill_mode)};
-  std::array<double, 3> sum{};
-  for (std::size_t i = 0; i < 2; ++i) {
-    for (std::size_t j = 0; j < 2; ++j) {
-      const double weight = (i ? down : 1 - down) * (j ? right : 1 - right);
-      if (weight == 0 || rows[i] < 0 || columns[j] < 0) continue;
-      const auto* pixel = image.rgb().data() + (static_cast<std::ptrdiff_t>(rows[i]) * width + columns[j]) * 3;
-      for (std::size_t c = 0; c < 3; ++c) sum[c] += weight * pixel[c];
-    }
-  }
-  for (std::size_t c = 0; c < 3; ++c) out[c] = static_cast<float>(sum[c]);
-}
-
-}  // namespace
-
-Draw draw(const Augment& a, DrawKey key, int width_px, int height_px) {
-  Uniform uniform(key);
-  Draw d;
-  if (a.rotation_deg != 0) d.theta_deg = uniform(-a.rotation_deg, a.rotation_deg);
-  if (a.height_shift != 0) d.tx = uniform(-a.height_shift, a.height_shift) * height_px;
-  if (a.width_shift != 0) d.ty = uniform(-a.width_shift, a.width_shift) * width_px;
-  if (a.shear_deg != 0) d.shear_deg = uniform(-a.shear_deg, a.shear_deg);
-  if (a.zoom != 0) {
-    d.zx = uniform(1 - a.zoom, 1 + a.zoom);
-    d.zy = uniform(1 - a.zoom, 1 + a.zoom);
-  }
-  d.horizontal_flip = (uniform(0, 1) < 0.5) && a.horizontal_flip;  // both flips are always drawn
-  d.vertical_flip = (uniform(0, 1) < 0.5) && a.vertical_flip;
-  return d;
-}
-
-std::vector<float> apply(const Image& image, const Draw& d, const Augment& augment) {
-  const int width = image.width_px(), height = image.height_px();
-  std::vector<float> out(image.rgb().size());
-  const bool moved = d.theta_deg != 0 || d.tx != 0 || d.ty != 0 || d.shear_deg != 0 || d.zx != 1 || d.zy != 1;
-  const Matrix m = output_to_input(d, width, height);
-  for (int y = 0; y < height; ++y) {
-    const int row = d.vertical_flip ? height - 1 - y : y;
-    for (int x = 0; x < width; ++x) {
-      const int column = d.horizontal_flip ? width - 1 - x : x;
-      float* to = out.data() + (static_cast<std::ptrdiff_t>(row) * width + column) * 3;
-      if (moved) {
-        sample(image, m[0] * y + m[1] * x + m[2], m[3] * y + m[4] * x + m[5], augment, to);
-      } else {
-        std::copy_n(image.rgb().data() + (static_cast<std::ptrdiff_t>(y) * width + x) * 3, 3, to);
-      }
-    }
-  }
-  return out;
-}
-
-}  // namespace image
 }  // namespace graft

@@ -9,6 +9,7 @@
 #include "base/translate.h"
 #include "image/container.h"
 #include "image/decoder.h"
+#include "image/operations.h"
 #include "image/resample.h"
 
 namespace graft {
@@ -103,14 +104,7 @@ Image Image::resize_shorter(int size_px, Interpolation interpolation) const {
 
 Image Image::center_crop(int width_px, int height_px) const {
   check_size(width_px, height_px);
-  const auto window = image::center_window(width_, height_, width_px, height_px);
-  std::vector<std::uint8_t> out;
-  out.reserve(static_cast<std::size_t>(width_px) * static_cast<std::size_t>(height_px) * 3);
-  for (int y = 0; y < height_px; ++y) {
-    const auto* row = rgb_.data() + (static_cast<std::ptrdiff_t>(window.top + y) * width_ + window.left) * 3;
-    out.insert(out.end(), row, row + static_cast<std::ptrdiff_t>(width_px) * 3);
-  }
-  return Image(width_px, height_px, std::move(out));
+  return image::crop(*this, image::center_window(width_, height_, width_px, height_px));
 }
 
 std::string_view image_decoder() noexcept { return image::decoder_name(); }

@@ -22,4 +22,7 @@ void to_input(const Image& image, const Preprocessing& preprocessing, std::span<
 void to_input(const Image& image, const Preprocessing& preprocessing, const Augment& augment, DrawKey key,
               std::span<float> out);
 
+/// The same before normalisation, as a picture; erased parts are grey.
+Image changed(const Image& image, const Preprocessing& preprocessing, const Augment& augment, DrawKey key);
+
 }  // namespace graft::image

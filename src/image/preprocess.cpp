@@ -1,13 +1,18 @@
 #include <graft/preprocess.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <graft/error.h>
 
-#include "image/augment.h"
+#include "image/keras_transform.h"
+#include "image/operations.h"
 #include "image/pipeline.h"
 #include "image/resample.h"
+#include "image/torchvision_transform.h"
 
 namespace graft {
 
@@ -113,6 +118,27 @@ void normalise(const Value* pixels, std::size_t count, const Preprocessing& p, f
   }
 }
 
+std::vector<std::uint8_t> rounded(const std::vector<float>& values) {
+  std::vector<std::uint8_t> bytes(values.size());
+  std::transform(values.begin(), values.end(), bytes.begin(),
+                 [](float value) { return static_cast<std::uint8_t>(std::clamp(value, 0.0f, 255.0f) + 0.5f); });
+  return bytes;
+}
+
+/// Values 0..255, [crop_height, crop_width, 3], everything but the erasing done.
+std::vector<float> changed_values(const Image& image, const Preprocessing& p, const Augment& augment, DrawKey key,
+                                  const TorchvisionDraw& later) {
+  if (image.empty()) throw Error(ErrorCode::kConfig, "expected a picture, found an empty image");
+  const Image pixels = later.crop ? crop(image, *later.crop).resize(p.crop_width_px, p.crop_height_px, p.interpolation)
+                                  : fitted(image, p);
+  auto values = apply(pixels, draw(augment, key, pixels.width_px(), pixels.height_px()), augment);
+  if (later.operations.empty()) return values;
+  Image bytes(pixels.width_px(), pixels.height_px(), rounded(values));
+  for (const auto& [operation, parameter] : later.operations) bytes = apply(bytes, operation, parameter);
+  std::copy(bytes.rgb().begin(), bytes.rgb().end(), values.begin());
+  return values;
+}
+
 void check_out(const Preprocessing& p, std::span<float> out) {
   const auto expected =
       std::size_t{3} * static_cast<std::size_t>(p.crop_height_px) * static_cast<std::size_t>(p.crop_width_px);
@@ -130,9 +156,24 @@ void to_input(const Image& image, const Preprocessing& p, std::span<float> out) 
 void to_input(const Image& image, const Preprocessing& p, const Augment& augment, DrawKey key, std::span<float> out) {
   if (!augment.enabled()) return to_input(image, p, out);
   check_out(p, out);
-  const Image pixels = fitted(image, p);
-  const auto changed = apply(pixels, draw(augment, key, pixels.width_px(), pixels.height_px()), augment);
-  normalise(changed.data(), out.size() / 3, p, out.data());
+  const auto later =
+      draw_torchvision(augment, key, image.width_px(), image.height_px(), p.crop_width_px, p.crop_height_px);
+  const auto values = changed_values(image, p, augment, key, later);
+  normalise(values.data(), out.size() / 3, p, out.data());
+  if (later.erased) erase(out, p.crop_width_px, p.crop_height_px, *later.erased);
+}
+
+Image changed(const Image& image, const Preprocessing& p, const Augment& augment, DrawKey key) {
+  const auto later =
+      draw_torchvision(augment, key, image.width_px(), image.height_px(), p.crop_width_px, p.crop_height_px);
+  auto bytes = rounded(changed_values(image, p, augment, key, later));
+  if (later.erased) {
+    const auto& [left, top, width, height] = *later.erased;
+    for (int y = top; y < top + height; ++y)
+      std::fill_n(bytes.begin() + (static_cast<std::ptrdiff_t>(y) * p.crop_width_px + left) * 3, width * 3,
+                  std::uint8_t{128});
+  }
+  return Image(p.crop_width_px, p.crop_height_px, std::move(bytes));
 }
 
 }  // namespace image

@@ -236,14 +236,19 @@ class Fit {
     const auto start = Clock::now();
     Running running;
     const bool once_through = fit_.steps_per_epoch == 0;
-    if (once_through && number > 0) loader_.start_epoch(++data_epoch_);
+    if (number > 0 && (once_through || data_ended_)) start_over();
     for (std::int64_t step = 1; once_through || step <= steps();) {
-      const auto batch = loader_.next();
-      if (!batch && once_through) break;
+      auto batch = loader_.next();
+      if (!batch && !once_through && step == 1) {  // the data ended with the epoch before
+        start_over();
+        batch = loader_.next();
+      }
       if (!batch) {
-        loader_.start_epoch(++data_epoch_);
-        warn_once("the data ran out within an epoch of steps_per_epoch; it starts over with a new order");
-        continue;
+        data_ended_ = true;
+        if (!once_through)
+          warn_once(
+              "ran out of data: an epoch ends before its steps_per_epoch, and the next begins with the data anew");
+        break;
       }
       if (batch->size() == 1 && model_.uses_batch_statistics()) {
         warn_once("a batch of one example was left out: batch norm cannot train on it");
@@ -289,6 +294,11 @@ class Fit {
     running.seen += batch.size();
   }
 
+  void start_over() {
+    loader_.start_epoch(++data_epoch_);
+    data_ended_ = false;
+  }
+
   void warn_once(std::string_view text) {
     if (!std::exchange(warned_, true) && options_.on_warning) options_.on_warning(text);
   }
@@ -298,6 +308,7 @@ class Fit {
   const FitOptions& fit_;
   DataLoader loader_;
   std::uint64_t data_epoch_ = 0;
+  bool data_ended_ = false;
   std::unique_ptr<train::Optimizer> optimizer_;
   bool warned_ = false;
   std::int64_t trained_ = 0;

@@ -1,23 +1,21 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/images: small pictures of every kind, drawn here, and what Pillow and scipy make of them.
+"""Writes tests/golden/images: small pictures of every kind, drawn here, and what Pillow makes of them.
 
-    make_image_vectors.py          (needs numpy, pillow 13, scipy; the tests need only the files)
+    make_image_vectors.py          (needs numpy and pillow 13; the tests need only the files)
 
 From version 13 on, Pillow resizes columns before rows where the height shrinks much more than the width, which rounds
 otherwise.
 
 NAME.rgb8: raw RGB bytes of the decoded picture, orientation applied, as Image.open(NAME).convert("RGB") gives them.
-resize_*.rgb8: resized copies of photo.png. augment_*.f32: affine maps and flips of photo.png, float32, HWC.
+resize_*.rgb8: resized copies of photo.png. op_*.rgb8: OPERATIONS on photo.png.
 """
 import pathlib
 import struct
 import zlib
 
 import numpy as np
-import scipy
-from PIL import Image, ImageOps
+from PIL import Image, ImageEnhance, ImageOps
 from PIL import __version__ as pillow_version
-from scipy import ndimage
 
 OUT = pathlib.Path(__file__).resolve().parent / "images"
 
@@ -63,21 +61,42 @@ def png16(values, colour_type):
     return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", zlib.compress(raw)) + png_chunk(b"IEND", b"")
 
 
-def affine(image, theta=0.0, tx=0.0, ty=0.0, shear=0.0, zx=1.0, zy=1.0, hflip=False, vflip=False, mode="nearest", cval=0.0):
-    """keras/src/legacy/preprocessing/image.py, apply_affine_transform and the flips of apply_transform, as formulas."""
-    h, w = image.shape[:2]
-    t, s = np.deg2rad(theta), np.deg2rad(shear)
-    m = np.array([[np.cos(t), -np.sin(t), 0], [np.sin(t), np.cos(t), 0], [0, 0, 1]])
-    m = m @ np.array([[1, 0, tx], [0, 1, ty], [0, 0, 1]])
-    m = m @ np.array([[1, -np.sin(s), 0], [0, np.cos(s), 0], [0, 0, 1]])
-    m = m @ np.diag([zx, zy, 1])
-    ox, oy = h / 2 - 0.5, w / 2 - 0.5
-    m = np.array([[1, 0, ox], [0, 1, oy], [0, 0, 1]]) @ m @ np.array([[1, 0, -ox], [0, 1, -oy], [0, 0, 1]])
-    m = m[[1, 0, 2]][:, [1, 0, 2]]
-    out = np.stack([ndimage.affine_transform(image[..., c].astype(np.float32), m[:2, :2], m[:2, 2], order=1, mode=mode,
-                                             cval=cval) for c in range(3)], -1)
-    out = out[:, ::-1] if hflip else out
-    return np.ascontiguousarray(out[::-1] if vflip else out, np.float32)
+def hue(image, factor):
+    """torchvision.transforms.functional.adjust_hue on a PIL image."""
+    h, s, v = image.convert("HSV").split()
+    turned = np.asarray(h) + np.array(int(factor * 255)).astype(np.uint8)
+    return Image.merge("HSV", (Image.fromarray(turned), s, v)).convert("RGB")
+
+
+def affine(image, *matrix):
+    return image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.NEAREST)
+
+
+OPERATIONS = {  # as torchvision.transforms.functional calls Pillow
+    "brightness": lambda i: ImageEnhance.Brightness(i).enhance(1.37),
+    "darkness": lambda i: ImageEnhance.Brightness(i).enhance(0.43),
+    "contrast": lambda i: ImageEnhance.Contrast(i).enhance(1.7),
+    "flatness": lambda i: ImageEnhance.Contrast(i).enhance(0.31),
+    "saturation": lambda i: ImageEnhance.Color(i).enhance(1.83),
+    "greyness": lambda i: ImageEnhance.Color(i).enhance(0.27),
+    "sharpness": lambda i: ImageEnhance.Sharpness(i).enhance(1.9),
+    "smoothness": lambda i: ImageEnhance.Sharpness(i).enhance(0.12),
+    "hue": lambda i: hue(i, 0.21),
+    "hue_back": lambda i: hue(i, -0.4),
+    "posterize": lambda i: ImageOps.posterize(i, 3),
+    "solarize": lambda i: ImageOps.solarize(i, 110.5),
+    "autocontrast": lambda i: ImageOps.autocontrast(i.point(lambda v: v // 2 + 30)),
+    "equalize": ImageOps.equalize,
+    "rotate": lambda i: i.rotate(33.3, Image.Resampling.NEAREST),
+    "rotate_back": lambda i: i.rotate(-117.0, Image.Resampling.NEAREST),
+    "rotate_half": lambda i: i.rotate(180, Image.Resampling.NEAREST),
+    "rotate_quarter": lambda i: i.crop((0, 0, 40, 40)).rotate(90, Image.Resampling.NEAREST),
+    "shear_x": lambda i: affine(i, 1, 0.37, 0, 0, 1, 0),
+    "shear_y": lambda i: affine(i, 1, 0, 0, -0.52, 1, 0),
+    "translate_x": lambda i: affine(i, 1, 0, -9, 0, 1, 0),
+    "translate_y": lambda i: affine(i, 1, 0, 0, 0, 1, 13),
+    "crop_resize": lambda i: i.crop((7, 5, 50, 33)).resize((32, 24), Image.Resampling.BILINEAR),
+}
 
 
 def main():
@@ -114,16 +133,9 @@ def main():
             resized = photo.resize(size, getattr(Image.Resampling, method))
             write_pixels(f"resize_{name}_{method.lower()}", resized)
 
-    for name, draw in {
-        "shear_zoom": dict(shear=13.0, zx=0.85, zy=1.15, hflip=True),
-        "rotate_shift": dict(theta=20.0, tx=4.5, ty=-7.25),
-        "constant": dict(theta=-35.0, zx=1.3, zy=1.2, mode="constant", cval=7.0),
-        "reflect": dict(tx=11.0, ty=9.5, zx=1.4, zy=1.4, mode="reflect"),
-        "wrap": dict(tx=-13.0, ty=6.5, mode="wrap"),
-        "flips": dict(hflip=True, vflip=True),
-    }.items():
-        (OUT / f"augment_{name}.f32").write_bytes(affine(rgb, **draw).tobytes())
-    print(f"pillow {pillow_version}, scipy {scipy.__version__}: {len(list(OUT.iterdir()))} files,",
+    for name, change in OPERATIONS.items():
+        write_pixels(f"op_{name}", change(photo))
+    print(f"pillow {pillow_version}: {len(list(OUT.iterdir()))} files,",
           sum(f.stat().st_size for f in OUT.iterdir()), "bytes")
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/train: optimiser steps and training losses computed by PyTorch and by Keras' formulas.
+"""Writes tests/golden/train: optimiser steps and training losses computed by PyTorch.
 
     make_train_vectors.py          (needs torch and numpy; the tests need only the files)
 
@@ -35,44 +35,6 @@ def run_torch(make, steps):
     return p.detach().numpy().tolist()
 
 
-def run_keras(update, steps):
-    """keras/src/optimizers/*.py in float64; update(p, g, state, t) returns the new p."""
-    p, state = START.copy(), {}
-    for t in range(1, steps + 1):
-        p = update(p, gradient(p, t), state, t)
-    return p.tolist()
-
-
-def keras_sgd(rate, momentum=0.0, nesterov=False):
-    def update(p, g, s, t):
-        if momentum == 0:
-            return p - rate * g
-        s["m"] = momentum * s.get("m", 0) - rate * g
-        return p + momentum * s["m"] - rate * g if nesterov else p + s["m"]
-    return update
-
-
-def keras_adam(rate=1e-3, b1=0.9, b2=0.999, eps=1e-7, decay=0.0):
-    def update(p, g, s, t):
-        p = p - p * decay * rate
-        s["m"] = s.get("m", 0) + (g - s.get("m", 0)) * (1 - b1)
-        s["v"] = s.get("v", 0) + (g * g - s.get("v", 0)) * (1 - b2)
-        alpha = rate * np.sqrt(1 - b2 ** t) / (1 - b1 ** t)
-        return p - alpha * s["m"] / (np.sqrt(s["v"]) + eps)
-    return update
-
-
-def keras_rmsprop(rate=1e-3, rho=0.9, momentum=0.0, eps=1e-7):
-    def update(p, g, s, t):
-        s["v"] = rho * s.get("v", 0) + (1 - rho) * g * g
-        increment = rate * g / np.sqrt(s["v"] + eps)
-        if momentum == 0:
-            return p - increment
-        s["m"] = momentum * s.get("m", 0) + increment
-        return p - s["m"]
-    return update
-
-
 def optimizers():
     torch_cases = {
         "sgd": lambda p: torch.optim.SGD(p, lr=0.01),
@@ -83,19 +45,9 @@ def optimizers():
         "rmsprop": lambda p: torch.optim.RMSprop(p),
         "rmsprop_momentum": lambda p: torch.optim.RMSprop(p, lr=1e-3, alpha=0.9, momentum=0.5),
     }
-    keras_cases = {
-        "sgd_momentum": keras_sgd(0.01, 0.9),
-        "sgd_nesterov": keras_sgd(0.01, 0.9, True),
-        "adam": keras_adam(),
-        "adamw": keras_adam(decay=0.004),
-        "rmsprop": keras_rmsprop(),
-        "rmsprop_momentum": keras_rmsprop(momentum=0.5),
-    }
     result = {"start": START.tolist(), "A": A.tolist(), "b": B.tolist(), "cases": {}}
     for name, make in torch_cases.items():
         result["cases"][f"torch.{name}"] = {str(n): run_torch(make, n) for n in (1, 100)}
-    for name, update in keras_cases.items():
-        result["cases"][f"keras.{name}"] = {str(n): run_keras(update, n) for n in (1, 100)}
     return result
 
 

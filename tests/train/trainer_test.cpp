@@ -137,20 +137,65 @@ TEST_P(OnDevice, BestAndLastWeightsCanBeRestored) {
   EXPECT_EQ(model.inspect().sha256, last);
 }
 
-TEST_P(OnDevice, StepsPerEpochContinueAcrossEpochs) {
-  const DrawnDataset data(20, 2);
+nlohmann::json keras_vectors() { return nlohmann::json::parse(std::ifstream(golden("train/keras.json"))); }
+
+TEST_P(OnDevice, StepsPerEpochContinueAcrossEpochsAsInKeras) {
+  const DrawnDataset data(20, 2);  // four batches of five
   auto model = load();
   model.replace_head(heads::linear({.classes = 2}));
   model.freeze();
+  for (const auto& expected : keras_vectors()["steps"]) {
+    std::string warning;
+    std::vector<std::int64_t> steps;
+    Trainer trainer(model, {.on_warning = [&](std::string_view text) { warning = text; }});
+    const FitOptions options{.epochs = expected["epochs"],
+                             .steps_per_epoch = expected["steps_per_epoch"],
+                             .batch_size = 5,
+                             .on_step = [&](const StepInfo& info) {
+                               steps.resize(static_cast<std::size_t>(info.epoch) + 1);
+                               ++steps.back();
+                             }};
+    EXPECT_EQ(trainer.fit(data, options).epochs.size(), expected["epochs"].get<std::size_t>());
+    EXPECT_EQ(steps, expected["steps"].get<std::vector<std::int64_t>>()) << expected;
+    EXPECT_EQ(warning.find("ran out of data") != std::string::npos, expected["ran_out"].get<bool>()) << expected;
+  }
+}
+
+/// The tutorial's example 3: frozen base, global average pooling, two dense layers, RMSprop in Keras' numerics.
+TEST_P(OnDevice, TwentyStepsEqualKerasFit) {
+  const auto vectors = keras_vectors()["fit"];
+  auto model = load("vgg_scripted");
+  model.replace_head(heads::mlp({.hidden = {16}, .classes = 5}));
+  model.freeze();
+  {
+    const at::NoGradGuard no_grad;
+    for (auto [name, tensor] : model.trainable_parameters()) {
+      const auto& value = vectors["head"].at(name);
+      std::vector<float> flat;
+      for (const auto& row : value) {
+        if (!row.is_array())
+          flat.push_back(row);
+        else
+          for (const auto& element : row) flat.push_back(element);
+      }
+      tensor.copy_(at::tensor(flat).reshape(tensor.sizes()));
+    }
+  }
+  const auto losses = step_losses(model, GoldenPictures(), {.epochs = 4, .batch_size = 8, .shuffle = false},
+                                  {.optimizer = RmsProp{}, .numerics = Numerics::kKeras});
+  ASSERT_EQ(losses.size(), vectors["losses"].size());
+  double difference = 0;
+  for (std::size_t i = 0; i < losses.size(); ++i)
+    difference = std::max(difference, std::abs(losses[i] - vectors["losses"][i].get<double>()));
+  EXPECT_TRUE(measured("20 losses of Keras' fit", difference, 1e-3));
+}
+
+TEST(Trainer, SaysThatATracedDropoutStaysOff) {
+  auto model = Model::load(golden("networks/vgg_traced.pt"), {.preprocessing = Preprocessing::rescale_mode(32)});
+  model.freeze();
   std::string warning;
-  std::vector<std::int64_t> steps;
-  Trainer trainer(model, {.on_warning = [&](std::string_view text) { warning = text; }});
-  const FitOptions options{.epochs = 3, .steps_per_epoch = 3, .batch_size = 10, .on_step = [&](const StepInfo& info) {
-                             steps.push_back(info.step);
-                           }};
-  EXPECT_EQ(trainer.fit(data, options).epochs.size(), 3u);
-  EXPECT_EQ(steps, (std::vector<std::int64_t>{1, 2, 3, 1, 2, 3, 1, 2, 3}));
-  EXPECT_THAT(warning, ::testing::HasSubstr("ran out"));
+  Trainer(model, {.on_warning = [&](std::string_view text) { warning = text; }}).fit(DrawnDataset(10, 5));
+  EXPECT_THAT(warning, ::testing::HasSubstr("classifier.5"));
 }
 
 TEST_P(OnDevice, BFloat16Trains) {

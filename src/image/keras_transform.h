@@ -1,6 +1,7 @@
-/// Drawing random changes and applying them, apart from one another so that each can be tested.
+/// Keras' random changes: drawing them and applying them, apart from one another so that each can be tested.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include <graft/augment.h>
@@ -20,11 +21,13 @@ struct Draw {
   double zy = 1;
   bool horizontal_flip = false;
   bool vertical_flip = false;
+  std::optional<double> channel_shift = {};
+  std::optional<double> brightness = {};
 };
 
 Draw draw(const Augment& augment, DrawKey key, int width_px, int height_px);
 
-/// Values 0..255 as float, [height, width, 3]: affine map, then flips.
+/// Values 0..255 as float, [height, width, 3]: affine map, channel shift, flips, brightness.
 std::vector<float> apply(const Image& image, const Draw& draw, const Augment& augment);
 
 }  // namespace graft::image
