@@ -16,5 +16,6 @@
 #include <graft/optimizer.h>
 #include <graft/preprocess.h>
 #include <graft/report.h>
+#include <graft/schedule.h>
 #include <graft/trainer.h>
 #include <graft/version.h>

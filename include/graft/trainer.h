@@ -18,6 +18,7 @@
 #include <graft/export.h>
 #include <graft/model.h>
 #include <graft/optimizer.h>
+#include <graft/schedule.h>
 
 namespace graft {
 
@@ -25,7 +26,13 @@ struct TrainerOptions {
   OptimizerSpec optimizer = Adam{};
   Numerics numerics = Numerics::kTorch;
   Precision precision = Precision::kFloat32;
-  std::uint64_t seed = 0;  ///< of shuffling, augmentation and dropout
+  Schedule schedule = {};      ///< of the learning rate
+  double label_smoothing = 0;  ///< this much of each target is spread over all classes (torch's and Keras' definition)
+  /// Blends of two examples (arXiv:1710.09412, arXiv:1905.04899), the share from Beta(alpha, alpha); 0: off. With both
+  /// on, each batch gets one of them. The training accuracy then counts the larger share's class.
+  double mixup_alpha = 0;
+  double cutmix_alpha = 0;
+  std::uint64_t seed = 0;  ///< of shuffling, augmentation, mixing and dropout
   WarningCallback on_warning = {};
 };
 
@@ -46,14 +53,14 @@ struct EpochInfo {
   std::optional<double> val_loss;
   std::optional<double> val_accuracy;
   std::optional<double> val_top5_accuracy;
-  double learning_rate = 0;
-  double seconds = 0;  ///< training and validation
+  double learning_rate = 0;  ///< of the epoch's last step
+  double seconds = 0;        ///< training and validation
 };
 
 struct FitOptions {
   std::int64_t epochs = 1;
-  /// Batches per epoch; 0: once through the data. As in Keras the data continues across epochs; an epoch that runs out of
-  /// it ends early, with a warning, and the next one starts the data over in a new order.
+  /// Batches per epoch; 0: once through the data. As in Keras the data continues across epochs; an epoch that runs out
+  /// of it ends early, with a warning, and the next one starts the data over in a new order.
   std::int64_t steps_per_epoch = 0;
   std::int64_t batch_size = 32;
   bool shuffle = true;

@@ -13,8 +13,9 @@ struct Options {
   std::string train, val, out;
   std::string cut = "features", head = "linear", freeze = "all", bn = "follow", optimizer = "adam", augment,
               numerics = "torch";
-  std::string precision = "float32", on_bad_image = "fail", keep = "best";
-  std::int64_t epochs = 5, steps_per_epoch = 0, batch = 32;
+  std::string precision = "float32", on_bad_image = "fail", keep = "best", schedule = "constant";
+  std::int64_t epochs = 5, steps_per_epoch = 0, batch = 32, warmup = 0;
+  double label_smoothing = 0, mixup = 0, cutmix = 0;
   std::optional<double> learning_rate;
   std::uint64_t seed = 0;
 };
@@ -77,6 +78,7 @@ void run(const Options& o, const Common& common) {
   // Everything that can be refused is refused before work begins.
   const auto numerics = parse_numerics(o.numerics);
   const auto optimizer = parse_optimizer(o.optimizer, o.learning_rate);
+  const auto schedule = Schedule::parse(o.schedule, o.warmup);
   const auto augment = Augment::parse(o.augment);
   const auto policy = parse_batch_norm(o.bn);
   const auto cut = Cut::parse(o.cut);
@@ -100,6 +102,10 @@ void run(const Options& o, const Common& common) {
   Trainer trainer(model, {.optimizer = optimizer,
                           .numerics = numerics,
                           .precision = parse_precision(o.precision),
+                          .schedule = schedule,
+                          .label_smoothing = o.label_smoothing,
+                          .mixup_alpha = o.mixup,
+                          .cutmix_alpha = o.cutmix,
                           .seed = o.seed,
                           .on_warning = warnings(common)});
   const auto history = trainer.fit(train, val,
@@ -136,7 +142,17 @@ Command add_finetune(CLI::App& app) {
       ->check(CLI::IsMember({"adam", "rmsprop", "sgd", "adamw"}))
       ->capture_default_str();
   app.add_option("--lr", o->learning_rate, "learning rate; without it the optimiser's own")->check(positive_number());
-  app.add_option("--augment", o->augment, "shear=0.2,zoom=0.2,hflip,... as Keras' ImageDataGenerator");
+  app.add_option("--schedule", o->schedule,
+                 "of the learning rate: constant, step:EPOCHS[:FACTOR], cosine, one-cycle or plateau[:PATIENCE]")
+      ->capture_default_str();
+  app.add_option("--warmup", o->warmup, "batches over which the learning rate rises")
+      ->check(CLI::Range(0, 1'000'000'000));
+  app.add_option("--augment", o->augment,
+                 "shear=0.2,zoom=0.2,hflip as Keras' ImageDataGenerator; crop,trivial,jitter=0.2,erase as torchvision");
+  app.add_option("--label-smoothing", o->label_smoothing, "part of each target that is spread over all classes")
+      ->check(fraction());
+  app.add_option("--mixup", o->mixup, "alpha of mixup")->check(positive_number());
+  app.add_option("--cutmix", o->cutmix, "alpha of CutMix")->check(positive_number());
   app.add_option("--numerics", o->numerics, "formulas and defaults of torch or keras")
       ->check(CLI::IsMember({"torch", "keras"}))
       ->capture_default_str();

@@ -9,16 +9,25 @@
 
 namespace graft::cli {
 
-/// A finite number above zero in C's notation whatever the locale: no "nan", "inf" or "1,5".
-inline CLI::Validator positive_number() {
-  return {[](std::string& text) {
+/// A finite number in C's notation whatever the locale ("nan", "inf" and "1,5" are none) that `fits`.
+template <class Fits>
+CLI::Validator number_that(Fits fits, const std::string& expected, const std::string& shown) {
+  return {[=](std::string& text) {
             double value = 0;
             const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
             const bool fine =
-                error == std::errc() && end == text.data() + text.size() && std::isfinite(value) && value > 0;
-            return fine ? std::string() : "expected a number above 0, found \"" + text + "\"";
+                error == std::errc() && end == text.data() + text.size() && std::isfinite(value) && fits(value);
+            return fine ? std::string() : "expected " + expected + ", found \"" + text + "\"";
           },
-          "NUMBER > 0"};
+          shown};
+}
+
+inline CLI::Validator positive_number() {
+  return number_that([](double value) { return value > 0; }, "a number above 0", "NUMBER > 0");
+}
+
+inline CLI::Validator fraction() {
+  return number_that([](double value) { return value >= 0 && value < 1; }, "0 to below 1", "0 <= NUMBER < 1");
 }
 
 inline CLI::Validator at_least_one() {

@@ -11,7 +11,6 @@
 #include <utility>
 
 #include "image/operations.h"
-#include "image/uniform.h"
 
 namespace graft::image {
 
@@ -122,7 +121,7 @@ std::vector<float> moved_and_flipped(const Image& image, const Draw& d, const Au
 }  // namespace
 
 Draw draw(const Augment& a, DrawKey key, int width_px, int height_px) {
-  Uniform uniform(key);
+  base::Uniform uniform(key);
   Draw d;
   if (a.rotation_deg != 0) d.theta_deg = uniform(-a.rotation_deg, a.rotation_deg);
   const auto shift = [&](double range, int size) { return uniform(-range, range) * (range < 1 ? size : 1); };
@@ -136,7 +135,7 @@ Draw draw(const Augment& a, DrawKey key, int width_px, int height_px) {
   d.horizontal_flip = (uniform(0, 1) < 0.5) && a.horizontal_flip;  // both flips are always drawn
   d.vertical_flip = (uniform(0, 1) < 0.5) && a.vertical_flip;
   if (a.channel_shift != 0) d.channel_shift = uniform(-a.channel_shift, a.channel_shift);
-  if (a.brightness) d.brightness = uniform(*a.brightness);
+  if (a.brightness) d.brightness = uniform(a.brightness->low, a.brightness->high);
   return d;
 }
 

@@ -1,21 +1,18 @@
 /// From a decoded picture to the network's input.
 #pragma once
 
-#include <cstdint>
 #include <span>
 
 #include <graft/augment.h>
 #include <graft/image.h>
 #include <graft/preprocess.h>
 
+#include "base/uniform.h"
+
 namespace graft::image {
 
 /// Whose random changes these are: the draws depend on this alone.
-struct DrawKey {
-  std::uint64_t seed = 0;
-  std::uint64_t epoch = 0;
-  std::uint64_t index = 0;
-};
+using base::DrawKey;
 
 /// Geometry and normalisation into `out`: [3, crop_height_px, crop_width_px].
 void to_input(const Image& image, const Preprocessing& preprocessing, std::span<float> out);

@@ -11,7 +11,6 @@
 #include <graft/error.h>
 
 #include "image/operations.h"
-#include "image/uniform.h"
 
 namespace graft::image {
 
@@ -23,11 +22,11 @@ constexpr std::uint64_t kStream = 1;
 /// Python's round(): halves to even.
 int rounded(double value) { return static_cast<int>(std::nearbyint(value)); }
 
-Window random_resized_crop(const RandomResizedCrop& options, Uniform& uniform, int width, int height) {
+Window random_resized_crop(const RandomResizedCrop& options, base::Uniform& uniform, int width, int height) {
   const double area = static_cast<double>(width) * height;
   for (int i = 0; i < kAttempts; ++i) {
-    const double target = area * uniform(options.scale);
-    const double ratio = uniform.log_uniform(options.ratio);
+    const double target = area * uniform(options.scale.low, options.scale.high);
+    const double ratio = uniform.log_uniform(options.ratio.low, options.ratio.high);
     const int w = rounded(std::sqrt(target * ratio)), h = rounded(std::sqrt(target / ratio));
     if (w < 1 || h < 1 || w > width || h > height) continue;
     const int top = uniform.below(height - h + 1);
@@ -41,12 +40,12 @@ Window random_resized_crop(const RandomResizedCrop& options, Uniform& uniform, i
   return {(width - w) / 2, (height - h) / 2, w, h};
 }
 
-std::optional<Window> random_erasing(const RandomErasing& options, Uniform& uniform, int width, int height) {
+std::optional<Window> random_erasing(const RandomErasing& options, base::Uniform& uniform, int width, int height) {
   if (uniform(0, 1) >= options.probability) return std::nullopt;
   const double area = static_cast<double>(width) * height;
   for (int i = 0; i < kAttempts; ++i) {
-    const double target = area * uniform(options.scale);
-    const double ratio = uniform.log_uniform(options.ratio);
+    const double target = area * uniform(options.scale.low, options.scale.high);
+    const double ratio = uniform.log_uniform(options.ratio.low, options.ratio.high);
     const int h = rounded(std::sqrt(target * ratio)), w = rounded(std::sqrt(target / ratio));
     if (w < 1 || h < 1 || w >= width || h >= height) continue;
     const int top = uniform.below(height - h + 1);
@@ -58,7 +57,7 @@ std::optional<Window> random_erasing(const RandomErasing& options, Uniform& unif
 using Step = std::pair<Operation, double>;
 
 /// One operation of the wide set at one of 31 strengths; nothing for the identity.
-std::optional<Step> trivial_augment(Uniform& uniform) {
+std::optional<Step> trivial_augment(base::Uniform& uniform) {
   constexpr int kStrengths = 31;
   const int operation = uniform.below(14);
   const double strength = uniform.below(kStrengths) / (kStrengths - 1.0);  // 0..1
@@ -95,7 +94,7 @@ std::optional<Step> trivial_augment(Uniform& uniform) {
   }
 }
 
-void add_color_jitter(const ColorJitter& jitter, Uniform& uniform, std::vector<Step>& steps) {
+void add_color_jitter(const ColorJitter& jitter, base::Uniform& uniform, std::vector<Step>& steps) {
   std::array order{0, 1, 2, 3};
   for (int i = 3; i > 0; --i)
     std::swap(order[static_cast<std::size_t>(i)], order[static_cast<std::size_t>(uniform.below(i + 1))]);
@@ -114,7 +113,7 @@ void add_color_jitter(const ColorJitter& jitter, Uniform& uniform, std::vector<S
 
 TorchvisionDraw draw_torchvision(const Augment& augment, DrawKey key, int image_width_px, int image_height_px,
                                  int input_width_px, int input_height_px) {
-  Uniform uniform(key, kStream);
+  base::Uniform uniform({key.seed, key.epoch, key.index, kStream});
   TorchvisionDraw draw;
   if (augment.random_resized_crop)
     draw.crop = random_resized_crop(*augment.random_resized_crop, uniform, image_width_px, image_height_px);

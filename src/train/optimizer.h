@@ -21,6 +21,7 @@ class Optimizer {
   void step();
   void zero_grad();
   double learning_rate() const { return learning_rate_; }
+  void set_learning_rate(double rate) { learning_rate_ = rate; }
 
  protected:
   Optimizer(double learning_rate, std::vector<at::Tensor> parameters)

@@ -15,16 +15,13 @@
 #include "base/text.h"
 #include "base/torch_device.h"
 #include "base/translate.h"
+#include "train/fit.h"
 #include "train/metrics.h"
 #include "train/optimizer.h"
 
 namespace graft {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 /// Dropout draws from LibTorch's default generator: it is seeded for the run and put back afterwards.
 class SeededGenerator {
@@ -45,18 +42,6 @@ class SeededGenerator {
  private:
   at::Generator generator_;
   at::Tensor state_;
-};
-
-/// Training mode for a scope; evaluation mode after it, also when it is left by an exception.
-class TrainingMode {
- public:
-  explicit TrainingMode(Model& model) : model_(model) { model.train(); }
-  ~TrainingMode() { model_.eval(); }
-  TrainingMode(const TrainingMode&) = delete;
-  TrainingMode& operator=(const TrainingMode&) = delete;
-
- private:
-  Model& model_;
 };
 
 /// Copies of everything that training may change.
@@ -138,7 +123,7 @@ struct Trainer::Impl {
   using OnStep = std::function<void(std::int64_t step, std::int64_t steps)>;
 
   Logits run(const Dataset& data, std::int64_t batch_size, int threads, const OnStep& on_step = {}) const {
-    const auto start = Clock::now();
+    const auto start = train::Clock::now();
     DataLoader loader(data, model.preprocessing(), loader_options(batch_size, threads));
     const auto size = static_cast<std::int64_t>(data.size());
     Logits logits{at::full({size, model.num_classes()}, std::numeric_limits<float>::quiet_NaN(), at::kFloat),
@@ -158,7 +143,7 @@ struct Trainer::Impl {
       if (on_step) on_step(++step, static_cast<std::int64_t>(loader.batches_per_epoch()));
     }
     logits.bad_images = loader.bad_images();
-    logits.seconds = seconds_since(start);
+    logits.seconds = train::seconds_since(start);
     return logits;
   }
 
@@ -174,149 +159,6 @@ struct Trainer::Impl {
   }
 };
 
-namespace {
-
-/// What an epoch has seen so far.
-struct Running {
-  double loss_sum = 0;
-  std::int64_t correct = 0;
-  std::int64_t seen = 0;
-  double loss() const { return seen ? loss_sum / static_cast<double>(seen) : 0; }
-  double accuracy() const { return seen ? static_cast<double>(correct) / static_cast<double>(seen) : 0; }
-};
-
-/// The model's buffers as they are now: a forward pass in training mode changes a batch norm's statistics.
-class Buffers {
- public:
-  explicit Buffers(const Model& model) {
-    if (!model.uses_batch_statistics()) return;
-    for (const auto& [name, tensor] : model.named_buffers()) saved_.emplace_back(tensor, tensor.clone());
-  }
-  void restore() const {
-    const at::NoGradGuard no_grad;
-    for (const auto& [tensor, copy] : saved_) tensor.copy_(copy);
-  }
-
- private:
-  std::vector<std::pair<at::Tensor, at::Tensor>> saved_;
-};
-
-/// One fit: the state that its epochs share.
-class Fit {
- public:
-  Fit(Model& model, const TrainerOptions& options, const FitOptions& fit, const Dataset& train)
-      : model_(model),
-        options_(options),
-        fit_(fit),
-        loader_(train, model.preprocessing(),
-                {.batch_size = fit.batch_size,
-                 .shuffle = fit.shuffle,
-                 .augment = true,
-                 .seed = options.seed,
-                 .threads = fit.loader_threads,
-                 .pin_memory = model.device().is_cuda()}) {
-    std::vector<at::Tensor> parameters;
-    for (const auto& [name, tensor] : model.trainable_parameters()) parameters.push_back(tensor);
-    if (parameters.empty())
-      throw Error(ErrorCode::kMismatch,
-                  "nothing to train: every parameter is frozen; replace_head or unfreeze a layer");
-    if (model.uses_batch_statistics() && (fit.batch_size == 1 || train.size() == 1))
-      throw Error(ErrorCode::kConfig,
-                  "batch_size: expected 2 or more where batch norm trains, found 1; or set the batch "
-                  "norm policy to inference");
-    optimizer_ = train::Optimizer::create(options.optimizer, options.numerics, std::move(parameters));
-  }
-
-  std::int64_t steps() const {
-    return fit_.steps_per_epoch > 0 ? fit_.steps_per_epoch : static_cast<std::int64_t>(loader_.batches_per_epoch());
-  }
-
-  Running epoch(std::int64_t number) {
-    const TrainingMode training(model_);
-    const auto start = Clock::now();
-    Running running;
-    const bool once_through = fit_.steps_per_epoch == 0;
-    if (number > 0 && (once_through || data_ended_)) start_over();
-    for (std::int64_t step = 1; once_through || step <= steps();) {
-      auto batch = loader_.next();
-      if (!batch && !once_through && step == 1) {  // the data ended with the epoch before
-        start_over();
-        batch = loader_.next();
-      }
-      if (!batch) {
-        data_ended_ = true;
-        if (!once_through)
-          warn_once(
-              "ran out of data: an epoch ends before its steps_per_epoch, and the next begins with the data anew");
-        break;
-      }
-      if (batch->size() == 1 && model_.uses_batch_statistics()) {
-        warn_once("a batch of one example was left out: batch norm cannot train on it");
-        continue;
-      }
-      train_on(*batch, number, step, running);
-      if (fit_.on_step) {
-        fit_.on_step({number, step, steps(), running.loss(), running.accuracy(),
-                      static_cast<double>(running.seen) / seconds_since(start), false});
-      }
-      ++step;
-    }
-    trained_ += running.seen;
-    training_seconds_ += seconds_since(start);
-    return running;
-  }
-
-  double images_per_second() const { return static_cast<double>(trained_) / training_seconds_; }
-  double learning_rate() const { return optimizer_->learning_rate(); }
-  std::vector<BadImage> bad_images() const { return loader_.bad_images(); }
-
- private:
-  void train_on(const Batch& batch, std::int64_t epoch, std::int64_t step, Running& running) {
-    const Buffers before(model_);
-    const at::AutoGradMode with_gradients(true);
-    const auto labels = batch.labels.to(base::to_torch(model_.device()), /*non_blocking=*/true);
-    const auto logits = model_.forward(batch.images, options_.precision);
-    const auto loss = at::cross_entropy_loss(logits, labels);
-    const double value = loss.item<double>();
-    if (!std::isfinite(value)) {
-      before.restore();
-      throw Error(ErrorCode::kNumeric, "the loss is " + std::to_string(value) + " in epoch " +
-                                           std::to_string(epoch + 1) + ", step " + std::to_string(step) +
-                                           "; the weights are as before this step; "
-                                           "try a lower learning rate or check the data");
-    }
-    optimizer_->zero_grad();
-    loss.backward();
-    optimizer_->step();
-    optimizer_->zero_grad();
-    running.loss_sum += value * static_cast<double>(batch.size());
-    running.correct += logits.detach().argmax(1).eq(labels).sum().item<std::int64_t>();
-    running.seen += batch.size();
-  }
-
-  void start_over() {
-    loader_.start_epoch(++data_epoch_);
-    data_ended_ = false;
-  }
-
-  void warn_once(std::string_view text) {
-    if (!std::exchange(warned_, true) && options_.on_warning) options_.on_warning(text);
-  }
-
-  Model& model_;
-  const TrainerOptions& options_;
-  const FitOptions& fit_;
-  DataLoader loader_;
-  std::uint64_t data_epoch_ = 0;
-  bool data_ended_ = false;
-  std::unique_ptr<train::Optimizer> optimizer_;
-  bool warned_ = false;
-  std::int64_t trained_ = 0;
-  double training_seconds_ = 0;
-};
-
-}  // namespace
-
 Trainer::Trainer(Model& model, const TrainerOptions& options)
     : impl_(base::translated("trainer", [&] { return std::make_unique<Impl>(model, options); })) {}
 Trainer::~Trainer() = default;
@@ -329,7 +171,7 @@ History Trainer::fit(const Dataset& train, const Dataset& val, const FitOptions&
   return impl_->fit(train, &val, options);
 }
 
-History Trainer::Impl::fit(const Dataset& train, const Dataset* val, const FitOptions& fit_options) {
+History Trainer::Impl::fit(const Dataset& train_data, const Dataset* val, const FitOptions& fit_options) {
   return base::translated("training", [&] {
     const auto check = [](bool fine, const char* option, std::int64_t found) {
       if (!fine)
@@ -337,8 +179,8 @@ History Trainer::Impl::fit(const Dataset& train, const Dataset* val, const FitOp
     };
     check(fit_options.epochs >= 1, "epochs", fit_options.epochs);
     check(fit_options.steps_per_epoch >= 0, "steps_per_epoch", fit_options.steps_per_epoch);
-    check_classes(model, train, "the training data");
-    if (val) check_same_classes(train, *val);
+    check_classes(model, train_data, "the training data");
+    if (val) check_same_classes(train_data, *val);
 
     if (const auto fixed = model.fixed_dropouts(); !fixed.empty() && options.on_warning)
       options.on_warning("dropout stays off in " + base::list_names(fixed) +
@@ -346,13 +188,14 @@ History Trainer::Impl::fit(const Dataset& train, const Dataset* val, const FitOp
     const SeededGenerator generator(model.device(), options.seed);
     const std::string frozen = model.frozen_hash();
     History history;
-    Fit fit(model, options, fit_options, train);
+    train::Fit fit(model, options, fit_options, train_data);
     for (std::int64_t number = 0; number < fit_options.epochs; ++number) {
-      const auto start = Clock::now();
-      const Running running = fit.epoch(number);
+      const auto start = train::Clock::now();
+      const train::Running running = fit.epoch(number);
       EpochInfo epoch{running.loss(), running.accuracy(), {}, {}, {}, fit.learning_rate(), 0};
       if (val) validate(*val, fit_options, number, epoch, history);
-      epoch.seconds = seconds_since(start);
+      fit.epoch_ended(epoch.val_loss.value_or(epoch.loss));
+      epoch.seconds = train::seconds_since(start);
       history.epochs.push_back(epoch);
       if (is_best(history)) {
         history.best = history.epochs.size() - 1;
@@ -366,7 +209,7 @@ History Trainer::Impl::fit(const Dataset& train, const Dataset* val, const FitOp
     auto bad = fit.bad_images();
     history.bad_images.insert(history.bad_images.begin(), bad.begin(), bad.end());
     std::vector<Label> labels;
-    for (const auto& name : train.classes()) labels.push_back({name, name});
+    for (const auto& name : train_data.classes()) labels.push_back({name, name});
     model.set_labels(std::move(labels));
     return history;
   });

@@ -6,7 +6,7 @@
 keras_*.f32: ImageDataGenerator.apply_transform of photo.png for given draws, float32, HWC.
 keras.json: "optimizers": parameters after 1 and 100 steps on the gradient of make_train_vectors.py; "fit": 20 losses of
 Model.fit for the tutorial's example 3 on a small VGG (pictures.u8, batch 8, RMSprop), with the head's first weights;
-"steps": which batches each epoch sees for steps_per_epoch and epochs.
+"steps": how many steps each epoch takes for steps_per_epoch and epochs; "plateau": rates of ReduceLROnPlateau.
 """
 import json
 import pathlib
@@ -121,9 +121,22 @@ def steps_per_epoch():
     return result
 
 
+def plateau():
+    """Learning rates in force at each epoch."""
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile(optimizer=keras.optimizers.SGD(0.4), loss="mse")
+    callback, rates = keras.callbacks.ReduceLROnPlateau(monitor="val_loss", factor=0.5, patience=2), []
+    callback.set_model(model)
+    callback.on_train_begin()
+    for epoch, loss in enumerate(common.PLATEAU_LOSSES):
+        rates.append(float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)))
+        callback.on_epoch_end(epoch, {"val_loss": loss})
+    return rates
+
+
 def main():
     augmentations()
-    result = {"optimizers": optimizers(), "fit": fit(), "steps": steps_per_epoch()}
+    result = {"optimizers": optimizers(), "fit": fit(), "steps": steps_per_epoch(), "plateau": plateau()}
     (OUT / "train" / "keras.json").write_text(json.dumps(result, indent=1))
     print(f"keras {keras.__version__}, backend torch {torch.__version__}, scipy {scipy.__version__}:", result["steps"],
           result["fit"]["losses"][-1], file=sys.stderr)

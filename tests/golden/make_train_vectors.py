@@ -4,6 +4,8 @@
     make_train_vectors.py          (needs torch and numpy; the tests need only the files)
 
 optimizers.json: for each case the parameters after 1 and after 100 steps on the gradient g(p, t) = A p + sin(t) b.
+schedules.json: learning rates of PyTorch's schedulers. mixing.json: a batch, mixed and cut. smoothed.json: as losses.json,
+with label smoothing.
 losses.json: 20 training losses of the tiny ResNet of make_networks.py, for each freeze point and batch norm policy.
 pictures.u8: 40 pictures [40, 32, 32, 3] to train on; the class of picture i is i % 5.
 """
@@ -51,13 +53,55 @@ def optimizers():
     return result
 
 
+PLATEAU_LOSSES = [1.0, 0.9, 0.90002, 0.89996, 0.95, 0.9, 0.7, 0.7, 0.69999, 0.71, 0.7, 0.7, 0.6, 0.6, 0.6, 0.6]
+
+
+def rates(make, steps, per_step=True):
+    """Learning rates in force at each step, and what the scheduler is told after it."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.4)
+    scheduler, found = make(optimizer), []
+    for step in range(steps):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if per_step is True or (step + 1) % per_step == 0:
+            scheduler.step()
+    return found
+
+
+def schedules():
+    """A run of 6 epochs of 5 steps."""
+    lr = torch.optim.lr_scheduler
+    result = {
+        "step": rates(lambda o: lr.StepLR(o, 2, 0.3), 30, per_step=5),
+        "cosine": rates(lambda o: lr.CosineAnnealingLR(o, 30, eta_min=0.04), 30),
+        "one_cycle": rates(lambda o: lr.OneCycleLR(o, 0.4, total_steps=30, cycle_momentum=False), 30),
+        "warm_cosine": rates(lambda o: lr.SequentialLR(o, [lr.LinearLR(o, 0.01, total_iters=7), lr.CosineAnnealingLR(o, 23)], [7]), 30),
+    }
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.4)
+    plateau = lr.ReduceLROnPlateau(optimizer, factor=0.5, patience=2)
+    result["plateau"] = []
+    for loss in PLATEAU_LOSSES:
+        result["plateau"].append(optimizer.param_groups[0]["lr"])
+        plateau.step(loss)
+    return result | {"plateau_losses": PLATEAU_LOSSES}
+
+
+def mixing():
+    """torchvision.transforms.v2's MixUp and CutMix for a given share and box, written out."""
+    x = torch.arange(3 * 2 * 4 * 5, dtype=torch.float32).reshape(3, 2, 4, 5) ** 1.5
+    cut, rolled = x.clone(), x.roll(1, 0)
+    cut[..., 1:3, 2:5] = rolled[..., 1:3, 2:5]
+    return {"images": x.flatten().tolist(), "mixed": (rolled.mul(1 - 0.3) + x.mul(0.3)).flatten().tolist(),
+            "cut": cut.flatten().tolist()}
+
+
 def pictures():
     rng = np.random.default_rng(11)
     base = rng.integers(40, 200, (5, 1, 1, 3))
     return np.clip(base[np.arange(40) % 5] + rng.integers(-40, 40, (40, 32, 32, 3)), 0, 255).astype(np.uint8)
 
 
-def losses(images, frozen_until, bn, steps=20, batch=8):
+def losses(images, frozen_until, bn, steps=20, batch=8, smoothing=0.0):
     """The tutorial's loop as people write it in PyTorch."""
     net = copy.deepcopy(make_networks.randomise(make_networks.TinyResNet(), 2))
     for name, parameter in net.named_parameters():
@@ -79,7 +123,7 @@ def losses(images, frozen_until, bn, steps=20, batch=8):
                             optimizer.add_param_group({"params": [p]})
         at = step * batch % 40
         optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(net(x[at:at + batch]), y[at:at + batch])
+        loss = torch.nn.functional.cross_entropy(net(x[at:at + batch]), y[at:at + batch], label_smoothing=smoothing)
         loss.backward()
         optimizer.step()
         found.append(loss.item())
@@ -94,6 +138,9 @@ def main():
     runs = {"all.follow": losses(images, (), "follow")}
     for bn in ("follow", "inference", "train"):
         runs[f"until:layer2.{bn}"] = losses(images, ("layer2",), bn)
+    (OUT / "smoothed.json").write_text(json.dumps(losses(images, (), "follow", smoothing=0.1), indent=1))
+    (OUT / "schedules.json").write_text(json.dumps(schedules(), indent=1))
+    (OUT / "mixing.json").write_text(json.dumps(mixing()))
     (OUT / "losses.json").write_text(json.dumps(runs, indent=1))
     print("torch", torch.__version__, {name: values[-1] for name, values in runs.items()})
 

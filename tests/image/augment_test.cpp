@@ -94,7 +94,7 @@ TEST(Torchvision, DrawsStayInTheirRanges) {
     erased += draw.erased.has_value();
   }
   EXPECT_NEAR(erased, 500, 100);               // five standard deviations
-  EXPECT_NEAR(area_sum / 2000, 0.437, 0.025);  // the mean of 100,000 draws of torchvision's algorithm in Python: large
+  EXPECT_NEAR(area_sum / 2000, 0.432, 0.025);  // the mean of 100,000 draws of torchvision's algorithm in Python: large
                                                // areas are rejected where they do not fit
   for (const auto& [operation, count] : first_of_jitter) EXPECT_NEAR(count, 500, 100);
   EXPECT_EQ(first_of_jitter.size(), 4u);

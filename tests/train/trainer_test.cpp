@@ -137,6 +137,37 @@ TEST_P(OnDevice, BestAndLastWeightsCanBeRestored) {
   EXPECT_EQ(model.inspect().sha256, last);
 }
 
+TEST_P(OnDevice, LabelSmoothingEqualsPyTorch) {
+  const auto expected = nlohmann::json::parse(std::ifstream(golden("train/smoothed.json")));
+  auto model = load();
+  model.apply_freeze("all");
+  const auto losses =
+      step_losses(model, GoldenPictures(), {.epochs = 4, .batch_size = 8, .shuffle = false}, {.label_smoothing = 0.1});
+  ASSERT_EQ(losses.size(), expected.size());
+  double difference = 0;
+  for (std::size_t i = 0; i < losses.size(); ++i)
+    difference = std::max(difference, std::abs(losses[i] - expected[i].get<double>()));
+  EXPECT_TRUE(measured("20 losses, label smoothing", difference, 1e-4));
+}
+
+TEST_P(OnDevice, MixingAndSchedulesTrain) {
+  auto model = load("vgg_scripted");
+  model.replace_head(heads::linear({.classes = 3}));
+  model.freeze();
+  const DrawnDataset data(60, 3), val(30, 3, 32, 5);
+  std::vector<double> rates;
+  Trainer trainer(model, {.optimizer = Adam{.learning_rate = 0.05},
+                          .schedule = {.decay = CosineDecay{}, .warmup_steps = 4},
+                          .mixup_alpha = 0.4,
+                          .cutmix_alpha = 1});
+  const auto history = trainer.fit(data, val, {.epochs = 30, .batch_size = 16, .on_epoch = [&](const EpochInfo& info) {
+                                                 rates.push_back(info.learning_rate);
+                                               }});
+  EXPECT_GE(history.epochs.back().val_accuracy, 0.9);
+  EXPECT_NEAR(rates.front(), 0.05 * (0.01 + 0.99 * 3 / 4), 1e-9);
+  EXPECT_LT(rates.back(), 0.001);
+}
+
 nlohmann::json keras_vectors() { return nlohmann::json::parse(std::ifstream(golden("train/keras.json"))); }
 
 TEST_P(OnDevice, StepsPerEpochContinueAcrossEpochsAsInKeras) {
@@ -288,6 +319,8 @@ TEST(BadTraining, OptionsOutOfRange) {
   EXPECT_GRAFT_ERROR(Trainer(model).fit(data, {.epochs = 0}), kConfig, "epochs");
   EXPECT_GRAFT_ERROR(Trainer(model).fit(data, {.steps_per_epoch = -1}), kConfig, "steps_per_epoch");
   EXPECT_GRAFT_ERROR(Trainer(model, {.optimizer = Adam{.learning_rate = -1}}), kConfig, "learning_rate");
+  EXPECT_GRAFT_ERROR(Trainer(model, {.label_smoothing = 1}).fit(data), kConfig, "label_smoothing");
+  EXPECT_GRAFT_ERROR(Trainer(model, {.mixup_alpha = -0.2}).fit(data), kConfig, "found -0.2");
 }
 
 TEST(BadTraining, SkippedPicturesAreListedOnce) {

@@ -5,25 +5,27 @@
 #include <cstdint>
 #include <random>
 
-#include <graft/augment.h>
+namespace graft::base {
 
-#include "image/pipeline.h"
-
-namespace graft::image {
+/// What is drawn, and for what: the same key gives the same numbers, on any thread.
+struct DrawKey {
+  std::uint64_t seed = 0;
+  std::uint64_t epoch = 0;
+  std::uint64_t index = 0;   ///< of the example or step
+  std::uint64_t stream = 0;  ///< keeps apart what different parts of the library draw for it
+};
 
 class Uniform {
  public:
-  /// `stream` keeps apart what is drawn for one key by different parts of the library.
-  explicit Uniform(DrawKey key, std::uint64_t stream = 0)
-      : engine_(mix(mix(mix(key.seed) + key.epoch) + key.index) ^ (stream * 0xd1b54a32d192ed03u)) {}
+  explicit Uniform(const DrawKey& key)
+      : engine_(mix(mix(mix(key.seed) + key.epoch) + key.index) ^ (key.stream * 0xd1b54a32d192ed03u)) {}
 
   double operator()(double low, double high) {
     return low + (high - low) * static_cast<double>(engine_() >> 11) * 0x1p-53;
   }
-  double operator()(const Range& range) { return (*this)(range.low, range.high); }
   /// Equally likely 0 to count - 1.
   int below(int count) { return static_cast<int>((*this)(0, count)); }
-  double log_uniform(const Range& range) { return std::exp((*this)(std::log(range.low), std::log(range.high))); }
+  double log_uniform(double low, double high) { return std::exp((*this)(std::log(low), std::log(high))); }
 
  private:
   /// SplitMix64's finaliser (Steele, Lea, Flood 2014): spreads neighbouring keys over the whole range.
@@ -37,4 +39,4 @@ class Uniform {
   std::mt19937_64 engine_;
 };
 
-}  // namespace graft::image
+}  // namespace graft::base

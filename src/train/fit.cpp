@@ -1,0 +1,174 @@
+#include "train/fit.h"
+
+#include <cmath>
+#include <utility>
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include "base/torch_device.h"
+#include "train/mixing.h"
+
+namespace graft::train {
+
+namespace {
+
+constexpr std::uint64_t kMixingStream = 2;
+
+/// Training mode for a scope; evaluation mode after it, also when it is left by an exception.
+class TrainingMode {
+ public:
+  explicit TrainingMode(Model& model) : model_(model) { model.train(); }
+  ~TrainingMode() { model_.eval(); }
+  TrainingMode(const TrainingMode&) = delete;
+  TrainingMode& operator=(const TrainingMode&) = delete;
+
+ private:
+  Model& model_;
+};
+
+/// The model's buffers as they are now: a forward pass in training mode changes a batch norm's statistics.
+class Buffers {
+ public:
+  explicit Buffers(const Model& model) {
+    if (!model.uses_batch_statistics()) return;
+    for (const auto& [name, tensor] : model.named_buffers()) saved_.emplace_back(tensor, tensor.clone());
+  }
+  void restore() const {
+    const at::NoGradGuard no_grad;
+    for (const auto& [tensor, copy] : saved_) tensor.copy_(copy);
+  }
+
+ private:
+  std::vector<std::pair<at::Tensor, at::Tensor>> saved_;
+};
+
+void check_fraction(const char* option, double value) {
+  if (!(value >= 0 && value < 1))
+    throw Error(ErrorCode::kConfig, std::string(option) + ": expected 0 to below 1, found " + std::to_string(value));
+}
+
+void check_alpha(const char* option, double value) {
+  if (!(value >= 0 && std::isfinite(value)))
+    throw Error(ErrorCode::kConfig, std::string(option) + ": expected 0 or more, found " + std::to_string(value));
+}
+
+std::int64_t steps_of(const FitOptions& fit, const DataLoader& loader) {
+  return fit.steps_per_epoch > 0 ? fit.steps_per_epoch : static_cast<std::int64_t>(loader.batches_per_epoch());
+}
+
+std::vector<at::Tensor> parameters_of(const Model& model) {
+  std::vector<at::Tensor> parameters;
+  for (const auto& [name, tensor] : model.trainable_parameters()) parameters.push_back(tensor);
+  if (parameters.empty())
+    throw Error(ErrorCode::kMismatch, "nothing to train: every parameter is frozen; replace_head or unfreeze a layer");
+  return parameters;
+}
+
+}  // namespace
+
+Fit::Fit(Model& model, const TrainerOptions& options, const FitOptions& fit, const Dataset& train)
+    : model_(model),
+      options_(options),
+      fit_(fit),
+      loader_(train, model.preprocessing(),
+              {.batch_size = fit.batch_size,
+               .shuffle = fit.shuffle,
+               .augment = true,
+               .seed = options.seed,
+               .threads = fit.loader_threads,
+               .pin_memory = model.device().is_cuda()}),
+      learning_rate_(options.schedule, options.numerics,
+                     Optimizer::create(options.optimizer, options.numerics, {})->learning_rate(), fit.epochs,
+                     steps_of(fit, loader_)),
+      optimizer_(Optimizer::create(options.optimizer, options.numerics, parameters_of(model))) {
+  check_fraction("label_smoothing", options.label_smoothing);
+  check_alpha("mixup_alpha", options.mixup_alpha);
+  check_alpha("cutmix_alpha", options.cutmix_alpha);
+  if (model.uses_batch_statistics() && (fit.batch_size == 1 || train.size() == 1))
+    throw Error(
+        ErrorCode::kConfig,
+        "batch_size: expected 2 or more where batch norm trains, found 1; or set the batch norm policy to inference");
+}
+
+std::int64_t Fit::steps() const { return steps_of(fit_, loader_); }
+
+Running Fit::epoch(std::int64_t number) {
+  const TrainingMode training(model_);
+  const auto start = Clock::now();
+  Running running;
+  const bool once_through = fit_.steps_per_epoch == 0;
+  if (number > 0 && (once_through || data_ended_)) start_over();
+  for (std::int64_t step = 1; once_through || step <= steps();) {
+    auto batch = loader_.next();
+    if (!batch && !once_through && step == 1) {  // the data ended with the epoch before
+      start_over();
+      batch = loader_.next();
+    }
+    if (!batch) {
+      data_ended_ = true;
+      if (!once_through)
+        warn_once("ran out of data: an epoch ends before its steps_per_epoch, and the next begins with the data anew");
+      break;
+    }
+    if (batch->size() == 1 && model_.uses_batch_statistics()) {
+      warn_once("a batch of one example was left out: batch norm cannot train on it");
+      continue;
+    }
+    train_on(*batch, number, step, running);
+    if (fit_.on_step) {
+      fit_.on_step({number, step, steps(), running.loss(), running.accuracy(),
+                    static_cast<double>(running.seen) / seconds_since(start), false});
+    }
+    ++step;
+  }
+  trained_ += running.seen;
+  training_seconds_ += seconds_since(start);
+  return running;
+}
+
+void Fit::train_on(const Batch& batch, std::int64_t epoch, std::int64_t step, Running& running) {
+  const Buffers before(model_);
+  const at::AutoGradMode with_gradients(true);
+  const auto device = base::to_torch(model_.device());
+  auto images = batch.images;
+  auto labels = batch.labels.to(device, /*non_blocking=*/true);
+  auto targets = labels;  // class indices, or with mixing probabilities [N, classes]
+  if (options_.mixup_alpha > 0 || options_.cutmix_alpha > 0) {
+    images = images.to(device, /*non_blocking=*/true);
+    targets = at::one_hot(labels, model_.num_classes()).to(at::kFloat);
+    mix(images, targets, {options_.mixup_alpha, options_.cutmix_alpha},
+        {options_.seed, static_cast<std::uint64_t>(epoch), static_cast<std::uint64_t>(step), kMixingStream});
+    labels = targets.argmax(1);
+  }
+  optimizer_->set_learning_rate(learning_rate_.at(steps_done_++));
+  const auto logits = model_.forward(images, options_.precision);
+  const auto loss = at::cross_entropy_loss(logits, targets, /*weight=*/{}, at::Reduction::Mean, /*ignore_index=*/-100,
+                                           options_.label_smoothing);
+  const double value = loss.item<double>();
+  if (!std::isfinite(value)) {
+    before.restore();
+    throw Error(ErrorCode::kNumeric,
+                "the loss is " + std::to_string(value) + " in epoch " + std::to_string(epoch + 1) + ", step " +
+                    std::to_string(step) +
+                    "; the weights are as before this step; try a lower learning rate or check the data");
+  }
+  optimizer_->zero_grad();
+  loss.backward();
+  optimizer_->step();
+  optimizer_->zero_grad();
+  running.loss_sum += value * static_cast<double>(batch.size());
+  running.correct += logits.detach().argmax(1).eq(labels).sum().item<std::int64_t>();
+  running.seen += batch.size();
+}
+
+void Fit::start_over() {
+  loader_.start_epoch(++data_epoch_);
+  data_ended_ = false;
+}
+
+void Fit::warn_once(const std::string& text) {
+  if (warned_.insert(text).second && options_.on_warning) options_.on_warning(text);
+}
+
+}  // namespace graft::train

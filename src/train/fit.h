@@ -1,0 +1,69 @@
+/// One run of training: the state that its epochs share.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <graft/loader.h>
+#include <graft/trainer.h>
+
+#include "train/optimizer.h"
+#include "train/schedule.h"
+
+namespace graft::train {
+
+using Clock = std::chrono::steady_clock;
+
+inline double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// What an epoch has seen so far.
+struct Running {
+  double loss_sum = 0;
+  std::int64_t correct = 0;
+  std::int64_t seen = 0;
+  double loss() const { return seen ? loss_sum / static_cast<double>(seen) : 0; }
+  double accuracy() const { return seen ? static_cast<double>(correct) / static_cast<double>(seen) : 0; }
+};
+
+class Fit {
+ public:
+  /// All must outlive it. Throws Error kMismatch (nothing to train), kConfig.
+  Fit(Model& model, const TrainerOptions& options, const FitOptions& fit, const Dataset& train);
+
+  /// Trains epoch `number`, 0-based, and leaves the model in evaluation mode.
+  Running epoch(std::int64_t number);
+  /// Tells the schedule how it went.
+  void epoch_ended(double loss) { learning_rate_.epoch_ended(loss); }
+
+  double images_per_second() const { return static_cast<double>(trained_) / training_seconds_; }
+  double learning_rate() const { return optimizer_->learning_rate(); }
+  std::vector<BadImage> bad_images() const { return loader_.bad_images(); }
+
+ private:
+  std::int64_t steps() const;
+  void train_on(const Batch& batch, std::int64_t epoch, std::int64_t step, Running& running);
+  void start_over();
+  void warn_once(const std::string& text);
+
+  Model& model_;
+  const TrainerOptions& options_;
+  const FitOptions& fit_;
+  DataLoader loader_;
+  LearningRate learning_rate_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::uint64_t data_epoch_ = 0;
+  bool data_ended_ = false;
+  std::int64_t steps_done_ = 0;
+  std::set<std::string> warned_;
+  std::int64_t trained_ = 0;
+  double training_seconds_ = 0;
+};
+
+}  // namespace graft::train
