@@ -49,6 +49,9 @@ class GRAFT_EXPORT Image {
   static Image decode(std::span<const std::byte> file, const DecodeOptions& options = {},
                       std::string_view name = "image");
 
+  /// Writes a PNG file, whole or not at all. Throws Error kIo, kConfig for an empty image.
+  void write_png(const std::filesystem::path& path) const;
+
   int width_px() const noexcept { return width_; }
   int height_px() const noexcept { return height_; }
   bool empty() const noexcept { return rgb_.empty(); }

@@ -30,6 +30,23 @@ Image decode_pixels(std::span<const std::byte> file, const Container&, std::stri
   return Image(bgr.cols, bgr.rows, std::move(rgb));
 }
 
+std::vector<std::byte> encode_png(const Image& image) {
+  cv::Mat bgr(image.height_px(), image.width_px(), CV_8UC3);
+  const auto* from = image.rgb().data();
+  for (int y = 0; y < bgr.rows; ++y) {
+    auto* to = bgr.ptr<std::uint8_t>(y);
+    for (int x = 0; x < bgr.cols; ++x, from += 3, to += 3) {
+      to[0] = from[2];
+      to[1] = from[1];
+      to[2] = from[0];
+    }
+  }
+  std::vector<std::uint8_t> png;
+  if (!cv::imencode(".png", bgr, png)) throw Error(ErrorCode::kInternal, "OpenCV cannot write PNG");
+  const auto bytes = std::as_bytes(std::span(png));
+  return {bytes.begin(), bytes.end()};
+}
+
 std::string_view decoder_name() noexcept { return "opencv"; }
 
 }  // namespace graft::image

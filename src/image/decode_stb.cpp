@@ -15,6 +15,10 @@
 #define STBI_NO_LINEAR
 #define STBI_NO_HDR
 #include <stb_image.h>
+#define STB_IMAGE_WRITE_IMPLEMENTATION
+#define STB_IMAGE_WRITE_STATIC
+#define STBI_WRITE_NO_STDIO
+#include <stb_image_write.h>
 #if defined(__GNUC__)
 #pragma GCC diagnostic pop
 #endif
@@ -36,6 +40,18 @@ Image decode_pixels(std::span<const std::byte> file, const Container&, std::stri
   if (!pixels) throw Error(ErrorCode::kFormat, std::string(name) + ": cannot be decoded: " + stbi_failure_reason());
   const auto size = static_cast<std::size_t>(width) * static_cast<std::size_t>(height) * 3;
   return Image(width, height, std::vector<std::uint8_t>(pixels.get(), pixels.get() + size));
+}
+
+std::vector<std::byte> encode_png(const Image& image) {
+  std::vector<std::byte> png;
+  const auto append = [](void* context, void* data, int size) {
+    const auto* bytes = static_cast<const std::byte*>(data);
+    static_cast<std::vector<std::byte>*>(context)->insert(static_cast<std::vector<std::byte>*>(context)->end(), bytes,
+                                                          bytes + size);
+  };
+  if (!stbi_write_png_to_func(append, &png, image.width_px(), image.height_px(), 3, image.rgb().data(), 0))
+    throw Error(ErrorCode::kInternal, "stb_image_write cannot write PNG");
+  return png;
 }
 
 std::string_view decoder_name() noexcept { return "stb_image"; }

@@ -1,9 +1,10 @@
-/// The decoder behind Image::decode: OpenCV or stb_image, chosen when configuring.
+/// What stands behind Image::decode and Image::write_png: OpenCV or stb_image, chosen when configuring.
 #pragma once
 
 #include <cstddef>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include <graft/image.h>
 
@@ -13,6 +14,9 @@ namespace graft::image {
 
 /// Pixels as stored, orientation not applied. Throws Error kFormat.
 Image decode_pixels(std::span<const std::byte> file, const Container& container, std::string_view name);
+
+/// A PNG file. Throws Error kInternal if that fails.
+std::vector<std::byte> encode_png(const Image& image);
 
 std::string_view decoder_name() noexcept;
 

@@ -4,6 +4,7 @@
 #include <string>
 
 #include <graft/error.h>
+#include <graft/files.h>
 
 #include "base/files.h"
 #include "base/translate.h"
@@ -105,6 +106,11 @@ Image Image::resize_shorter(int size_px, Interpolation interpolation) const {
 Image Image::center_crop(int width_px, int height_px) const {
   check_size(width_px, height_px);
   return image::crop(*this, image::center_window(width_, height_, width_px, height_px));
+}
+
+void Image::write_png(const std::filesystem::path& path) const {
+  check_size(width_, height_);
+  base::translated("writing " + path.string(), [&] { write_atomically(path, image::encode_png(*this)); });
 }
 
 std::string_view image_decoder() noexcept { return image::decoder_name(); }

@@ -108,6 +108,23 @@ class Cli(unittest.TestCase):
         self.assertEqual(np.load(out).shape, (8, 128))
         self.assertEqual(json.loads(run("embed", MODEL, PICTURES, "--out", out, "--layer", "layer1", "--json").stdout)["shape"], [8, 24])
 
+    def test_augment_draws_a_sheet(self):
+        sheet = self.data / "sheet.png"
+        command = ["augment", PICTURES, "--out", sheet, "--augment", "hflip,zoom=0.2,crop=0.5,trivial", "--model", MODEL,
+                   "--pictures", 3, "--columns", 4]
+        document = json.loads(run(*command, "--json").stdout)
+        self.assertEqual(len(document["pictures"]), 3)
+        pixels = np.asarray(Image.open(sheet)).astype(int)
+        self.assertEqual(pixels.shape, (3 * 68 + 4, 4 * 68 + 4, 3))  # cells of 64, gaps of 4
+        plain, first, second = (pixels[4:68, 4 + 68 * c:68 + 68 * c] for c in range(3))
+        expected = Image.open(document["pictures"][0]).convert("RGB").resize((64, 64), Image.Resampling.BILINEAR)
+        np.testing.assert_array_equal(plain, np.asarray(expected))
+        self.assertGreater(np.abs(first - second).mean(), 1)
+        before = sheet.read_bytes()
+        run(*command)
+        self.assertEqual(sheet.read_bytes(), before)  # the same draws
+        self.assertEqual(run("augment", PICTURES, "--out", sheet, "--augment", "erase=2").returncode, 2)
+
     def test_inspect(self):
         info = json.loads(run("inspect", self.tuned, "--json").stdout)
         self.assertEqual((info["head"], info["head_kind"], info["classes"]), ("head", "linear", 2))

@@ -174,6 +174,15 @@ TEST(BadImages, Case68UnsupportedTypesAreNamed) {
   EXPECT_GRAFT_ERROR(decode("something else"), kFormat, "no image type");
 }
 
+TEST(WritePng, IsReadBackEqual) {
+  const testing::Scratch scratch;
+  const auto photo = decode(file("photo.png"));
+  photo.write_png(scratch / "written.png");
+  EXPECT_EQ(Image::read(scratch / "written.png"), photo);
+  EXPECT_GRAFT_ERROR(Image().write_png(scratch / "empty.png"), kConfig, "0 x 0");
+  EXPECT_GRAFT_ERROR(photo.write_png(scratch / "no" / "such.png"), kIo, "such.png");
+}
+
 TEST(Resize, EqualsPillow) {
   const auto photo = decode(file("photo.png"));
   const std::vector<std::tuple<std::string, int, int>> sizes{{"down", 23, 17},        {"up", 100, 90},
