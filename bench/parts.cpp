@@ -2,7 +2,8 @@
 // directly through LibTorch in batches, laid out as [N, C, H, W] and channels last. Prints seconds as JSON. Driven by
 // the scripts beside it.
 //
-//   graft_bench_parts MODEL FOLDER [THREADS [BATCH]]      THREADS: of the network, 0 is LibTorch's own choice
+//   graft_bench_parts MODEL FOLDER [THREADS [BATCH [no-network]]]      THREADS: of the network, 0 is LibTorch's own
+//   choice
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -33,7 +34,7 @@ double network_seconds(const std::string& model_file, const std::vector<at::Tens
   return watch.seconds();
 }
 
-void run(const std::string& model_file, const std::string& folder, int threads, std::size_t batch_size) {
+void run(const std::string& model_file, const std::string& folder, int threads, std::size_t batch_size, bool network) {
   if (threads > 0) at::set_num_threads(threads);
   const auto files = graft::list_images({folder});
   const auto model = graft::Model::load(model_file);
@@ -52,8 +53,11 @@ void run(const std::string& model_file, const std::string& folder, int threads, 
   const double preprocess_s = preprocessing.seconds();
   at::set_num_threads(own_threads);
 
-  const double network_s = network_seconds(model_file, batches, at::MemoryFormat::Contiguous);
-  const double channels_last_s = network_seconds(model_file, batches, at::MemoryFormat::ChannelsLast);
+  double network_s = 0, channels_last_s = 0;
+  if (network) {
+    network_s = network_seconds(model_file, batches, at::MemoryFormat::Contiguous);
+    channels_last_s = network_seconds(model_file, batches, at::MemoryFormat::ChannelsLast);
+  }
   std::printf(
       "{\"pictures\": %zu, \"decode_s\": %.4f, \"preprocess_s\": %.4f, \"network_s\": %.4f, "
       "\"network_channels_last_s\": %.4f}\n",
@@ -64,11 +68,11 @@ void run(const std::string& model_file, const std::string& folder, int threads, 
 
 int main(int argc, char** argv) {
   if (argc < 3) {
-    std::fprintf(stderr, "usage: graft_bench_parts MODEL FOLDER [THREADS [BATCH]]\n");
+    std::fprintf(stderr, "usage: graft_bench_parts MODEL FOLDER [THREADS [BATCH [no-network]]]\n");
     return 2;
   }
   try {
-    run(argv[1], argv[2], argc > 3 ? std::stoi(argv[3]) : 0, argc > 4 ? std::stoul(argv[4]) : 32);
+    run(argv[1], argv[2], argc > 3 ? std::stoi(argv[3]) : 0, argc > 4 ? std::stoul(argv[4]) : 32, argc <= 5);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "graft_bench_parts: %s\n", error.what());
     return 1;

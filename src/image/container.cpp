@@ -110,6 +110,7 @@ class Checker {
     }
     if (scans == 0) damaged("JPEG without image data");
     if (arithmetic) unsupported_jpeg("arithmetic coding");
+    container_.channels = static_cast<int>(components);
     if (components == 4 && !adobe) unsupported_jpeg("four channels without an Adobe marker: their meaning is unknown");
   }
 

@@ -15,6 +15,7 @@ struct Container {
   FileType type = FileType::kJpeg;
   int width_px = 0;
   int height_px = 0;
+  int channels = 0;     ///< as stored, of a JPEG: 1, 3 or 4
   int orientation = 1;  ///< EXIF's, 1..8
 };
 

@@ -4,10 +4,18 @@
 #include <graft/error.h>
 
 #include "image/decoder.h"
+#if defined(GRAFT_HAVE_LIBJPEG)
+#include "image/decode_jpeg.h"
+#endif
 
 namespace graft::image {
 
-Image decode_pixels(std::span<const std::byte> file, const Container&, std::string_view name) {
+Image decode_pixels(std::span<const std::byte> file, const Container& container, std::string_view name) {
+#if defined(GRAFT_HAVE_LIBJPEG)
+  if (container.type == FileType::kJpeg && container.channels != 4) return decode_jpeg(file, container, name);
+#else
+  static_cast<void>(container);
+#endif
   cv::Mat bgr;
   try {
     const cv::Mat bytes(1, static_cast<int>(file.size()), CV_8U, const_cast<std::byte*>(file.data()));

@@ -1,6 +1,7 @@
 #include <graft/preprocess.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <string>
 #include <utility>
@@ -103,18 +104,34 @@ Image fitted(const Image& image, const Preprocessing& p) {
                   center_window(width, height, p.crop_width_px, p.crop_height_px));
 }
 
-/// Values 0..255, HWC and RGB, to the normalised planes. In float32 and in torchvision's order of operations:
-/// to_tensor scales, Normalize subtracts and divides.
-template <class Value>
-void normalise(const Value* pixels, std::size_t count, const Preprocessing& p, float* out) {
+/// In float32 and in torchvision's order of operations: to_tensor scales, Normalize subtracts and divides.
+float normalised(float value, const Preprocessing& p, std::size_t channel) {
+  // Division by 255 and multiplication by its inverse differ in the last bit; torchvision divides.
+  const auto divisor = static_cast<float>(1 / p.scale);
+  return (value / divisor - static_cast<float>(p.mean[channel])) / static_cast<float>(p.std[channel]);
+}
+
+/// Values 0..255, HWC and RGB, to the normalised planes.
+void normalise(std::span<const float> pixels, const Preprocessing& p, float* out) {
+  const std::size_t count = pixels.size() / 3;
   for (std::size_t c = 0; c < 3; ++c) {
     const std::size_t channel = p.channels == ChannelOrder::kBgr ? 2 - c : c;
-    const auto mean = static_cast<float>(p.mean[c]), std = static_cast<float>(p.std[c]);
-    float* plane = out + c * count;
-    // Division by 255 and multiplication by its inverse differ in the last bit; torchvision divides.
-    const auto divisor = static_cast<float>(1 / p.scale);
-    for (std::size_t i = 0; i < count; ++i)
-      plane[i] = (static_cast<float>(pixels[i * 3 + channel]) / divisor - mean) / std;
+    for (std::size_t i = 0; i < count; ++i) out[c * count + i] = normalised(pixels[i * 3 + channel], p, c);
+  }
+}
+
+/// A byte has 256 values: each is computed once.
+void normalise(std::span<const std::uint8_t> pixels, const Preprocessing& p, float* out) {
+  const std::size_t count = pixels.size() / 3;
+  std::array<std::array<float, 256>, 3> tables;
+  for (std::size_t c = 0; c < 3; ++c)
+    for (std::size_t value = 0; value < 256; ++value) tables[c][value] = normalised(static_cast<float>(value), p, c);
+  const std::size_t first = p.channels == ChannelOrder::kBgr ? 2 : 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto* pixel = &pixels[i * 3];
+    out[i] = tables[0][pixel[first]];
+    out[count + i] = tables[1][pixel[1]];
+    out[2 * count + i] = tables[2][pixel[2 - first]];
   }
 }
 
@@ -150,7 +167,7 @@ void check_out(const Preprocessing& p, std::span<float> out) {
 void to_input(const Image& image, const Preprocessing& p, std::span<float> out) {
   check_out(p, out);
   const Image pixels = fitted(image, p);
-  normalise(pixels.rgb().data(), out.size() / 3, p, out.data());
+  normalise(pixels.rgb(), p, out.data());
 }
 
 void to_input(const Image& image, const Preprocessing& p, const Augment& augment, DrawKey key, std::span<float> out) {
@@ -159,7 +176,7 @@ void to_input(const Image& image, const Preprocessing& p, const Augment& augment
   const auto later =
       draw_torchvision(augment, key, image.width_px(), image.height_px(), p.crop_width_px, p.crop_height_px);
   const auto values = changed_values(image, p, augment, key, later);
-  normalise(values.data(), out.size() / 3, p, out.data());
+  normalise(values, p, out.data());
   if (later.erased) erase(out, p.crop_width_px, p.crop_height_px, *later.erased);
 }
 

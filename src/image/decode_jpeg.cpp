@@ -1,0 +1,67 @@
+#include "image/decode_jpeg.h"
+
+#include <csetjmp>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include <jpeglib.h>
+
+#include <graft/error.h>
+
+namespace graft::image {
+
+namespace {
+
+struct Failure {
+  jpeg_error_mgr manager;  // first, so that libjpeg's pointer to it is a pointer to this
+  std::jmp_buf where;
+  char message[JMSG_LENGTH_MAX];
+};
+
+[[noreturn]] void on_error(j_common_ptr info) {
+  auto* failure = reinterpret_cast<Failure*>(info->err);
+  info->err->format_message(info, failure->message);
+  std::longjmp(failure->where, 1);
+}
+
+void be_silent(j_common_ptr) {}
+
+/// libjpeg leaves by longjmp: nothing here has a destructor.
+bool read_pixels(std::span<const std::byte> file, std::uint8_t* rgb, std::size_t row_bytes, Failure& failure) {
+  jpeg_decompress_struct info;
+  info.err = jpeg_std_error(&failure.manager);
+  failure.manager.error_exit = on_error;
+  failure.manager.output_message = be_silent;
+  if (setjmp(failure.where)) {
+    jpeg_destroy_decompress(&info);
+    return false;
+  }
+  jpeg_create_decompress(&info);
+  jpeg_mem_src(&info, reinterpret_cast<const unsigned char*>(file.data()), static_cast<unsigned long>(file.size()));
+  jpeg_read_header(&info, TRUE);
+  info.out_color_space = JCS_RGB;
+  jpeg_start_decompress(&info);
+  if (static_cast<std::size_t>(info.output_width) * 3 == row_bytes) {
+    while (info.output_scanline < info.output_height) {
+      JSAMPROW row = rgb + info.output_scanline * row_bytes;
+      jpeg_read_scanlines(&info, &row, 1);
+    }
+  }
+  jpeg_finish_decompress(&info);
+  jpeg_destroy_decompress(&info);
+  return true;
+}
+
+}  // namespace
+
+Image decode_jpeg(std::span<const std::byte> file, const Container& container, std::string_view name) {
+  const auto row_bytes = static_cast<std::size_t>(container.width_px) * 3;
+  std::vector<std::uint8_t> rgb(row_bytes * static_cast<std::size_t>(container.height_px));
+  Failure failure;
+  if (!read_pixels(file, rgb.data(), row_bytes, failure))
+    throw Error(ErrorCode::kFormat, std::string(name) + ": cannot be decoded: " + failure.message);
+  return Image(container.width_px, container.height_px, std::move(rgb));
+}
+
+}  // namespace graft::image
