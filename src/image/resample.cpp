@@ -7,6 +7,10 @@
 #include <utility>
 #include <vector>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include <graft/error.h>
 
 namespace graft::image {
@@ -32,9 +36,8 @@ double cubic(double x) {
 
 /// For every output position the input positions it is made of and their fixed-point weights.
 struct Weights {
-  int taps = 0;                      ///< weights stored for each output
+  int taps = 0;                      ///< input positions for each output; some have weight 0, so that all have as many
   std::vector<int> first;            ///< first input position
-  std::vector<int> count;            ///< how many
   std::vector<std::int32_t> weight;  ///< taps for each output
 };
 
@@ -43,26 +46,35 @@ Weights make_weights(int in_size, int out_size, int from, int size, Interpolatio
   const double scale = static_cast<double>(in_size) / out_size;
   const double filter_scale = std::max(scale, 1.0);
   const double support = (interpolation == Interpolation::kBicubic ? 2.0 : 1.0) * filter_scale;
+  struct Span {
+    int first, count;
+    double center;
+  };
+  std::vector<Span> spans;
   Weights weights;
-  weights.taps = static_cast<int>(std::ceil(support)) * 2 + 1;
-  weights.weight.resize(static_cast<std::size_t>(size) * static_cast<std::size_t>(weights.taps));
-  std::vector<double> exact(static_cast<std::size_t>(weights.taps));
   for (int i = 0; i < size; ++i) {
     const double center = (from + i + 0.5) * scale;
     const int first = std::max(static_cast<int>(center - support + 0.5), 0);
     const int count = std::min(static_cast<int>(center + support + 0.5), in_size) - first;
+    spans.push_back({first, count, center});
+    weights.taps = std::max(weights.taps, count);
+  }
+  weights.weight.resize(spans.size() * static_cast<std::size_t>(weights.taps));
+  std::vector<double> exact(static_cast<std::size_t>(weights.taps));
+  auto* out = weights.weight.data();
+  for (const auto& [first, count, center] : spans) {
     double sum = 0;
     for (int k = 0; k < count; ++k) {
       exact[static_cast<std::size_t>(k)] = filter((k + first - center + 0.5) / filter_scale);
       sum += exact[static_cast<std::size_t>(k)];
     }
-    auto* out = weights.weight.data() + static_cast<std::ptrdiff_t>(i) * weights.taps;
+    weights.first.push_back(std::min(first, in_size - weights.taps));
+    const int skipped = first - weights.first.back();
     for (int k = 0; k < count; ++k) {
       const double value = exact[static_cast<std::size_t>(k)] / sum * (1 << kPrecisionBits);
-      out[k] = static_cast<std::int32_t>(value < 0 ? value - 0.5 : value + 0.5);
+      out[skipped + k] = static_cast<std::int32_t>(value < 0 ? value - 0.5 : value + 0.5);
     }
-    weights.first.push_back(first);
-    weights.count.push_back(count);
+    out += weights.taps;
   }
   return weights;
 }
@@ -89,48 +101,77 @@ struct Pixels {
   Rows rows() const { return {rgb.data(), static_cast<std::size_t>(width_px) * kChannels, width_px, height_px}; }
 };
 
-// Several compilations of a function, of which the best for the machine runs; the arithmetic is whole numbers, so all
-// give the same.
+// The arithmetic is in whole numbers: what a processor can do changes the speed alone.
 #if defined(__x86_64__) && defined(__GNUC__) && defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && \
     !defined(__SANITIZE_THREAD__)
+#define GRAFT_AVX2 1
 #define GRAFT_FOR_EACH_CPU __attribute__((target_clones("avx2", "default")))
 #else
+#define GRAFT_AVX2 0
 #define GRAFT_FOR_EACH_CPU
 #endif
 
-/// One row shrunk or stretched to `weights`. Four bytes are read for each pixel: one must follow the row.
-GRAFT_FOR_EACH_CPU void resample_row(const std::uint8_t* row, const Weights& weights, int left, std::uint8_t* to) {
-  using Bytes4 = std::uint8_t __attribute__((vector_size(4)));
-  using Ints4 = std::int32_t __attribute__((vector_size(16)));
+/// One row shrunk or stretched to `weights`.
+void resample_row(const std::uint8_t* row, const Weights& weights, int left, std::uint8_t* to) {
   const auto* weight = weights.weight.data();
-  const std::size_t width = weights.first.size();
-  for (std::size_t x = 0; x < width; ++x, weight += weights.taps, to += kChannels) {
-    const auto* from = row + (weights.first[x] - left) * kChannels;
-    Ints4 sum{kHalf, kHalf, kHalf, 0};
-    for (int k = 0; k < weights.count[x]; ++k, from += kChannels) {
-      Bytes4 pixel;
-      std::memcpy(&pixel, from, sizeof pixel);
-      sum += __builtin_convertvector(pixel, Ints4) * weight[k];
+  for (const int first : weights.first) {
+    const auto* from = row + static_cast<std::ptrdiff_t>(first - left) * kChannels;
+    std::int32_t r = kHalf, g = kHalf, b = kHalf;
+    for (int k = 0; k < weights.taps; ++k, from += kChannels, ++weight) {
+      r += from[0] * *weight;
+      g += from[1] * *weight;
+      b += from[2] * *weight;
     }
-    to[0] = to_byte(sum[0]);
-    to[1] = to_byte(sum[1]);
-    to[2] = to_byte(sum[2]);
+    *to++ = to_byte(r);
+    *to++ = to_byte(g);
+    *to++ = to_byte(b);
   }
 }
 
+#if GRAFT_AVX2
+/// Two rows at once. Four bytes are read for each pixel: one must follow a row.
+__attribute__((target("avx2"))) void resample_two_rows(const std::uint8_t* row, const std::uint8_t* other,
+                                                       const Weights& weights, int left, std::uint8_t* to,
+                                                       std::uint8_t* other_to) {
+  const auto* weight = weights.weight.data();
+  const int taps = weights.taps;
+  for (const int first : weights.first) {
+    const auto offset = static_cast<std::ptrdiff_t>(first - left) * kChannels;
+    const auto *from = row + offset, *other_from = other + offset;
+    __m256i sum = _mm256_set1_epi32(kHalf);
+    for (int k = 0; k < taps; ++k, from += kChannels, other_from += kChannels) {
+      std::uint32_t pixel = 0, other_pixel = 0;
+      std::memcpy(&pixel, from, sizeof pixel);
+      std::memcpy(&other_pixel, other_from, sizeof other_pixel);
+      const auto both = _mm_cvtsi64_si128(static_cast<long long>(pixel | std::uint64_t{other_pixel} << 32));
+      sum = _mm256_add_epi32(sum, _mm256_mullo_epi32(_mm256_cvtepu8_epi32(both), _mm256_set1_epi32(weight[k])));
+    }
+    // Saturating to 16 and then to 8 bits clips to 0..255.
+    const __m256i values = _mm256_srai_epi32(sum, kPrecisionBits);
+    const __m256i bytes = _mm256_packus_epi16(_mm256_packs_epi32(values, values), values);
+    const int packed = _mm256_extract_epi32(bytes, 0), other_packed = _mm256_extract_epi32(bytes, 4);
+    std::memcpy(to, &packed, kChannels);
+    std::memcpy(other_to, &other_packed, kChannels);
+    weight += taps;
+    to += kChannels;
+    other_to += kChannels;
+  }
+}
+#endif
+
 /// Each row shrunk or stretched to `weights`, whose positions count from `left`.
 Pixels resample_widths(const Rows& in, int left, const Weights& weights) {
-  const auto out_width = weights.first.size();
-  Pixels out{static_cast<int>(out_width), in.height_px, {}};
-  out.rgb.resize(static_cast<std::size_t>(in.height_px) * out_width * kChannels);
-  const auto row_bytes = static_cast<std::size_t>(in.width_px) * kChannels;
-  auto* to = out.rgb.data();
-  for (int y = 0; y + 1 < in.height_px; ++y, to += out_width * kChannels)
-    resample_row(in.data + static_cast<std::size_t>(y) * in.stride, weights, left, to);
-  // Behind the last row there may be nothing.
-  std::vector<std::uint8_t> last(row_bytes + 1);
-  std::copy_n(in.data + static_cast<std::size_t>(in.height_px - 1) * in.stride, row_bytes, last.begin());
-  resample_row(last.data(), weights, left, to);
+  Pixels out{static_cast<int>(weights.first.size()), in.height_px, {}};
+  const auto out_bytes = weights.first.size() * kChannels;
+  out.rgb.resize(static_cast<std::size_t>(in.height_px) * out_bytes);
+  const auto row = [&](int y) { return in.data + static_cast<std::size_t>(y) * in.stride; };
+  const auto to = [&](int y) { return out.rgb.data() + static_cast<std::size_t>(y) * out_bytes; };
+  int y = 0;
+#if GRAFT_AVX2
+  if (__builtin_cpu_supports("avx2"))  // behind the last row there may be nothing to read
+    for (; y + 2 < in.height_px; y += 2) resample_two_rows(row(y), row(y + 1), weights, left, to(y), to(y + 1));
+#endif
+  for (; y < in.height_px; ++y) resample_row(row(y), weights, left, to(y));
   return out;
 }
 
@@ -153,7 +194,7 @@ Pixels resample_heights(const Rows& in, int top, const Weights& weights) {
   for (std::size_t y = 0; y < weights.first.size(); ++y) {
     std::fill(sum.begin(), sum.end(), kHalf);
     const auto* weight = weights.weight.data() + y * static_cast<std::size_t>(weights.taps);
-    for (int k = 0; k < weights.count[y]; ++k)
+    for (int k = 0; k < weights.taps; ++k)
       add_row(in.data + static_cast<std::size_t>(weights.first[y] - top + k) * in.stride, weight[k], sum.data(),
               row_bytes);
     to_bytes(sum.data(), out.rgb.data() + y * row_bytes, row_bytes);
@@ -163,7 +204,7 @@ Pixels resample_heights(const Rows& in, int top, const Weights& weights) {
 
 /// The input positions that a set of weights reaches: from the first to one past the last.
 std::pair<int, int> reach(const Weights& weights) {
-  return {weights.first.front(), weights.first.back() + weights.count.back()};
+  return {weights.first.front(), weights.first.back() + weights.taps};
 }
 
 Image resample_nearest(const Image& image, int width, int height, const Window& window) {
