@@ -43,6 +43,11 @@ struct GRAFT_EXPORT Preprocessing {
   /// By name: "torch", "torch_232", "caffe", "tf", "vgg_features", "rescale". Throws Error kConfig for any other.
   static Preprocessing by_name(std::string_view name);
 
+  /// A name with changes behind it: "torch,resize=248,interpolation=bicubic", "rescale,mean=0.5:0.5:0.5,std=0.5:0.5:0.5".
+  /// Keys: resize (shorter side, or none: stretched), crop (one side, or WIDTHxHEIGHT), interpolation, channels (rgb, bgr),
+  /// scale, mean, std. Throws Error kConfig naming what was found for unknown names and keys, wrong counts and bad values.
+  static Preprocessing parse(std::string_view text);
+
   /// Throws Error kConfig that names the field and the value found: sizes below 1, crop larger than the resized side,
   /// std of zero, values that are not finite.
   void validate() const;

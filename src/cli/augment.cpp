@@ -45,7 +45,7 @@ class Sheet {
 
 void run(const Options& o, const Common& common) {
   const auto augment = Augment::parse(o.augment);
-  const auto preprocessing = o.model.empty() ? Preprocessing::by_name(o.preprocessing)
+  const auto preprocessing = o.model.empty() ? Preprocessing::parse(o.preprocessing)
                                              : Model::load(o.model, {.on_warning = warnings(common)}).preprocessing();
   check_writable(o.out);
   auto files = list_images({o.paths.begin(), o.paths.end()});
@@ -84,10 +84,7 @@ Command add_augment(CLI::App& app) {
   app.add_option("--out", o->out, ".png file")->required();
   app.add_option("--augment", o->augment, "as for finetune")->required();
   app.add_option("--model", o->model, "take the preprocessing of this model");
-  app.add_option("--preprocessing", o->preprocessing, "torch, torch_232, caffe, tf, vgg_features or rescale")
-      ->check(CLI::IsMember({"torch", "torch_232", "caffe", "tf", "vgg_features", "rescale"}))
-      ->excludes("--model")
-      ->capture_default_str();
+  app.add_option("--preprocessing", o->preprocessing, kPreprocessingHelp)->excludes("--model")->capture_default_str();
   app.add_option("--pictures", o->pictures, "how many, spread over all")
       ->check(CLI::Range(1, 100))
       ->capture_default_str();

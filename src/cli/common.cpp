@@ -27,8 +27,7 @@ WarningCallback warnings(const Common& common) {
 
 void add_model_options(CLI::App& app, ModelFile& model) {
   app.add_option("MODEL", model.path, "TorchScript file")->required();
-  app.add_option("--preprocessing", model.preprocessing, "instead of the file's own")
-      ->check(CLI::IsMember({"torch", "torch_232", "caffe", "tf", "vgg_features", "rescale"}));
+  app.add_option("--preprocessing", model.preprocessing, kPreprocessingHelp);
   app.add_option("--head-layer", model.head_layer, "the layer that is the head, where it cannot be found by looking");
   app.add_option("--sha256", model.sha256, "refuse any other weights (inspect shows a file's)");
   app.add_flag("--no-verify", model.no_verify, "do not recompute the hash and the golden answer that the file states");
@@ -38,7 +37,7 @@ void add_model_options(CLI::App& app, ModelFile& model) {
 Model load_model(const ModelFile& model, const Common& common) {
   LoadOptions options;
   options.device = Device::parse(common.device);
-  if (!model.preprocessing.empty()) options.preprocessing = Preprocessing::by_name(model.preprocessing);
+  if (!model.preprocessing.empty()) options.preprocessing = Preprocessing::parse(model.preprocessing);
   options.head = model.head_layer;
   options.sha256 = model.sha256;
   options.verify = !model.no_verify;

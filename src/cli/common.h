@@ -41,6 +41,8 @@ struct ModelFile {
   std::string path, preprocessing, head_layer, sha256;
   bool no_verify = false, allow_traced_training = false;
 };
+inline constexpr const char* kPreprocessingHelp =
+    "torch, torch_232, caffe, tf, vgg_features or rescale, and changes: torch,resize=248,interpolation=bicubic";
 void add_model_options(CLI::App& app, ModelFile& model);
 Model load_model(const ModelFile& model, const Common& common);
 

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <graft/error.h>
 
+#include "base/text.h"
 #include "image/keras_transform.h"
 #include "image/operations.h"
 #include "image/pipeline.h"
@@ -66,6 +68,63 @@ Preprocessing Preprocessing::by_name(std::string_view name) {
   throw Error(ErrorCode::kConfig,
               "preprocessing: expected torch, torch_232, caffe, tf, vgg_features or rescale, found \"" +
                   std::string(name) + "\"");
+}
+
+namespace {
+
+[[noreturn]] void refuse(const std::string& key, const std::string& expected, const std::string& found) {
+  throw Error(ErrorCode::kConfig, "preprocessing: " + key + ": expected " + expected + ", found \"" + found + "\"");
+}
+
+int parse_px(const std::string& value, const std::string& key) {
+  const auto px = base::parse_integer(value, "preprocessing " + key);
+  if (px < 1 || px > 1'000'000) refuse(key, "a size in pixels", value);
+  return static_cast<int>(px);
+}
+
+std::array<double, 3> parse_channels(const std::string& value, const std::string& key) {
+  const auto parts = base::split(value, ':');
+  if (parts.size() != 3) refuse(key, "three numbers, one for each channel", value);
+  std::array<double, 3> numbers{};
+  for (std::size_t c = 0; c < 3; ++c) numbers[c] = base::parse_number(parts[c], "preprocessing " + key);
+  return numbers;
+}
+
+void set(Preprocessing& p, const std::string& key, const std::string& value) {
+  if (key == "resize") {
+    p.resize_shorter_px = value == "none" ? std::nullopt : std::optional(parse_px(value, key));
+  } else if (key == "crop") {
+    const auto times = value.find('x');
+    p.crop_width_px = parse_px(value.substr(0, times), key);
+    p.crop_height_px = times == std::string::npos ? p.crop_width_px : parse_px(value.substr(times + 1), key);
+  } else if (key == "interpolation") {
+    p.interpolation = parse_interpolation(value);
+  } else if (key == "channels") {
+    if (value != "rgb" && value != "bgr") refuse(key, "rgb or bgr", value);
+    p.channels = value == "bgr" ? ChannelOrder::kBgr : ChannelOrder::kRgb;
+  } else if (key == "scale") {
+    p.scale = base::parse_number(value, "preprocessing scale");
+  } else if (key == "mean") {
+    p.mean = parse_channels(value, key);
+  } else if (key == "std") {
+    p.std = parse_channels(value, key);
+  } else {
+    refuse("key", "resize, crop, interpolation, channels, scale, mean or std", key);
+  }
+}
+
+}  // namespace
+
+Preprocessing Preprocessing::parse(std::string_view text) {
+  const auto parts = base::split(text, ',');
+  Preprocessing p = by_name(parts.empty() ? "" : parts[0]);
+  for (std::size_t i = 1; i < parts.size(); ++i) {
+    const auto equals = parts[i].find('=');
+    if (equals == std::string::npos) refuse("key", "KEY=VALUE", parts[i]);
+    set(p, parts[i].substr(0, equals), parts[i].substr(equals + 1));
+  }
+  p.validate();
+  return p;
 }
 
 void Preprocessing::validate() const {

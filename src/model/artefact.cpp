@@ -21,6 +21,14 @@ json to_json(const Preprocessing& p) {
           {"std", p.std}};
 }
 
+std::array<double, 3> three_numbers(const json& j, const char* field) {
+  const auto numbers = j.at(field).get<std::vector<double>>();
+  if (numbers.size() != 3)
+    throw Error(ErrorCode::kConfig,
+                std::string(field) + ": expected 3 numbers, found " + std::to_string(numbers.size()));
+  return {numbers[0], numbers[1], numbers[2]};
+}
+
 Preprocessing preprocessing_from(const json& j) {
   Preprocessing p;
   const auto& resize = j.at("resize_shorter_px");
@@ -33,8 +41,8 @@ Preprocessing preprocessing_from(const json& j) {
     throw Error(ErrorCode::kConfig, "channels: expected rgb or bgr, found \"" + channels + "\"");
   p.channels = channels == "bgr" ? ChannelOrder::kBgr : ChannelOrder::kRgb;
   p.scale = j.at("scale").get<double>();
-  p.mean = j.at("mean").get<std::array<double, 3>>();
-  p.std = j.at("std").get<std::array<double, 3>>();
+  p.mean = three_numbers(j, "mean");
+  p.std = three_numbers(j, "std");
   p.validate();
   return p;
 }

@@ -99,12 +99,14 @@ Running Fit::epoch(std::int64_t number) {
   Running running;
   const bool once_through = fit_.steps_per_epoch == 0;
   if (number > 0 && (once_through || data_ended_)) start_over();
+  bool may_start_over = !once_through;  // where the data ended just with the epoch before
   for (std::int64_t step = 1; once_through || step <= steps();) {
     auto batch = loader_.next();
-    if (!batch && !once_through && step == 1) {  // the data ended with the epoch before
+    if (!batch && std::exchange(may_start_over, false)) {
       start_over();
       batch = loader_.next();
     }
+    may_start_over = false;
     if (!batch) {
       data_ended_ = true;
       if (!once_through)

@@ -80,6 +80,26 @@ TEST(Preprocessing, BadValuesAreRefusedByName) {
   EXPECT_EQ(Preprocessing::by_name("caffe"), Preprocessing::caffe_mode());
 }
 
+TEST(Preprocessing, IsParsed) {
+  EXPECT_EQ(Preprocessing::parse("caffe"), Preprocessing::caffe_mode());
+  auto p = Preprocessing::torch_mode(248, 240);
+  p.interpolation = Interpolation::kBicubic;
+  p.mean = {0.5, 0.4, 0.3};
+  EXPECT_EQ(Preprocessing::parse("torch,resize=248,crop=240,interpolation=bicubic,mean=0.5:0.4:0.3"), p);
+  EXPECT_EQ(Preprocessing::parse("torch,resize=none,crop=320x200").crop_height_px, 200);
+  const auto refused = [](const char* text, const char* found) {
+    EXPECT_GRAFT_ERROR(Preprocessing::parse(text), kConfig, found);
+  };
+  refused("", "found \"\"");
+  refused("keras", "keras");
+  refused("torch,mean=0.5:0.5", "mean: expected three numbers, one for each channel, found \"0.5:0.5\"");
+  refused("torch,std=1:1:0", "found 0.0");
+  refused("torch,crop=300", "crop_height_px: expected at most resize_shorter_px, found 300");
+  refused("torch,resize=-1", "found \"-1\"");
+  refused("torch,zoom=2", "found \"zoom\"");
+  refused("torch,scale=nan", "scale");
+}
+
 double largest_difference(const std::vector<float>& found, const std::string& golden_name) {
   const auto bytes = slurp(golden("images/" + golden_name));
   std::vector<float> expected(bytes.size() / 4);

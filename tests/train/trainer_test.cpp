@@ -175,7 +175,8 @@ TEST_P(OnDevice, StepsPerEpochContinueAcrossEpochsAsInKeras) {
   auto model = load();
   model.replace_head(heads::linear({.classes = 2}));
   model.freeze();
-  for (const auto& expected : keras_vectors()["steps"]) {
+  const auto vectors = keras_vectors()["steps"];
+  for (const auto& expected : vectors) {
     std::string warning;
     std::vector<std::int64_t> steps;
     Trainer trainer(model, {.on_warning = [&](std::string_view text) { warning = text; }});
