@@ -5,7 +5,7 @@
 
 optimizers.json: for each case the parameters after 1 and after 100 steps on the gradient g(p, t) = A p + sin(t) b.
 schedules.json: learning rates of PyTorch's schedulers. mixing.json: a batch, mixed and cut. smoothed.json: as losses.json,
-with label smoothing.
+with label smoothing. mlp.json: with a new head of two dense layers, and its first weights.
 losses.json: 20 training losses of the tiny ResNet of make_networks.py, for each freeze point and batch norm policy.
 pictures.u8: 40 pictures [40, 32, 32, 3] to train on; the class of picture i is i % 5.
 """
@@ -130,6 +130,30 @@ def losses(images, frozen_until, bn, steps=20, batch=8, smoothing=0.0):
     return found
 
 
+def mlp_losses(images, steps=20, batch=8):
+    """A new head of two dense layers on the frozen trunk, with its first weights."""
+    net = make_networks.randomise(make_networks.TinyResNet(), 2)
+    net.fc = torch.nn.Identity()
+    torch.manual_seed(5)
+    head = torch.nn.Sequential(torch.nn.Linear(16, 12), torch.nn.ReLU(), torch.nn.Linear(12, 5))
+    names = {"head.hidden.fc1.weight": head[0].weight, "head.hidden.fc1.bias": head[0].bias, "head.fc.weight": head[2].weight,
+             "head.fc.bias": head[2].bias}
+    start = {name: value.tolist() for name, value in names.items()}
+    optimizer, found = torch.optim.Adam(head.parameters(), lr=1e-3), []
+    x = torch.tensor(images).permute(0, 3, 1, 2).float() / 255
+    y = torch.arange(40) % 5
+    for step in range(steps):
+        at = step * batch % 40
+        with torch.no_grad():
+            features = net(x[at:at + batch])
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(head(features), y[at:at + batch])
+        loss.backward()
+        optimizer.step()
+        found.append(loss.item())
+    return {"head": start, "losses": found}
+
+
 def main():
     OUT.mkdir(exist_ok=True)
     (OUT / "optimizers.json").write_text(json.dumps(optimizers(), indent=1))
@@ -139,6 +163,7 @@ def main():
     for bn in ("follow", "inference", "train"):
         runs[f"until:layer2.{bn}"] = losses(images, ("layer2",), bn)
     (OUT / "smoothed.json").write_text(json.dumps(losses(images, (), "follow", smoothing=0.1), indent=1))
+    (OUT / "mlp.json").write_text(json.dumps(mlp_losses(images), indent=1))
     (OUT / "schedules.json").write_text(json.dumps(schedules(), indent=1))
     (OUT / "mixing.json").write_text(json.dumps(mixing()))
     (OUT / "losses.json").write_text(json.dumps(runs, indent=1))
