@@ -23,25 +23,23 @@ bool holds_batch_norm_statistics(const torch::jit::Module& module) {
   return module.hasattr("running_mean") && module.hasattr("running_var") && module.attr("running_mean").isTensor();
 }
 
-torch::jit::Module submodule(const torch::jit::Module& module, std::string_view path) {
-  torch::jit::Module current = module;
-  while (!path.empty()) {
-    const auto dot = path.find('.');
-    current = current.attr(std::string(path.substr(0, dot))).toModule();
-    path = dot == std::string_view::npos ? std::string_view() : path.substr(dot + 1);
-  }
-  return current;
+/// The operator's input of this name; null if it has none.
+const torch::jit::Value* input_named(const Node* node, const char* name) {
+  const auto* schema = node->maybeSchema();
+  const auto index = schema ? schema->argumentIndexWithName(name) : std::nullopt;
+  return index ? node->input(static_cast<std::size_t>(*index)) : nullptr;
 }
+
+bool is_none(const torch::jit::Value* value) { return value->type()->kind() == c10::TypeKind::NoneType; }
 
 /// The constant that an operator has for its argument "train" or "training", if it has the argument and it is constant.
 std::optional<bool> fixed_training_of(const Node* node) {
-  const auto* schema = node->maybeSchema();
-  if (!schema) return std::nullopt;
+  // Without statistics a batch norm uses those of its batch in either mode: it never asks.
+  if (const auto* statistics = input_named(node, "running_mean"); statistics && is_none(statistics))
+    return std::nullopt;
   for (const char* name : {"training", "train"}) {
-    const auto index = schema->argumentIndexWithName(name);
-    if (!index) continue;
-    const auto* value = node->input(static_cast<std::size_t>(*index));
-    if (value->node()->kind() == c10::prim::Constant) return torch::jit::constant_as<bool>(value);
+    const auto* value = input_named(node, name);
+    if (value && value->node()->kind() == c10::prim::Constant) return torch::jit::constant_as<bool>(value);
   }
   return std::nullopt;
 }
@@ -130,25 +128,19 @@ std::vector<FixedTraining> Network::fixed_training() const {
   for_each_node(flat.graph->block(), [&](Node* node) {
     const auto on = fixed_training_of(node);
     if (!on) return;
-    const std::string op = node->kind().toUnqualString();
-    FixedTraining fixed{"forward", op.find("dropout") != std::string::npos ? "dropout" : "batch norm", *on};
+    FixedTraining fixed{"forward", node->kind().toUnqualString(), *on};
     for (const auto& flat_call : flat.calls)
-      if (flat_call.output == node->output()) fixed.layer = flat_call.call.path;
+      if (flat_call.output == node->output(0)) fixed.layer = flat_call.call.path;
+    if (fixed.kind.find("dropout") != std::string::npos) fixed.kind = "dropout";
+    if (const auto* statistics = input_named(node, "running_mean")) {
+      fixed.kind = "batch norm";
+      // A layer that does more than normalise is known by whose statistics these are.
+      if (const auto path = path_of(statistics, flat.graph->inputs().at(0)))
+        fixed.layer = path->substr(0, path->rfind('.'));
+    }
     found.push_back(std::move(fixed));
   });
   return found;
-}
-
-bool Network::training_is_fixed(std::string_view batch_norm, bool* fixed_on) const {
-  const auto flat = flatten(submodule(jit_->module, batch_norm));
-  bool fixed = false;
-  for_each_node(flat.graph->block(), [&](Node* node) {
-    if (const auto training = fixed_training_of(node)) {
-      fixed = true;
-      if (fixed_on) *fixed_on = *training;
-    }
-  });
-  return fixed;
 }
 
 void Network::set_training(bool on, const std::vector<std::string>& inference) {

@@ -39,7 +39,7 @@ enum class Origin {
 /// An operator that no longer asks for the training flag.
 struct FixedTraining {
   std::string layer;  ///< the innermost sub-module around it; "forward" if there is none
-  std::string kind;   ///< "dropout" or "batch norm"
+  std::string kind;   ///< "dropout", "batch norm", or the operator's own name
   bool on = false;    ///< behaves as in training, always
 };
 
@@ -61,10 +61,8 @@ class Network {
   std::vector<std::string> batch_norms() const;
 
   Origin origin() const;
-  /// Dropout and batch norm whose training behaviour tracing fixed, in execution order.
+  /// What has its training behaviour fixed by tracing, in execution order.
   std::vector<FixedTraining> fixed_training() const;
-  /// True if this batch norm's training behaviour was fixed by tracing; `fixed_on` receives the value.
-  bool training_is_fixed(std::string_view batch_norm, bool* fixed_on = nullptr) const;
 
   /// Sets the training flag of every sub-module to `on`, but to false for those in `inference`.
   void set_training(bool on, const std::vector<std::string>& inference = {});

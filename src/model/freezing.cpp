@@ -147,14 +147,14 @@ void Model::train(bool on) {
   base::translated("entering training mode", [&] {
     const auto in_inference = impl_->inference_batch_norms();
     if (on) {
-      for (const auto& layer : impl_->network.batch_norms()) {
-        const bool trains = std::find(in_inference.begin(), in_inference.end(), layer) == in_inference.end();
-        if (trains && impl_->network.training_is_fixed(layer))
-          throw Error(
-              ErrorCode::kMismatch,
-              "batch norm \"" + layer +
-                  "\" should train, but this network was traced and its behaviour is fixed; "
-                  "export it with torch.jit.script, freeze that layer, or set the batch norm policy to inference");
+      for (const auto& fixed : impl_->network.fixed_training()) {
+        const bool trains = std::find(in_inference.begin(), in_inference.end(), fixed.layer) == in_inference.end();
+        if (fixed.kind != "batch norm" || !trains) continue;
+        throw Error(
+            ErrorCode::kMismatch,
+            "batch norm \"" + fixed.layer +
+                "\" should train, but this network was traced and its behaviour is fixed; "
+                "export it with torch.jit.script, freeze that layer, or set the batch norm policy to inference");
       }
     }
     impl_->network.set_training(on, in_inference);

@@ -141,6 +141,9 @@ def main():
         torch.jit.trace(net, x).save(str(OUT / f"{name}_traced.pt"))
         write(f"{name}.logits", net(x))
     torch.jit.trace(copy.deepcopy(vgg).train(), x, check_trace=False).save(str(OUT / "vgg_traced_training.pt"))
+    own = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+                        nn.Flatten(), nn.Linear(4, 5))
+    torch.jit.trace(randomise(own, 6), x).save(str(OUT / "batch_statistics_traced.pt"))
     torch.jit.freeze(torch.jit.script(resnet)).save(str(OUT / "resnet_frozen.pt"))
 
     wanted = {"resnet": ("layer1", "layer2", "layer2.1.conv2", "avgpool", "fc"),

@@ -1,5 +1,7 @@
 #include "graph/network.h"
 
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
 #include "engine/runner.h"
@@ -134,10 +136,13 @@ TEST(Origin, IsFoundByLooking) {
   EXPECT_EQ(load("resnet_scripted").origin(), Origin::kScripted);
   EXPECT_EQ(load("resnet_traced").origin(), Origin::kTraced);
   EXPECT_EQ(load("resnet_frozen").origin(), Origin::kFrozen);
-  bool on = true;
-  EXPECT_TRUE(load("resnet_traced").training_is_fixed("layer2.0.bn1", &on));
-  EXPECT_FALSE(on);
-  EXPECT_FALSE(load("resnet_scripted").training_is_fixed("layer2.0.bn1"));
+  const auto fixed = load("resnet_traced").fixed_training();
+  const auto bn1 = std::find_if(fixed.begin(), fixed.end(), [](const auto& f) { return f.layer == "layer2.0.bn1"; });
+  ASSERT_NE(bn1, fixed.end());
+  EXPECT_EQ(bn1->kind, "batch norm");
+  EXPECT_FALSE(bn1->on);
+  EXPECT_EQ(fixed.size(), load("resnet_traced").batch_norms().size());
+  EXPECT_TRUE(load("resnet_scripted").fixed_training().empty());
 }
 
 TEST(Training, FlagsDecideOnBatchStatistics) {

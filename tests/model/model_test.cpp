@@ -358,6 +358,13 @@ TEST(BadModels, TracedInTrainingMode) {
   EXPECT_TRUE(load("vgg_scripted").fixed_dropouts().empty());
 }
 
+// Such a layer normalises by its batch in evaluation mode too: nothing was baked in.
+TEST(BadModels, ABatchNormWithoutStatisticsIsNotTakenForTrainingMode) {
+  auto model = load("batch_statistics_traced");
+  EXPECT_EQ(model.num_classes(), 5);
+  EXPECT_NO_THROW(model.train());
+}
+
 TEST(Artefact, AGuessedPreprocessingIsAWarning) {
   std::string warning;
   Model::load(file("vgg_scripted"), {.on_warning = [&](std::string_view text) { warning = text; }});
