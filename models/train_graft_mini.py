@@ -62,9 +62,8 @@ class GraftMini(nn.Module):
 
 
 def description(names):
-    """The record graft.json that the library reads preprocessing and labels from."""
+    """Preprocessing and labels, as the library reads them."""
     return {
-        "schema": 1,
         "preprocessing": {"resize_shorter_px": draw_pictures.SIDE, "crop_height_px": draw_pictures.SIDE,
                           "crop_width_px": draw_pictures.SIDE, "interpolation": "bilinear", "channels": "rgb",
                           "scale": 1 / 255, "mean": [MEAN] * 3, "std": [STD] * 3},

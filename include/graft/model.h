@@ -127,8 +127,9 @@ class GRAFT_EXPORT Model {
   const Preprocessing& preprocessing() const;
   void set_preprocessing(const Preprocessing& preprocessing);
 
-  /// Writes one TorchScript file with preprocessing, labels, head and freeze state in it. The old file stays whole
-  /// until the new one is complete. Throws kIo.
+  /// Writes one TorchScript file with preprocessing, labels, head and freeze state in it, the SHA-256 of the weights,
+  /// and a golden picture with its logits: load() recomputes both. The old file stays whole until the new one is
+  /// complete. Throws kIo, kConfig in training mode.
   void save(const std::filesystem::path& path) const;
 
  private:

@@ -14,6 +14,11 @@ namespace graft {
 
 enum class ChannelOrder { kRgb, kBgr };
 
+/// "rgb", "bgr".
+GRAFT_EXPORT std::string_view to_string(ChannelOrder order) noexcept;
+/// The reverse of to_string. Throws Error kConfig for any other text.
+GRAFT_EXPORT ChannelOrder parse_channel_order(std::string_view text);
+
 /// Geometry on 8-bit pixels first, then per channel, in `channels` order: (pixel * scale - mean) / std, as float32,
 /// laid out [3, crop_height_px, crop_width_px].
 struct GRAFT_EXPORT Preprocessing {
@@ -43,9 +48,10 @@ struct GRAFT_EXPORT Preprocessing {
   /// By name: "torch", "torch_232", "caffe", "tf", "vgg_features", "rescale". Throws Error kConfig for any other.
   static Preprocessing by_name(std::string_view name);
 
-  /// A name with changes behind it: "torch,resize=248,interpolation=bicubic", "rescale,mean=0.5:0.5:0.5,std=0.5:0.5:0.5".
-  /// Keys: resize (shorter side, or none: stretched), crop (one side, or WIDTHxHEIGHT), interpolation, channels (rgb, bgr),
-  /// scale, mean, std. Throws Error kConfig naming what was found for unknown names and keys, wrong counts and bad values.
+  /// A name with changes behind it: "torch,resize=248,interpolation=bicubic",
+  /// "rescale,mean=0.5:0.5:0.5,std=0.5:0.5:0.5". Keys: resize (shorter side, or none: stretched), crop (one side, or
+  /// WIDTHxHEIGHT), interpolation, channels (rgb, bgr), scale, mean, std. Throws Error kConfig naming what was found
+  /// for unknown names and keys, wrong counts and bad values.
   static Preprocessing parse(std::string_view text);
 
   /// Throws Error kConfig that names the field and the value found: sizes below 1, crop larger than the resized side,

@@ -11,7 +11,8 @@ namespace {
 
 struct Options {
   std::vector<std::string> paths;
-  std::string out, augment, model, preprocessing = "torch";
+  std::string out, augment, preprocessing = "torch";
+  ModelFile model;
   int pictures = 5, columns = 8;
   std::uint64_t seed = 0;
 };
@@ -45,8 +46,8 @@ class Sheet {
 
 void run(const Options& o, const Common& common) {
   const auto augment = Augment::parse(o.augment);
-  const auto preprocessing = o.model.empty() ? Preprocessing::parse(o.preprocessing)
-                                             : Model::load(o.model, {.on_warning = warnings(common)}).preprocessing();
+  const auto preprocessing =
+      o.model.path.empty() ? Preprocessing::parse(o.preprocessing) : load_model(o.model, common).preprocessing();
   check_writable(o.out);
   auto files = list_images({o.paths.begin(), o.paths.end()});
   if (files.empty()) throw Error(ErrorCode::kMismatch, "no pictures there: " + o.paths.front());
@@ -83,7 +84,7 @@ Command add_augment(CLI::App& app) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_option("--out", o->out, ".png file")->required();
   app.add_option("--augment", o->augment, "as for finetune")->required();
-  app.add_option("--model", o->model, "take the preprocessing of this model");
+  app.add_option("--model", o->model.path, "take the preprocessing of this model");
   app.add_option("--preprocessing", o->preprocessing, kPreprocessingHelp)->excludes("--model")->capture_default_str();
   app.add_option("--pictures", o->pictures, "how many, spread over all")
       ->check(CLI::Range(1, 100))

@@ -10,6 +10,7 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
+#include "base/check.h"
 #include "base/translate.h"
 #include "data/prefetcher.h"
 #include "data/shuffle.h"
@@ -60,9 +61,7 @@ Batch finished(Filling filling, const Dataset& dataset) {
 }
 
 void check(bool fine, const char* option, std::int64_t found) {
-  if (!fine)
-    throw Error(ErrorCode::kConfig,
-                std::string("loader: ") + option + ": expected 1 or more, found " + std::to_string(found));
+  base::require(fine, std::string("loader: ") + option, "1 or more", found);
 }
 
 }  // namespace

@@ -1,14 +1,14 @@
 #include <graft/augment.h>
 
-#include <cmath>
 #include <functional>
-#include <limits>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
 #include <graft/error.h>
 
+#include "base/check.h"
 #include "base/text.h"
 #include "base/translate.h"
 #include "image/pipeline.h"
@@ -18,7 +18,7 @@ namespace graft {
 namespace {
 
 [[noreturn]] void refuse(const std::string& field, const std::string& expected, const std::string& found) {
-  throw Error(ErrorCode::kConfig, "augment: " + field + ": expected " + expected + ", found " + found);
+  base::refuse("augment: " + field, expected, found);
 }
 
 std::string text_of(double value) {
@@ -146,12 +146,12 @@ void Augment::validate() const {
 
 Augment Augment::parse(std::string_view text) {
   Augment augment;
-  std::map<std::string, bool> seen;
+  std::set<std::string> seen;
   for (const auto& part : base::split(text, ',')) {
     const auto equals = part.find('=');
     const std::string name = part.substr(0, equals);
     const std::string value = equals == std::string::npos ? "" : part.substr(equals + 1);
-    if (std::exchange(seen[name], true)) throw Error(ErrorCode::kConfig, "augment: \"" + name + "\" is given twice");
+    if (!seen.insert(name).second) throw Error(ErrorCode::kConfig, "augment: \"" + name + "\" is given twice");
     if (name == "fill") {
       augment.fill_mode = parse_fill(value);
       continue;

@@ -28,8 +28,8 @@ struct Failure {
 void be_silent(j_common_ptr) {}
 
 /// libjpeg leaves by longjmp: nothing here has a destructor.
-bool read_pixels(std::span<const std::byte> file, std::uint8_t* rgb, std::size_t row_bytes, Failure& failure) {
-  jpeg_decompress_struct info;
+bool read_pixels(std::span<const std::byte> file, std::uint8_t* rgb, const Container& expected, Failure& failure) {
+  jpeg_decompress_struct info{};
   info.err = jpeg_std_error(&failure.manager);
   failure.manager.error_exit = on_error;
   failure.manager.output_message = be_silent;
@@ -42,11 +42,15 @@ bool read_pixels(std::span<const std::byte> file, std::uint8_t* rgb, std::size_t
   jpeg_read_header(&info, TRUE);
   info.out_color_space = JCS_RGB;
   jpeg_start_decompress(&info);
-  if (static_cast<std::size_t>(info.output_width) * 3 == row_bytes) {
-    while (info.output_scanline < info.output_height) {
-      JSAMPROW row = rgb + info.output_scanline * row_bytes;
-      jpeg_read_scanlines(&info, &row, 1);
-    }
+  if (info.output_width != static_cast<JDIMENSION>(expected.width_px) ||
+      info.output_height != static_cast<JDIMENSION>(expected.height_px)) {
+    std::snprintf(failure.message, sizeof failure.message, "the decoded size differs from the header's");
+    jpeg_destroy_decompress(&info);
+    return false;
+  }
+  while (info.output_scanline < info.output_height) {
+    JSAMPROW row = rgb + static_cast<std::size_t>(info.output_scanline) * info.output_width * 3;
+    jpeg_read_scanlines(&info, &row, 1);
   }
   jpeg_finish_decompress(&info);
   jpeg_destroy_decompress(&info);
@@ -56,10 +60,10 @@ bool read_pixels(std::span<const std::byte> file, std::uint8_t* rgb, std::size_t
 }  // namespace
 
 Image decode_jpeg(std::span<const std::byte> file, const Container& container, std::string_view name) {
-  const auto row_bytes = static_cast<std::size_t>(container.width_px) * 3;
-  std::vector<std::uint8_t> rgb(row_bytes * static_cast<std::size_t>(container.height_px));
+  std::vector<std::uint8_t> rgb(static_cast<std::size_t>(container.width_px) *
+                                static_cast<std::size_t>(container.height_px) * 3);
   Failure failure;
-  if (!read_pixels(file, rgb.data(), row_bytes, failure))
+  if (!read_pixels(file, rgb.data(), container, failure))
     throw Error(ErrorCode::kFormat, std::string(name) + ": cannot be decoded: " + failure.message);
   return Image(container.width_px, container.height_px, std::move(rgb));
 }

@@ -10,6 +10,19 @@
 
 namespace graft::image {
 
+namespace {
+
+/// OpenCV's pixels are blue, green, red.
+void swap_red_and_blue(const std::uint8_t* from, std::uint8_t* to, int pixels) {
+  for (int i = 0; i < pixels; ++i, from += 3, to += 3) {
+    to[0] = from[2];
+    to[1] = from[1];
+    to[2] = from[0];
+  }
+}
+
+}  // namespace
+
 Image decode_pixels(std::span<const std::byte> file, const Container& container, std::string_view name) {
 #if defined(GRAFT_HAVE_LIBJPEG)
   if (container.type == FileType::kJpeg && container.channels != 4) return decode_jpeg(file, container, name);
@@ -26,29 +39,17 @@ Image decode_pixels(std::span<const std::byte> file, const Container& container,
   if (bgr.empty()) throw Error(ErrorCode::kFormat, std::string(name) + ": cannot be decoded: damaged data");
 
   std::vector<std::uint8_t> rgb(bgr.total() * 3);
-  auto* to = rgb.data();
-  for (int y = 0; y < bgr.rows; ++y) {
-    const auto* from = bgr.ptr<std::uint8_t>(y);
-    for (int x = 0; x < bgr.cols; ++x, from += 3, to += 3) {
-      to[0] = from[2];
-      to[1] = from[1];
-      to[2] = from[0];
-    }
-  }
+  const auto row_bytes = static_cast<std::size_t>(bgr.cols) * 3;
+  for (int y = 0; y < bgr.rows; ++y)
+    swap_red_and_blue(bgr.ptr<std::uint8_t>(y), rgb.data() + static_cast<std::size_t>(y) * row_bytes, bgr.cols);
   return Image(bgr.cols, bgr.rows, std::move(rgb));
 }
 
 std::vector<std::byte> encode_png(const Image& image) {
   cv::Mat bgr(image.height_px(), image.width_px(), CV_8UC3);
-  const auto* from = image.rgb().data();
-  for (int y = 0; y < bgr.rows; ++y) {
-    auto* to = bgr.ptr<std::uint8_t>(y);
-    for (int x = 0; x < bgr.cols; ++x, from += 3, to += 3) {
-      to[0] = from[2];
-      to[1] = from[1];
-      to[2] = from[0];
-    }
-  }
+  const auto row_bytes = static_cast<std::size_t>(bgr.cols) * 3;
+  for (int y = 0; y < bgr.rows; ++y)
+    swap_red_and_blue(image.rgb().data() + static_cast<std::size_t>(y) * row_bytes, bgr.ptr<std::uint8_t>(y), bgr.cols);
   std::vector<std::uint8_t> png;
   if (!cv::imencode(".png", bgr, png)) throw Error(ErrorCode::kInternal, "OpenCV cannot write PNG");
   const auto bytes = std::as_bytes(std::span(png));

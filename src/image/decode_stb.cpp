@@ -45,9 +45,9 @@ Image decode_pixels(std::span<const std::byte> file, const Container&, std::stri
 std::vector<std::byte> encode_png(const Image& image) {
   std::vector<std::byte> png;
   const auto append = [](void* context, void* data, int size) {
+    auto& out = *static_cast<std::vector<std::byte>*>(context);
     const auto* bytes = static_cast<const std::byte*>(data);
-    static_cast<std::vector<std::byte>*>(context)->insert(static_cast<std::vector<std::byte>*>(context)->end(), bytes,
-                                                          bytes + size);
+    out.insert(out.end(), bytes, bytes + size);
   };
   if (!stbi_write_png_to_func(append, &png, image.width_px(), image.height_px(), 3, image.rgb().data(), 0))
     throw Error(ErrorCode::kInternal, "stb_image_write cannot write PNG");

@@ -10,6 +10,7 @@
 
 #include <graft/error.h>
 
+#include "base/check.h"
 #include "base/text.h"
 #include "image/keras_transform.h"
 #include "image/operations.h"
@@ -18,6 +19,14 @@
 #include "image/torchvision_transform.h"
 
 namespace graft {
+
+std::string_view to_string(ChannelOrder order) noexcept { return order == ChannelOrder::kBgr ? "bgr" : "rgb"; }
+
+ChannelOrder parse_channel_order(std::string_view text) {
+  if (text == "rgb") return ChannelOrder::kRgb;
+  if (text == "bgr") return ChannelOrder::kBgr;
+  base::refuse("channels", "rgb or bgr", "\"" + std::string(text) + "\"");
+}
 
 Preprocessing Preprocessing::torch_mode(int resize_shorter_px, int crop_px) {
   Preprocessing p;
@@ -65,15 +74,14 @@ Preprocessing Preprocessing::by_name(std::string_view name) {
   if (name == "tf") return tf_mode();
   if (name == "vgg_features") return vgg_features();
   if (name == "rescale") return rescale_mode();
-  throw Error(ErrorCode::kConfig,
-              "preprocessing: expected torch, torch_232, caffe, tf, vgg_features or rescale, found \"" +
-                  std::string(name) + "\"");
+  base::refuse("preprocessing", "torch, torch_232, caffe, tf, vgg_features or rescale",
+               "\"" + std::string(name) + "\"");
 }
 
 namespace {
 
 [[noreturn]] void refuse(const std::string& key, const std::string& expected, const std::string& found) {
-  throw Error(ErrorCode::kConfig, "preprocessing: " + key + ": expected " + expected + ", found \"" + found + "\"");
+  base::refuse("preprocessing: " + key, expected, "\"" + found + "\"");
 }
 
 int parse_px(const std::string& value, const std::string& key) {
@@ -100,8 +108,7 @@ void set(Preprocessing& p, const std::string& key, const std::string& value) {
   } else if (key == "interpolation") {
     p.interpolation = parse_interpolation(value);
   } else if (key == "channels") {
-    if (value != "rgb" && value != "bgr") refuse(key, "rgb or bgr", value);
-    p.channels = value == "bgr" ? ChannelOrder::kBgr : ChannelOrder::kRgb;
+    p.channels = parse_channel_order(value);
   } else if (key == "scale") {
     p.scale = base::parse_number(value, "preprocessing scale");
   } else if (key == "mean") {
@@ -130,9 +137,7 @@ Preprocessing Preprocessing::parse(std::string_view text) {
 void Preprocessing::validate() const {
   constexpr int kMostPx = 16'384;
   const auto check = [](bool fine, const char* field, const char* expected, double found) {
-    if (!fine)
-      throw Error(ErrorCode::kConfig, std::string("preprocessing: ") + field + ": expected " + expected + ", found " +
-                                          std::to_string(found));
+    base::require(fine, std::string("preprocessing: ") + field, expected, found);
   };
   const auto size = [&](const char* field, int px) { check(px >= 1 && px <= kMostPx, field, "1 to 16384", px); };
   size("crop_height_px", crop_height_px);
@@ -201,18 +206,25 @@ std::vector<std::uint8_t> rounded(const std::vector<float>& values) {
   return bytes;
 }
 
-/// Values 0..255, [crop_height, crop_width, 3], everything but the erasing done.
-std::vector<float> changed_values(const Image& image, const Preprocessing& p, const Augment& augment, DrawKey key,
-                                  const TorchvisionDraw& later) {
+/// A picture with all its changes but the erasing, which comes after normalisation.
+struct Changed {
+  std::vector<float> values;  ///< 0..255, [crop_height, crop_width, 3]
+  std::optional<Window> erased;
+};
+
+Changed change(const Image& image, const Preprocessing& p, const Augment& augment, DrawKey key) {
   if (image.empty()) throw Error(ErrorCode::kConfig, "expected a picture, found an empty image");
+  const auto later =
+      draw_torchvision(augment, key, image.width_px(), image.height_px(), p.crop_width_px, p.crop_height_px);
   const Image pixels = later.crop ? crop(image, *later.crop).resize(p.crop_width_px, p.crop_height_px, p.interpolation)
                                   : fitted(image, p);
   auto values = apply(pixels, draw(augment, key, pixels.width_px(), pixels.height_px()), augment);
-  if (later.operations.empty()) return values;
-  Image bytes(pixels.width_px(), pixels.height_px(), rounded(values));
-  for (const auto& [operation, parameter] : later.operations) bytes = apply(bytes, operation, parameter);
-  std::copy(bytes.rgb().begin(), bytes.rgb().end(), values.begin());
-  return values;
+  if (!later.operations.empty()) {
+    Image bytes(pixels.width_px(), pixels.height_px(), rounded(values));
+    for (const auto& [operation, parameter] : later.operations) bytes = apply(bytes, operation, parameter);
+    std::copy(bytes.rgb().begin(), bytes.rgb().end(), values.begin());
+  }
+  return {std::move(values), later.erased};
 }
 
 void check_out(const Preprocessing& p, std::span<float> out) {
@@ -232,22 +244,18 @@ void to_input(const Image& image, const Preprocessing& p, std::span<float> out) 
 void to_input(const Image& image, const Preprocessing& p, const Augment& augment, DrawKey key, std::span<float> out) {
   if (!augment.enabled()) return to_input(image, p, out);
   check_out(p, out);
-  const auto later =
-      draw_torchvision(augment, key, image.width_px(), image.height_px(), p.crop_width_px, p.crop_height_px);
-  const auto values = changed_values(image, p, augment, key, later);
+  const auto [values, erased] = change(image, p, augment, key);
   normalise(values, p, out.data());
-  if (later.erased) erase(out, p.crop_width_px, p.crop_height_px, *later.erased);
+  if (erased) erase(out, p.crop_width_px, p.crop_height_px, *erased);
 }
 
 Image changed(const Image& image, const Preprocessing& p, const Augment& augment, DrawKey key) {
-  const auto later =
-      draw_torchvision(augment, key, image.width_px(), image.height_px(), p.crop_width_px, p.crop_height_px);
-  auto bytes = rounded(changed_values(image, p, augment, key, later));
-  if (later.erased) {
-    const auto& [left, top, width, height] = *later.erased;
-    for (int y = top; y < top + height; ++y)
-      std::fill_n(bytes.begin() + (static_cast<std::ptrdiff_t>(y) * p.crop_width_px + left) * 3, width * 3,
-                  std::uint8_t{128});
+  const auto [values, erased] = change(image, p, augment, key);
+  auto bytes = rounded(values);
+  if (erased) {
+    for (int y = erased->top; y < erased->top + erased->height; ++y)
+      std::fill_n(bytes.begin() + (static_cast<std::ptrdiff_t>(y) * p.crop_width_px + erased->left) * 3,
+                  erased->width * 3, std::uint8_t{128});
   }
   return Image(p.crop_width_px, p.crop_height_px, std::move(bytes));
 }

@@ -15,7 +15,7 @@ json to_json(const Preprocessing& p) {
           {"crop_height_px", p.crop_height_px},
           {"crop_width_px", p.crop_width_px},
           {"interpolation", std::string(to_string(p.interpolation))},
-          {"channels", p.channels == ChannelOrder::kBgr ? "bgr" : "rgb"},
+          {"channels", std::string(to_string(p.channels))},
           {"scale", p.scale},
           {"mean", p.mean},
           {"std", p.std}};
@@ -36,10 +36,7 @@ Preprocessing preprocessing_from(const json& j) {
   p.crop_height_px = j.at("crop_height_px").get<int>();
   p.crop_width_px = j.at("crop_width_px").get<int>();
   p.interpolation = parse_interpolation(j.at("interpolation").get<std::string>());
-  const auto channels = j.at("channels").get<std::string>();
-  if (channels != "rgb" && channels != "bgr")
-    throw Error(ErrorCode::kConfig, "channels: expected rgb or bgr, found \"" + channels + "\"");
-  p.channels = channels == "bgr" ? ChannelOrder::kBgr : ChannelOrder::kRgb;
+  p.channels = parse_channel_order(j.at("channels").get<std::string>());
   p.scale = j.at("scale").get<double>();
   p.mean = three_numbers(j, "mean");
   p.std = three_numbers(j, "std");

@@ -81,7 +81,7 @@ std::string to_json(const ModelInfo& info) {
                  {"crop_height_px", p.crop_height_px},
                  {"crop_width_px", p.crop_width_px},
                  {"interpolation", std::string(to_string(p.interpolation))},
-                 {"channels", p.channels == ChannelOrder::kBgr ? "bgr" : "rgb"},
+                 {"channels", std::string(to_string(p.channels))},
                  {"scale", p.scale},
                  {"mean", p.mean},
                  {"std", p.std}}},

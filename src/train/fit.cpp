@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include "base/check.h"
 #include "base/torch_device.h"
 #include "train/mixing.h"
 
@@ -43,20 +44,6 @@ class Buffers {
   std::vector<std::pair<at::Tensor, at::Tensor>> saved_;
 };
 
-void check_fraction(const char* option, double value) {
-  if (!(value >= 0 && value < 1))
-    throw Error(ErrorCode::kConfig, std::string(option) + ": expected 0 to below 1, found " + std::to_string(value));
-}
-
-void check_alpha(const char* option, double value) {
-  if (!(value >= 0 && std::isfinite(value)))
-    throw Error(ErrorCode::kConfig, std::string(option) + ": expected 0 or more, found " + std::to_string(value));
-}
-
-std::int64_t steps_of(const FitOptions& fit, const DataLoader& loader) {
-  return fit.steps_per_epoch > 0 ? fit.steps_per_epoch : static_cast<std::int64_t>(loader.batches_per_epoch());
-}
-
 std::vector<at::Tensor> parameters_of(const Model& model) {
   std::vector<at::Tensor> parameters;
   for (const auto& [name, tensor] : model.trainable_parameters()) parameters.push_back(tensor);
@@ -78,20 +65,22 @@ Fit::Fit(Model& model, const TrainerOptions& options, const FitOptions& fit, con
                .seed = options.seed,
                .threads = fit.loader_threads,
                .pin_memory = model.device().is_cuda()}),
-      learning_rate_(options.schedule, options.numerics,
-                     Optimizer::create(options.optimizer, options.numerics, {})->learning_rate(), fit.epochs,
-                     steps_of(fit, loader_)),
-      optimizer_(Optimizer::create(options.optimizer, options.numerics, parameters_of(model))) {
-  check_fraction("label_smoothing", options.label_smoothing);
-  check_alpha("mixup_alpha", options.mixup_alpha);
-  check_alpha("cutmix_alpha", options.cutmix_alpha);
+      optimizer_(Optimizer::create(options.optimizer, options.numerics, parameters_of(model))),
+      learning_rate_(options.schedule, options.numerics, optimizer_->learning_rate(), fit.epochs, steps()) {
+  const auto is_alpha = [](double value) { return value >= 0 && std::isfinite(value); };
+  const double smoothing = options.label_smoothing;
+  base::require(smoothing >= 0 && smoothing < 1, "label_smoothing", "0 to below 1", smoothing);
+  base::require(is_alpha(options.mixup_alpha), "mixup_alpha", "0 or more", options.mixup_alpha);
+  base::require(is_alpha(options.cutmix_alpha), "cutmix_alpha", "0 or more", options.cutmix_alpha);
   if (model.uses_batch_statistics() && (fit.batch_size == 1 || train.size() == 1))
     throw Error(
         ErrorCode::kConfig,
         "batch_size: expected 2 or more where batch norm trains, found 1; or set the batch norm policy to inference");
 }
 
-std::int64_t Fit::steps() const { return steps_of(fit_, loader_); }
+std::int64_t Fit::steps() const {
+  return fit_.steps_per_epoch > 0 ? fit_.steps_per_epoch : static_cast<std::int64_t>(loader_.batches_per_epoch());
+}
 
 Running Fit::epoch(std::int64_t number) {
   const TrainingMode training(model_);

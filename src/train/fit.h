@@ -56,8 +56,8 @@ class Fit {
   const TrainerOptions& options_;
   const FitOptions& fit_;
   DataLoader loader_;
-  LearningRate learning_rate_;
   std::unique_ptr<Optimizer> optimizer_;
+  LearningRate learning_rate_;
   std::uint64_t data_epoch_ = 0;
   bool data_ended_ = false;
   std::int64_t steps_done_ = 0;

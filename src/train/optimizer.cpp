@@ -11,7 +11,8 @@
 
 #include <graft/error.h>
 
-#include "base/translate.h"
+#include "base/check.h"
+#include "base/overloaded.h"
 
 namespace graft {
 
@@ -42,9 +43,7 @@ namespace train {
 namespace {
 
 void check(bool fine, const char* field, const char* expected, double found) {
-  if (!fine)
-    throw Error(ErrorCode::kConfig,
-                std::string("optimizer: ") + field + ": expected " + expected + ", found " + std::to_string(found));
+  base::require(fine, std::string("optimizer: ") + field, expected, found);
 }
 
 double checked_rate(double rate) {
@@ -170,25 +169,21 @@ class RmsPropStep : public Optimizer {
   double rho_, epsilon_;
 };
 
-template <class... Cases>
-struct Overloaded : Cases... {
-  using Cases::operator()...;
-};
-
 }  // namespace
 
 std::unique_ptr<Optimizer> Optimizer::create(const OptimizerSpec& spec, Numerics numerics, std::vector<at::Tensor> p) {
   const bool keras = numerics == Numerics::kKeras;
   using Result = std::unique_ptr<Optimizer>;
   return std::visit(
-      Overloaded{[&](const Sgd& o) -> Result { return std::make_unique<SgdStep>(o, keras, std::move(p)); },
-                 [&](const Adam& o) -> Result { return std::make_unique<AdamStep>(o, false, keras, std::move(p)); },
-                 [&](const AdamW& o) -> Result {
-                   const Adam common{o.learning_rate, o.beta1, o.beta2, o.epsilon,
-                                     o.weight_decay.value_or(keras ? 0.004 : 0.01)};
-                   return std::make_unique<AdamStep>(common, true, keras, std::move(p));
-                 },
-                 [&](const RmsProp& o) -> Result { return std::make_unique<RmsPropStep>(o, keras, std::move(p)); }},
+      base::Overloaded{
+          [&](const Sgd& o) -> Result { return std::make_unique<SgdStep>(o, keras, std::move(p)); },
+          [&](const Adam& o) -> Result { return std::make_unique<AdamStep>(o, false, keras, std::move(p)); },
+          [&](const AdamW& o) -> Result {
+            const Adam common{o.learning_rate, o.beta1, o.beta2, o.epsilon,
+                              o.weight_decay.value_or(keras ? 0.004 : 0.01)};
+            return std::make_unique<AdamStep>(common, true, keras, std::move(p));
+          },
+          [&](const RmsProp& o) -> Result { return std::make_unique<RmsPropStep>(o, keras, std::move(p)); }},
       spec);
 }
 

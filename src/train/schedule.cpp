@@ -11,6 +11,8 @@
 
 #include <graft/error.h>
 
+#include "base/check.h"
+#include "base/overloaded.h"
 #include "base/text.h"
 
 namespace graft {
@@ -18,15 +20,8 @@ namespace graft {
 namespace {
 
 void check(bool fine, const char* field, const char* expected, double found) {
-  if (!fine)
-    throw Error(ErrorCode::kConfig,
-                std::string("schedule: ") + field + ": expected " + expected + ", found " + std::to_string(found));
+  base::require(fine, std::string("schedule: ") + field, expected, found);
 }
-
-template <class... Cases>
-struct Overloaded : Cases... {
-  using Cases::operator()...;
-};
 
 }  // namespace
 
@@ -68,26 +63,26 @@ LearningRate::LearningRate(const Schedule& schedule, Numerics numerics, double r
       steps_per_epoch_(steps_per_epoch),
       plateau_rate_(rate) {
   const auto factor = [](double value) { check(value > 0 && value <= 1, "factor", "above 0, at most 1", value); };
-  std::visit(Overloaded{[](const ConstantRate&) {},
-                        [&](const StepDecay& o) {
-                          check(o.epochs >= 1, "epochs", "1 or more", static_cast<double>(o.epochs));
-                          factor(o.factor);
-                        },
-                        [](const CosineDecay& o) {
-                          check(o.final_fraction >= 0 && o.final_fraction <= 1, "final_fraction", "0 to 1",
-                                o.final_fraction);
-                        },
-                        [](const OneCycle& o) {
-                          check(o.pct_start > 0 && o.pct_start < 1, "pct_start", "between 0 and 1", o.pct_start);
-                          check(o.div >= 1 && std::isfinite(o.div), "div", "1 or more", o.div);
-                          check(o.final_div >= 1 && std::isfinite(o.final_div), "final_div", "1 or more", o.final_div);
-                        },
-                        [&](const ReduceOnPlateau& o) {
-                          factor(o.factor);
-                          check(o.patience >= 0, "patience", "0 or more", static_cast<double>(o.patience));
-                          check(o.threshold >= 0 && std::isfinite(o.threshold), "threshold", "0 or more", o.threshold);
-                          check(o.min_rate >= 0 && std::isfinite(o.min_rate), "min_rate", "0 or more", o.min_rate);
-                        }},
+  std::visit(base::Overloaded{
+                 [](const ConstantRate&) {},
+                 [&](const StepDecay& o) {
+                   check(o.epochs >= 1, "epochs", "1 or more", static_cast<double>(o.epochs));
+                   factor(o.factor);
+                 },
+                 [](const CosineDecay& o) {
+                   check(o.final_fraction >= 0 && o.final_fraction <= 1, "final_fraction", "0 to 1", o.final_fraction);
+                 },
+                 [](const OneCycle& o) {
+                   check(o.pct_start > 0 && o.pct_start < 1, "pct_start", "between 0 and 1", o.pct_start);
+                   check(o.div >= 1 && std::isfinite(o.div), "div", "1 or more", o.div);
+                   check(o.final_div >= 1 && std::isfinite(o.final_div), "final_div", "1 or more", o.final_div);
+                 },
+                 [&](const ReduceOnPlateau& o) {
+                   factor(o.factor);
+                   check(o.patience >= 0, "patience", "0 or more", static_cast<double>(o.patience));
+                   check(o.threshold >= 0 && std::isfinite(o.threshold), "threshold", "0 or more", o.threshold);
+                   check(o.min_rate >= 0 && std::isfinite(o.min_rate), "min_rate", "0 or more", o.min_rate);
+                 }},
              schedule.decay);
   check(schedule.warmup_steps >= 0, "warmup_steps", "0 or more", static_cast<double>(schedule.warmup_steps));
   check(schedule.warmup_start > 0 && schedule.warmup_start <= 1, "warmup_start", "above 0, at most 1",
@@ -106,24 +101,24 @@ double LearningRate::decayed(std::int64_t step, std::int64_t steps) const {
     return to + (from - to) / 2 * (1 + std::cos(std::numbers::pi * part));
   };
   return std::visit(
-      Overloaded{[&](const ConstantRate&) { return rate_; },
-                 [&](const StepDecay& o) {
-                   return rate_ * std::pow(o.factor, static_cast<double>(step / steps_per_epoch_ / o.epochs));
-                 },
-                 [&](const CosineDecay& o) {
-                   const double part =
-                       static_cast<double>(step) / static_cast<double>(std::max<std::int64_t>(steps, 1));
-                   return along_cosine(rate_, rate_ * o.final_fraction, part);
-                 },
-                 [&](const OneCycle& o) {
-                   // The peak and the last step as OneCycleLR counts them.
-                   const double peak = o.pct_start * static_cast<double>(steps) - 1;
-                   const double last = static_cast<double>(steps) - 1, now = static_cast<double>(step);
-                   const double start = rate_ / o.div;
-                   if (now <= peak) return along_cosine(start, rate_, peak > 0 ? now / peak : 1);
-                   return along_cosine(rate_, start / o.final_div, last > peak ? (now - peak) / (last - peak) : 1);
-                 },
-                 [&](const ReduceOnPlateau&) { return plateau_rate_; }},
+      base::Overloaded{
+          [&](const ConstantRate&) { return rate_; },
+          [&](const StepDecay& o) {
+            return rate_ * std::pow(o.factor, static_cast<double>(step / steps_per_epoch_ / o.epochs));
+          },
+          [&](const CosineDecay& o) {
+            const double part = static_cast<double>(step) / static_cast<double>(std::max<std::int64_t>(steps, 1));
+            return along_cosine(rate_, rate_ * o.final_fraction, part);
+          },
+          [&](const OneCycle& o) {
+            // The peak and the last step as OneCycleLR counts them.
+            const double peak = o.pct_start * static_cast<double>(steps) - 1;
+            const double last = static_cast<double>(steps) - 1, now = static_cast<double>(step);
+            const double start = rate_ / o.div;
+            if (now <= peak) return along_cosine(start, rate_, peak > 0 ? now / peak : 1);
+            return along_cosine(rate_, start / o.final_div, last > peak ? (now - peak) / (last - peak) : 1);
+          },
+          [&](const ReduceOnPlateau&) { return plateau_rate_; }},
       schedule_.decay);
 }
 

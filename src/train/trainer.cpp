@@ -12,6 +12,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/core/grad_mode.h>
 
+#include "base/check.h"
 #include "base/text.h"
 #include "base/torch_device.h"
 #include "base/translate.h"
@@ -173,12 +174,8 @@ History Trainer::fit(const Dataset& train, const Dataset& val, const FitOptions&
 
 History Trainer::Impl::fit(const Dataset& train_data, const Dataset* val, const FitOptions& fit_options) {
   return base::translated("training", [&] {
-    const auto check = [](bool fine, const char* option, std::int64_t found) {
-      if (!fine)
-        throw Error(ErrorCode::kConfig, std::string(option) + ": expected 1 or more, found " + std::to_string(found));
-    };
-    check(fit_options.epochs >= 1, "epochs", fit_options.epochs);
-    check(fit_options.steps_per_epoch >= 0, "steps_per_epoch", fit_options.steps_per_epoch);
+    base::require(fit_options.epochs >= 1, "epochs", "1 or more", fit_options.epochs);
+    base::require(fit_options.steps_per_epoch >= 0, "steps_per_epoch", "0 or more", fit_options.steps_per_epoch);
     check_classes(model, train_data, "the training data");
     if (val) check_same_classes(train_data, *val);
 

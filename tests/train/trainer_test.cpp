@@ -69,6 +69,14 @@ std::vector<double> step_losses(Model& model, const Dataset& data, FitOptions op
   return losses;
 }
 
+double largest_difference(const std::vector<double>& losses, const nlohmann::json& expected) {
+  if (losses.size() != expected.size()) return INFINITY;
+  double difference = 0;
+  for (std::size_t i = 0; i < losses.size(); ++i)
+    difference = std::max(difference, std::abs(losses[i] - expected[i].get<double>()));
+  return difference;
+}
+
 TEST_P(OnDevice, TwentyStepsEqualPyTorch) {
   const auto vectors = nlohmann::json::parse(std::ifstream(golden("train/losses.json")));
   const GoldenPictures data;
@@ -79,10 +87,7 @@ TEST_P(OnDevice, TwentyStepsEqualPyTorch) {
     model.set_batch_norm(parse_batch_norm(name.substr(dot + 1)));
     const auto losses = step_losses(model, data, {.epochs = 4, .batch_size = 8, .shuffle = false});
     ASSERT_EQ(losses.size(), 20u);
-    double difference = 0;
-    for (std::size_t i = 0; i < 20; ++i)
-      difference = std::max(difference, std::abs(losses[i] - expected[i].get<double>()));
-    EXPECT_TRUE(measured("20 losses, " + name, difference, 1e-4));
+    EXPECT_TRUE(measured("20 losses, " + name, largest_difference(losses, expected), 1e-4));
   }
 }
 
@@ -144,10 +149,7 @@ TEST_P(OnDevice, LabelSmoothingEqualsPyTorch) {
   const auto losses =
       step_losses(model, GoldenPictures(), {.epochs = 4, .batch_size = 8, .shuffle = false}, {.label_smoothing = 0.1});
   ASSERT_EQ(losses.size(), expected.size());
-  double difference = 0;
-  for (std::size_t i = 0; i < losses.size(); ++i)
-    difference = std::max(difference, std::abs(losses[i] - expected[i].get<double>()));
-  EXPECT_TRUE(measured("20 losses, label smoothing", difference, 1e-4));
+  EXPECT_TRUE(measured("20 losses, label smoothing", largest_difference(losses, expected), 1e-4));
 }
 
 TEST_P(OnDevice, MixingAndSchedulesTrain) {
@@ -207,14 +209,6 @@ void set_head(Model& model, const nlohmann::json& head) {
     }
     tensor.copy_(at::tensor(flat).reshape(tensor.sizes()));
   }
-}
-
-double largest_difference(const std::vector<double>& losses, const nlohmann::json& expected) {
-  if (losses.size() != expected.size()) return INFINITY;
-  double difference = 0;
-  for (std::size_t i = 0; i < losses.size(); ++i)
-    difference = std::max(difference, std::abs(losses[i] - expected[i].get<double>()));
-  return difference;
 }
 
 TEST_P(OnDevice, TwentyStepsOfAnMlpHeadEqualPyTorch) {

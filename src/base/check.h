@@ -1,0 +1,21 @@
+/// Checks of options: one form of words for all of them.
+#pragma once
+
+#include <string>
+
+#include <graft/error.h>
+
+namespace graft::base {
+
+/// Throws Error kConfig "WHAT: expected EXPECTED, found FOUND".
+[[noreturn]] inline void refuse(const std::string& what, const std::string& expected, const std::string& found) {
+  throw Error(ErrorCode::kConfig, what + ": expected " + expected + ", found " + found);
+}
+
+/// refuse() unless `fine`.
+template <class Number>
+void require(bool fine, const std::string& what, const std::string& expected, Number found) {
+  if (!fine) refuse(what, expected, std::to_string(found));
+}
+
+}  // namespace graft::base
