@@ -70,5 +70,14 @@ void rethrow_as_error(std::string_view context) {
   }
 }
 
+std::string own_words(std::string message) {
+  if (const auto traceback = message.rfind("RuntimeError: "); traceback != std::string::npos)
+    message.erase(0, traceback + std::string_view("RuntimeError: ").size());
+  if (const auto backtrace = message.find("\nException raised from"); backtrace != std::string::npos)
+    message.erase(backtrace);
+  while (!message.empty() && message.back() == '\n') message.pop_back();
+  return message;
+}
+
 }  // namespace base
 }  // namespace graft

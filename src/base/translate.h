@@ -13,6 +13,10 @@ namespace graft::base {
 /// `context`. std::bad_alloc and LibTorch's out-of-memory errors become kOutOfMemory, the rest kInternal.
 [[noreturn]] void rethrow_as_error(std::string_view context);
 
+/// What an operator of LibTorch said, without the backtrace, and the traceback of the script, that are wrapped around
+/// it.
+std::string own_words(std::string message);
+
 /// Calls `function` inside that translation.
 template <class Function>
 decltype(auto) translated(std::string_view context, Function&& function) {

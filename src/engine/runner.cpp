@@ -18,22 +18,12 @@ namespace graft::engine {
 
 namespace {
 
-/// The interpreter wraps what an operator threw in a traceback of the script; the operator's own words are what helps.
-std::string innermost_message(std::string message) {
-  if (const auto traceback = message.rfind("RuntimeError: "); traceback != std::string::npos)
-    message.erase(0, traceback + std::string_view("RuntimeError: ").size());
-  if (const auto backtrace = message.find("\nException raised from"); backtrace != std::string::npos)
-    message.erase(backtrace);
-  while (!message.empty() && message.back() == '\n') message.pop_back();
-  return message;
-}
-
 [[noreturn]] void rethrow_from_network() {
   try {
     base::rethrow_as_error("running the network");
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kInternal) throw;
-    throw Error(ErrorCode::kMismatch, "the network refuses its input: " + innermost_message(error.what()));
+    throw Error(ErrorCode::kMismatch, "the network refuses its input: " + base::own_words(error.what()));
   }
 }
 

@@ -214,34 +214,4 @@ Network Network::followed_by(std::string_view name, const Network& next) const {
   });
 }
 
-NetworkBuilder::NetworkBuilder(std::string_view type, const Network& beside)
-    : jit_(std::make_shared<Network::Jit>(
-          Network::Jit{Module(c10::QualifiedName("__torch__.graft." + std::string(type)),
-                              beside.jit().module._ivalue()->compilation_unit(), /*shouldMangle=*/true)})) {
-  jit_->module.register_attribute("training", c10::BoolType::get(), false);
-}
-
-NetworkBuilder::~NetworkBuilder() = default;
-
-NetworkBuilder& NetworkBuilder::parameter(std::string_view name, at::Tensor value) {
-  jit_->module.register_parameter(std::string(name), std::move(value), /*is_buffer=*/false);
-  return *this;
-}
-
-NetworkBuilder& NetworkBuilder::child(std::string_view name, const Network& network) {
-  jit_->module.register_module(std::string(name), network.jit().module);
-  return *this;
-}
-
-Network NetworkBuilder::build(std::string_view body) {
-  std::string source = "def forward(self, x: Tensor) -> Tensor:\n";
-  for (std::string_view rest = body; !rest.empty();) {
-    const auto end = rest.find('\n');
-    source += "    " + std::string(rest.substr(0, end)) + "\n";
-    rest = end == std::string_view::npos ? std::string_view() : rest.substr(end + 1);
-  }
-  base::translated("compiling TorchScript", [&] { jit_->module.define(source); });
-  return Network(std::move(jit_));
-}
-
 }  // namespace graft::graph

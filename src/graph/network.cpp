@@ -4,6 +4,7 @@
 #include <sstream>
 #include <unordered_set>
 
+#include <ATen/core/grad_mode.h>
 #include <torch/csrc/jit/serialization/import.h>
 
 #include <graft/error.h>
@@ -75,9 +76,8 @@ Network Network::load(std::span<const std::byte> archive, std::string_view name,
   } catch (const std::bad_alloc&) {
     base::rethrow_as_error(name);
   } catch (const std::exception& error) {
-    const std::string message = error.what();
-    throw Error(ErrorCode::kFormat, std::string(name) + ": LibTorch cannot read this TorchScript file: " +
-                                        message.substr(0, message.find("\nException raised from")));
+    throw Error(ErrorCode::kFormat,
+                std::string(name) + ": LibTorch cannot read this TorchScript file: " + base::own_words(error.what()));
   }
   for (auto& [file, content] : extra) content = files[file];
   return Network(std::move(jit));
@@ -156,6 +156,13 @@ std::vector<Call> Network::calls() const {
   std::vector<Call> calls;
   for (auto& flat_call : flatten(jit_->module).calls) calls.push_back(std::move(flat_call.call));
   return calls;
+}
+
+Network Network::deep_copy() const {
+  return base::translated("copying a network", [&] {
+    const at::NoGradGuard no_grad;  // the copies are parameters of their own, not results computed from the others
+    return Network(std::make_shared<Jit>(Jit{jit_->module.deepcopy()}));
+  });
 }
 
 bool Network::has_attribute(std::string_view name) const { return jit_->module.hasattr(std::string(name)); }

@@ -83,6 +83,9 @@ class Network {
 
   bool has_attribute(std::string_view name) const;
 
+  /// The same network with tensors of its own.
+  Network deep_copy() const;
+
   struct Jit;
   explicit Network(std::shared_ptr<Jit> jit) : jit_(std::move(jit)) {}
   const Jit& jit() const { return *jit_; }
@@ -92,17 +95,29 @@ class Network {
   std::shared_ptr<Jit> jit_;
 };
 
-/// Writes a network down as TorchScript source, module by module.
+/// Builds a network module by module.
 class NetworkBuilder {
  public:
   /// `type` is the class's name; `beside`: the network it will follow (both then live in one compilation unit).
   NetworkBuilder(std::string_view type, const Network& beside);
-  ~NetworkBuilder();
+  /// In a compilation unit of its own.
+  explicit NetworkBuilder(std::string_view type);
 
   NetworkBuilder& parameter(std::string_view name, at::Tensor value);
+  NetworkBuilder& buffer(std::string_view name, at::Tensor value);
   NetworkBuilder& child(std::string_view name, const Network& network);
-  /// `body` of forward(self, x: Tensor) -> Tensor, one statement a line; children are called as self.NAME.forward(x).
+  /// Tensors below a name of their own, without a method.
+  NetworkBuilder& child(std::string_view name, const NetworkBuilder& part);
+  /// Methods as TorchScript source. Throws Error kConfig with the compiler's message.
+  NetworkBuilder& define(const std::string& source);
+
+  /// With the methods there are.
+  Network build() const { return Network(jit_); }
+  /// With `body` as forward(self, x: Tensor) -> Tensor, one statement a line; children are called as
+  /// self.NAME.forward(x).
   Network build(std::string_view body);
+
+  const Network::Jit& jit() const { return *jit_; }
 
  private:
   std::shared_ptr<Network::Jit> jit_;
