@@ -29,8 +29,12 @@ class GRAFT_EXPORT Dataset {
   virtual std::size_t size() const = 0;
   /// Class names in index order.
   virtual const std::vector<std::string>& classes() const = 0;
-  /// Index into classes().
+  /// Index into classes(). Of no account where targets() is overridden for other tasks than one of single labels.
   virtual std::int64_t label(std::size_t i) const = 0;
+  /// What is to be learned of example i, task after task (Task::targets() numbers each): a class index for a single
+  /// label, 0 or 1 for each of several labels, a number for each output of a regression. NaN: not known, left out of
+  /// the loss. classes() then names the outputs of all tasks in a row. Default: label(i).
+  virtual std::vector<float> targets(std::size_t i) const;
   /// Decodes picture i. Throws Error if it cannot be read.
   virtual Image image(std::size_t i) const = 0;
   /// How messages and result lists call example i: its path, for files.
@@ -84,6 +88,7 @@ class GRAFT_EXPORT ImageFolder : public Dataset {
  private:
   struct Impl;
   explicit ImageFolder(std::unique_ptr<Impl> impl);
+  Impl& impl() const;
   std::unique_ptr<Impl> impl_;
 };
 

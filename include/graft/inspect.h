@@ -8,6 +8,7 @@
 
 #include <graft/export.h>
 #include <graft/preprocess.h>
+#include <graft/task.h>
 
 namespace graft {
 
@@ -39,10 +40,11 @@ struct ModelInfo {
   std::int64_t parameters = 0;
   std::int64_t trainable = 0;
   std::string head;               ///< the head's layer name
-  std::string head_kind;          ///< "linear", "mlp:1024", or "original"
+  std::string head_kind;          ///< Head::describe(), or "original"
   std::string features_layer;     ///< the layer whose output the features cut yields; empty if there is none
   std::string penultimate_layer;  ///< the last linear layer
   std::string batch_norm;         ///< policy: follow, inference or train
+  std::vector<Task> tasks;        ///< over the outputs
   Preprocessing preprocessing;
   std::vector<Label> labels;
   std::string sha256;  ///< over all parameters and buffers: names, shapes, bytes

@@ -29,6 +29,7 @@ struct LoaderOptions {
 struct GRAFT_EXPORT Batch {
   at::Tensor images;                 ///< [N, 3, H, W], float32, CPU
   at::Tensor labels;                 ///< [N], int64: class indices, CPU
+  at::Tensor targets;                ///< [N, T], float32: Dataset::targets, CPU
   std::vector<std::size_t> indices;  ///< which examples of the data set these are
 
   std::int64_t size() const { return static_cast<std::int64_t>(indices.size()); }
@@ -68,6 +69,7 @@ class GRAFT_EXPORT DataLoader {
 
  private:
   struct Impl;
+  Impl& impl() const;
   std::unique_ptr<Impl> impl_;
 };
 

@@ -2,6 +2,7 @@
 ///
 /// A Model owns a backbone and a head, its preprocessing and its labels, and saves all of it as one TorchScript file.
 /// Thread-safety: const members may be called from many threads on one Model; the others need it for themselves.
+/// One that was moved from throws kConfig.
 #pragma once
 
 #include <cstdint>
@@ -47,6 +48,10 @@ class GRAFT_EXPORT Model {
   /// The same for a prepared batch [N, 3, H, W].
   std::vector<std::vector<Prediction>> classify(const at::Tensor& batch, const ClassifyOptions& options = {}) const;
 
+  /// Each task's answers by its name, [N, outputs of the task], float32, CPU, for a batch [N, 3, H, W]: probabilities
+  /// (softmax, or a sigmoid each), for a regression the numbers.
+  std::map<std::string, at::Tensor> predict(const at::Tensor& batch, Precision precision = Precision::kFloat32) const;
+
   /// What the head is given, [N, C, H, W] or [N, C], for a batch [N, 3, H, W].
   at::Tensor forward_features(const at::Tensor& batch) const;
 
@@ -60,7 +65,7 @@ class GRAFT_EXPORT Model {
 
   // --- The network as a function.
 
-  /// Logits [N, classes], float32, on device(). In training mode with gradients, else without.
+  /// Logits [N, num_classes()], float32, on device(). In training mode with gradients, else without.
   /// Throws kMismatch for a batch of another rank, channel count or type, kOutOfMemory.
   at::Tensor forward(const at::Tensor& batch, Precision precision = Precision::kFloat32) const;
 
@@ -76,8 +81,8 @@ class GRAFT_EXPORT Model {
   // --- A new head.
 
   /// Cuts the network and puts `head` behind what is left, with fresh parameters named "head.*". Labels become
-  /// "0", "1", ... until set_labels. Throws kMismatch (nothing before the cut, frozen archive), kConfig (no such
-  /// layer).
+  /// "0", "1", ... until set_labels. Throws kMismatch (nothing before the cut, frozen archive, a head that does not
+  /// fit), kConfig (no such layer), and leaves the model as it was.
   void replace_head(const Head& head, const Cut& cut = Cut::features());
   /// The name of the layer that is the head: "fc", "classifier", "head".
   const std::string& head_name() const;
@@ -118,11 +123,14 @@ class GRAFT_EXPORT Model {
   std::string frozen_hash() const;
 
   // --- What it is.
-
   ModelInfo inspect() const;
+  /// Outputs of all tasks together.
   std::int64_t num_classes() const;
+  /// What the outputs stand for, in the order of the columns; one single-label task for an ordinary classifier.
+  const std::vector<Task>& tasks() const;
+  /// One for each output.
   const std::vector<Label>& labels() const;
-  /// Throws kMismatch unless there is one label per output and the ids are unique.
+  /// Throws kMismatch unless there is one label per output and the ids are unique within their task.
   void set_labels(std::vector<Label> labels);
   const Preprocessing& preprocessing() const;
   void set_preprocessing(const Preprocessing& preprocessing);
@@ -135,6 +143,7 @@ class GRAFT_EXPORT Model {
  private:
   struct Impl;
   explicit Model(std::unique_ptr<Impl> impl);
+  Impl& impl() const;
   std::unique_ptr<Impl> impl_;
 };
 

@@ -30,15 +30,16 @@ struct LoadOptions {
 };
 
 struct Prediction {
-  std::int64_t index = 0;  ///< class index
+  std::int64_t index = 0;  ///< class index, within its task
   std::string id;          ///< wnid (n02504458), or the class name where there is none
   std::string label;       ///< readable name (African_elephant)
-  float probability = 0;   ///< softmax of the logits, 0..1
+  float probability = 0;   ///< 0..1: softmax of the task's logits, or each label's sigmoid
 };
 
 struct ClassifyOptions {
   std::int64_t top_k = 5;  ///< best first; capped at the number of classes
   Precision precision = Precision::kFloat32;
+  std::string task = {};  ///< which one, where the model has several
 };
 
 /// What batch norm layers do while training. See docs/fine-tuning.md for what each framework calls frozen.

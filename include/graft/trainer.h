@@ -49,7 +49,7 @@ struct StepInfo {
 
 struct EpochInfo {
   double loss = 0;      ///< mean over the training examples, while they were trained on
-  double accuracy = 0;  ///< 0..1
+  double accuracy = 0;  ///< 0..1, mean over the tasks that classify; 0 without one
   std::optional<double> val_loss;
   std::optional<double> val_accuracy;
   std::optional<double> val_top5_accuracy;
@@ -71,9 +71,11 @@ struct FitOptions {
 
 struct History {
   std::vector<EpochInfo> epochs;
-  std::size_t best = 0;           ///< index of the epoch with the highest val_accuracy (the lower val_loss of equals)
-  bool frozen_unchanged = false;  ///< Model::frozen_hash before equals after
-  double images_per_second = 0;   ///< trained images over the time spent training
+  /// Index of the epoch with the highest val_accuracy (the lower val_loss of equals); with several tasks, or none that
+  /// classifies, with the lowest val_loss.
+  std::size_t best = 0;
+  bool frozen_unchanged = false;     ///< Model::frozen_hash before equals after
+  double images_per_second = 0;      ///< trained images over the time spent training
   std::vector<BadImage> bad_images;  ///< left out under OnBadImage::kSkip
 };
 
@@ -85,11 +87,11 @@ class GRAFT_EXPORT Trainer {
   Trainer(Trainer&&) noexcept;
   Trainer& operator=(Trainer&&) noexcept;
 
-  /// Trains what is not frozen with cross-entropy and leaves the model in evaluation mode with the last epoch's
-  /// weights, its labels set to the data's classes. A batch of one example is left out where batch norm trains. Throws
-  /// Error kMismatch (classes of train, val and head differ, nothing to train, traced layers that should train),
-  /// kNumeric naming the step at which the loss stopped being finite, with the weights as they were before that step;
-  /// kOutOfMemory.
+  /// Trains what is not frozen, by cross-entropy or what Model::tasks() asks for, and leaves the model in evaluation
+  /// mode with the last epoch's weights, its labels set to the data's classes. A batch of one example is left out where
+  /// batch norm trains. Throws Error kMismatch (classes of train, val and head differ, nothing to train, traced layers
+  /// that should train), kNumeric naming the step at which the loss stopped being finite, with the weights as they were
+  /// before that step; kOutOfMemory.
   History fit(const Dataset& train, const FitOptions& options = {});
   History fit(const Dataset& train, const Dataset& val, const FitOptions& options = {});
 
@@ -100,11 +102,13 @@ class GRAFT_EXPORT Trainer {
   /// Throws Error kNumeric naming the picture for which the outputs are not finite; kMismatch if the classes differ.
   Evaluation evaluate(const Dataset& data, std::int64_t batch_size = 32, int loader_threads = 2) const;
 
-  /// Probabilities [size, classes], float32, CPU, in the data set's order; rows of unreadable pictures are NaN.
+  /// Probabilities (or a regression's numbers) [size, outputs], float32, CPU, in the data set's order; rows of
+  /// unreadable pictures are NaN.
   at::Tensor predict(const Dataset& data, std::int64_t batch_size = 32, int loader_threads = 2) const;
 
  private:
   struct Impl;
+  Impl& impl() const;
   std::unique_ptr<Impl> impl_;
 };
 

@@ -130,7 +130,9 @@ Command add_finetune(CLI::App& app) {
   app.add_option("--out", o->out, "file for the trained model")->required();
   app.add_option("--cut", o->cut, "where the old head ends: features, penultimate or a layer's name")
       ->capture_default_str();
-  app.add_option("--head", o->head, "linear, mlp:WIDTH[,WIDTH...], or keep: train the one there is further")
+  app.add_option("--head", o->head,
+                 "linear, cosine, mlp:WIDTH[,WIDTH...], with a pooling before it if not the average (gem+linear; max, "
+                 "average_max, attention), or keep: train the one there is further")
       ->capture_default_str();
   app.add_option("--freeze", o->freeze, "all, none, until:LAYER or stages:N")->capture_default_str();
   app.add_option("--bn", o->bn, "batch norm: follow, inference or train")->capture_default_str();

@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "base/alive.h"
 #include "base/text.h"
 #include "base/translate.h"
 #include "data/shuffle.h"
@@ -72,6 +73,8 @@ std::string lower_case(std::string text) {
 
 Dataset::~Dataset() = default;
 
+std::vector<float> Dataset::targets(std::size_t i) const { return {static_cast<float>(label(i))}; }
+
 const Augment& Dataset::augment() const {
   static const Augment none;
   return none;
@@ -133,12 +136,13 @@ struct ImageFolder::Impl {
 ImageFolder::ImageFolder(const fs::path& root, const ImageFolderOptions& options) : impl_(std::make_unique<Impl>()) {
   base::translated(root.string(), [&] {
     options.augment.validate();
-    impl_->options = options;
-    impl_->list(root);
+    impl().options = options;
+    impl().list(root);
   });
 }
 
 ImageFolder::ImageFolder(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+ImageFolder::Impl& ImageFolder::impl() const { return base::alive(impl_, "ImageFolder"); }
 ImageFolder::~ImageFolder() = default;
 ImageFolder::ImageFolder(ImageFolder&&) noexcept = default;
 ImageFolder& ImageFolder::operator=(ImageFolder&&) noexcept = default;
@@ -151,45 +155,45 @@ std::pair<ImageFolder, ImageFolder> ImageFolder::split(double second_fraction, s
   for (std::size_t label = 0; label < classes().size(); ++label) {
     std::vector<std::size_t> members;
     for (std::size_t i = 0; i < size(); ++i)
-      if (impl_->labels[i] == static_cast<std::int64_t>(label)) members.push_back(i);
+      if (impl().labels[i] == static_cast<std::int64_t>(label)) members.push_back(i);
     auto count = static_cast<std::size_t>(second_fraction * static_cast<double>(members.size()));
     if (count == 0 && members.size() >= 2) count = 1;
     const auto order = data::shuffled(members.size(), seed, label);
     for (std::size_t i = 0; i < count; ++i) in_second[members[order[i]]] = 1;
   }
   const auto part = [&](char which) {
-    auto impl = std::make_unique<Impl>();
-    impl->options = impl_->options;
-    impl->classes = impl_->classes;
-    if (which) impl->options.augment = {};
+    auto chosen = std::make_unique<Impl>();
+    chosen->options = impl().options;
+    chosen->classes = impl().classes;
+    if (which) chosen->options.augment = {};
     for (std::size_t i = 0; i < size(); ++i) {
       if (in_second[i] != which) continue;
-      impl->paths.push_back(impl_->paths[i]);
-      impl->labels.push_back(impl_->labels[i]);
+      chosen->paths.push_back(impl().paths[i]);
+      chosen->labels.push_back(impl().labels[i]);
     }
-    return ImageFolder(std::move(impl));
+    return ImageFolder(std::move(chosen));
   };
   return {part(0), part(1)};
 }
 
-std::size_t ImageFolder::size() const { return impl_->paths.size(); }
-const std::vector<std::string>& ImageFolder::classes() const { return impl_->classes; }
+std::size_t ImageFolder::size() const { return impl().paths.size(); }
+const std::vector<std::string>& ImageFolder::classes() const { return impl().classes; }
 std::int64_t ImageFolder::label(std::size_t i) const {
   (void)path(i);  // checks i
-  return impl_->labels[i];
+  return impl().labels[i];
 }
-Image ImageFolder::image(std::size_t i) const { return Image::read(path(i), impl_->options.decode); }
+Image ImageFolder::image(std::size_t i) const { return Image::read(path(i), impl().options.decode); }
 std::string ImageFolder::name(std::size_t i) const { return path(i).string(); }
-OnBadImage ImageFolder::on_bad_image() const { return impl_->options.on_bad_image; }
-const Augment& ImageFolder::augment() const { return impl_->options.augment; }
+OnBadImage ImageFolder::on_bad_image() const { return impl().options.on_bad_image; }
+const Augment& ImageFolder::augment() const { return impl().options.augment; }
 
 const fs::path& ImageFolder::path(std::size_t i) const {
-  if (i < impl_->paths.size()) return impl_->paths[i];
+  if (i < impl().paths.size()) return impl().paths[i];
   throw Error(ErrorCode::kConfig,
               "expected an example below " + std::to_string(size()) + ", found " + std::to_string(i));
 }
 
-const std::vector<fs::path>& ImageFolder::stray_files() const { return impl_->stray; }
+const std::vector<fs::path>& ImageFolder::stray_files() const { return impl().stray; }
 
 std::vector<fs::path> list_images(const std::vector<fs::path>& paths) {
   return base::translated("listing pictures", [&] {

@@ -10,6 +10,7 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
+#include "base/alive.h"
 #include "base/check.h"
 #include "base/translate.h"
 #include "data/prefetcher.h"
@@ -46,6 +47,7 @@ struct Filling {
 Batch finished(Filling filling, const Dataset& dataset) {
   Batch batch;
   std::vector<std::int64_t> labels;
+  std::vector<float> targets;
   const auto slot_bytes = filling.images.nbytes() / filling.indices.size();
   auto* data = static_cast<std::byte*>(filling.images.mutable_data_ptr());
   for (std::size_t slot = 0; slot < filling.indices.size(); ++slot) {
@@ -54,9 +56,16 @@ Batch finished(Filling filling, const Dataset& dataset) {
       std::copy_n(data + slot * slot_bytes, slot_bytes, data + batch.indices.size() * slot_bytes);
     batch.indices.push_back(filling.indices[slot]);
     labels.push_back(dataset.label(filling.indices[slot]));
+    const auto row = dataset.targets(filling.indices[slot]);
+    targets.insert(targets.end(), row.begin(), row.end());
+    if (targets.size() != row.size() * batch.indices.size())
+      throw Error(ErrorCode::kMismatch, dataset.name(filling.indices[slot]) + ": has " + std::to_string(row.size()) +
+                                            " targets, examples before it have another number of them");
   }
   batch.images = filling.images.narrow(0, 0, batch.size());
   batch.labels = at::tensor(labels, at::kLong);
+  const auto width = batch.indices.empty() ? 0 : targets.size() / batch.indices.size();
+  batch.targets = at::tensor(targets, at::kFloat).view({batch.size(), static_cast<std::int64_t>(width)});
   return batch;
 }
 
@@ -179,24 +188,25 @@ struct DataLoader::Impl {
 DataLoader::DataLoader(const Dataset& dataset, const Preprocessing& preprocessing, const LoaderOptions& options)
     : impl_(base::translated("loader", [&] { return std::make_unique<Impl>(dataset, preprocessing, options); })) {}
 
+DataLoader::Impl& DataLoader::impl() const { return base::alive(impl_, "DataLoader"); }
 DataLoader::~DataLoader() = default;
 DataLoader::DataLoader(DataLoader&&) noexcept = default;
 DataLoader& DataLoader::operator=(DataLoader&&) noexcept = default;
 
 std::optional<Batch> DataLoader::next() {
-  return base::translated("loading a batch", [&] { return impl_->next(); });
+  return base::translated("loading a batch", [&] { return impl().next(); });
 }
 
 void DataLoader::start_epoch(std::uint64_t epoch) {
-  base::translated("loader", [&] { impl_->start(epoch); });
+  base::translated("loader", [&] { impl().start(epoch); });
 }
 
-std::size_t DataLoader::batches_per_epoch() const { return impl_->batches(); }
+std::size_t DataLoader::batches_per_epoch() const { return impl().batches(); }
 
 std::vector<BadImage> DataLoader::bad_images() const {
-  const std::lock_guard lock(impl_->bad_mutex);
+  const std::lock_guard lock(impl().bad_mutex);
   std::vector<BadImage> list;
-  for (const auto& [index, message] : impl_->bad) list.push_back({impl_->dataset.name(index), message});
+  for (const auto& [index, message] : impl().bad) list.push_back({impl().dataset.name(index), message});
   return list;
 }
 

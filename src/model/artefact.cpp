@@ -44,6 +44,17 @@ Preprocessing preprocessing_from(const json& j) {
   return p;
 }
 
+Task task_from(const json& j) {
+  Task task{.name = j.at("name").get<std::string>(),
+            .kind = parse_task_kind(j.at("kind").get<std::string>()),
+            .outputs = j.at("outputs").get<std::int64_t>(),
+            .weight = j.at("weight").get<double>(),
+            .loss = parse_regression_loss(j.at("loss").get<std::string>())};
+  if (task.outputs < 1 || task.outputs > 1'000'000'000 || !(task.weight > 0))
+    throw Error(ErrorCode::kConfig, "tasks: expected outputs and a weight above 0");
+  return task;
+}
+
 Golden golden_from(const json& j, const std::string& pixels) {
   Golden golden;
   const auto* first = reinterpret_cast<const std::uint8_t*>(pixels.data());
@@ -60,6 +71,13 @@ Golden golden_from(const json& j, const std::string& pixels) {
 graph::ExtraFiles write_artefact(const Artefact& artefact) {
   json j{{"schema", kSchema}};
   if (artefact.preprocessing) j["preprocessing"] = to_json(*artefact.preprocessing);
+  j["tasks"] = json::array();
+  for (const auto& task : artefact.tasks)
+    j["tasks"].push_back({{"name", task.name},
+                          {"kind", std::string(to_string(task.kind))},
+                          {"outputs", task.outputs},
+                          {"weight", task.weight},
+                          {"loss", std::string(to_string(task.loss))}});
   if (artefact.labels) {
     j["labels"] = json::array();
     for (const auto& label : *artefact.labels) j["labels"].push_back({{"id", label.id}, {"name", label.name}});
@@ -91,6 +109,8 @@ Artefact read_artefact(const graph::ExtraFiles& records) {
                   "schema " + std::to_string(schema) + " is newer than this library's " + std::to_string(kSchema));
     Artefact artefact;
     if (j.contains("preprocessing")) artefact.preprocessing = preprocessing_from(j["preprocessing"]);
+    if (j.contains("tasks"))
+      for (const auto& task : j["tasks"]) artefact.tasks.push_back(task_from(task));
     if (j.contains("labels")) {
       artefact.labels.emplace();
       for (const auto& label : j["labels"])

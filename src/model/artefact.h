@@ -18,6 +18,7 @@ inline constexpr const char* kGoldenRecord = "graft_golden.rgb";
 
 struct Artefact {
   std::optional<Preprocessing> preprocessing;
+  std::vector<Task> tasks;  ///< empty: one single-label task over all outputs
   std::optional<std::vector<Label>> labels;
   std::string head;  ///< a grafted head's layer name; empty for the original one
   std::string head_kind = "original";

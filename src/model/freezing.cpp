@@ -36,61 +36,61 @@ bool set_trainable(const graph::Network& network, const Choose& choose) {
 }  // namespace
 
 void Model::freeze() {
-  set_trainable(impl_->network,
-                [&](const std::string& name) { return impl_->is_head(name) ? std::nullopt : std::optional(false); });
-  impl_->apply_batch_norm_policy();
+  set_trainable(impl().network,
+                [&](const std::string& name) { return impl().is_head(name) ? std::nullopt : std::optional(false); });
+  impl().apply_batch_norm_policy();
 }
 
 void Model::unfreeze() {
-  set_trainable(impl_->network, [](const std::string&) { return std::optional(true); });
+  set_trainable(impl().network, [](const std::string&) { return std::optional(true); });
 }
 
 void Model::freeze(std::string_view pattern) {
-  if (!set_trainable(impl_->network, [&](const std::string& name) {
+  if (!set_trainable(impl().network, [&](const std::string& name) {
         return covers(pattern, name) ? std::optional(false) : std::nullopt;
       }))
     throw Error(ErrorCode::kConfig, "freeze: no layer with parameters matches \"" + std::string(pattern) + "\"");
-  impl_->apply_batch_norm_policy();
+  impl().apply_batch_norm_policy();
 }
 
 void Model::unfreeze(std::string_view pattern) {
-  if (!set_trainable(impl_->network, [&](const std::string& name) {
+  if (!set_trainable(impl().network, [&](const std::string& name) {
         return covers(pattern, name) ? std::optional(true) : std::nullopt;
       }))
     throw Error(ErrorCode::kConfig, "unfreeze: no layer with parameters matches \"" + std::string(pattern) + "\"");
 }
 
 void Model::freeze_until(std::string_view layer) {
-  const auto& calls = impl_->structure.calls;
+  const auto& calls = impl().structure.calls;
   const auto boundary =
       std::find_if(calls.begin(), calls.end(), [&](const auto& probed) { return is_within(probed.call.path, layer); });
   if (layer.empty() || boundary == calls.end())
     throw Error(ErrorCode::kConfig, "freeze_until: no layer \"" + std::string(layer) + "\" is called by this network");
-  set_trainable(impl_->network, [&](const std::string& name) -> std::optional<bool> {
-    if (impl_->is_head(name)) return true;
+  set_trainable(impl().network, [&](const std::string& name) -> std::optional<bool> {
+    if (impl().is_head(name)) return true;
     // Parameters of no called layer (a class token) enter at the beginning.
     const auto first_call = std::find_if(calls.begin(), calls.end(),
                                          [&](const auto& probed) { return probed.call.path == owner_of(name); });
     return first_call != calls.end() && first_call >= boundary;
   });
-  impl_->apply_batch_norm_policy();
+  impl().apply_batch_norm_policy();
 }
 
 void Model::freeze_stages(int n) {
-  const auto& stages = impl_->structure.stages;
+  const auto& stages = impl().structure.stages;
   if (n < 0 || n > std::ssize(stages))
     throw Error(ErrorCode::kConfig, "freeze_stages: expected 0 to " + std::to_string(stages.size()) +
                                         " (see stages()), found " + std::to_string(n));
-  set_trainable(impl_->network, [&](const std::string& name) -> std::optional<bool> {
+  set_trainable(impl().network, [&](const std::string& name) -> std::optional<bool> {
     for (auto stage = stages.begin() + n; stage != stages.end(); ++stage)
       for (const auto& layer : *stage)
         if (is_within(name, layer)) return true;
-    return impl_->is_head(name) || n == 0;
+    return impl().is_head(name) || n == 0;
   });
-  impl_->apply_batch_norm_policy();
+  impl().apply_batch_norm_policy();
 }
 
-std::vector<std::vector<std::string>> Model::stages() const { return impl_->structure.stages; }
+std::vector<std::vector<std::string>> Model::stages() const { return impl().structure.stages; }
 
 void Model::apply_freeze(std::string_view spec) {
   if (spec == "all") return freeze();
@@ -105,14 +105,14 @@ void Model::apply_freeze(std::string_view spec) {
 }
 
 void Model::set_batch_norm(BatchNormPolicy policy) {
-  impl_->batch_norm = policy;
-  impl_->apply_batch_norm_policy();
+  impl().batch_norm = policy;
+  impl().apply_batch_norm_policy();
 }
 
-BatchNormPolicy Model::batch_norm() const { return impl_->batch_norm; }
+BatchNormPolicy Model::batch_norm() const { return impl().batch_norm; }
 
 bool Model::uses_batch_statistics() const {
-  return impl_->inference_batch_norms().size() < impl_->network.batch_norms().size();
+  return impl().inference_batch_norms().size() < impl().network.batch_norms().size();
 }
 
 bool Model::Impl::has_trainable_parameter(std::string_view layer) const {
@@ -145,9 +145,9 @@ std::vector<std::string> Model::Impl::inference_batch_norms() const {
 
 void Model::train(bool on) {
   base::translated("entering training mode", [&] {
-    const auto in_inference = impl_->inference_batch_norms();
+    const auto in_inference = impl().inference_batch_norms();
     if (on) {
-      for (const auto& fixed : impl_->network.fixed_training()) {
+      for (const auto& fixed : impl().network.fixed_training()) {
         const bool trains = std::find(in_inference.begin(), in_inference.end(), fixed.layer) == in_inference.end();
         if (fixed.kind != "batch norm" || !trains) continue;
         throw Error(
@@ -157,25 +157,25 @@ void Model::train(bool on) {
                 "export it with torch.jit.script, freeze that layer, or set the batch norm policy to inference");
       }
     }
-    impl_->network.set_training(on, in_inference);
-    impl_->training = on;
+    impl().network.set_training(on, in_inference);
+    impl().training = on;
   });
 }
 
 std::vector<std::string> Model::fixed_dropouts() const {
   return base::translated("looking for dropout", [&] {
     std::vector<std::string> layers;
-    for (const auto& fixed : impl_->network.fixed_training())
+    for (const auto& fixed : impl().network.fixed_training())
       if (fixed.kind == "dropout" && !fixed.on) layers.push_back(fixed.layer);
     return layers;
   });
 }
 
-bool Model::is_training() const { return impl_->training; }
+bool Model::is_training() const { return impl().training; }
 
 std::vector<std::pair<std::string, at::Tensor>> Model::trainable_parameters() const {
   std::vector<std::pair<std::string, at::Tensor>> trainable;
-  for (const auto& parameter : impl_->network.named_parameters())
+  for (const auto& parameter : impl().network.named_parameters())
     if (parameter.second.requires_grad()) trainable.push_back(parameter);
   return trainable;
 }

@@ -25,6 +25,7 @@ struct Model::Impl {
   engine::Runner runner;
   std::string head_kind = "original";
   Preprocessing preprocessing;
+  std::vector<Task> tasks;
   std::vector<Label> labels;
   BatchNormPolicy batch_norm = BatchNormPolicy::kFollow;
   Device device;

@@ -8,6 +8,7 @@
 #include <graft/error.h>
 
 #include "model/imagenet1k.h"
+#include "model/task.h"
 
 namespace graft {
 
@@ -19,14 +20,17 @@ std::vector<Label> numbered_labels(std::int64_t classes) {
   return labels;
 }
 
-void check_labels(const std::vector<Label>& labels, std::int64_t classes) {
-  if (std::ssize(labels) != classes)
-    throw Error(ErrorCode::kMismatch, "labels: expected " + std::to_string(classes) + ", one for each output, found " +
-                                          std::to_string(labels.size()));
-  std::unordered_set<std::string_view> ids;
-  for (const auto& label : labels)
-    if (!ids.insert(label.id).second)
-      throw Error(ErrorCode::kMismatch, "labels: expected unique ids, found \"" + label.id + "\" twice");
+void check_labels(const std::vector<Label>& labels, const std::vector<Task>& tasks) {
+  if (std::ssize(labels) != outputs_of(tasks))
+    throw Error(ErrorCode::kMismatch, "labels: expected " + std::to_string(outputs_of(tasks)) +
+                                          ", one for each output, found " + std::to_string(labels.size()));
+  auto label = labels.begin();
+  for (const auto& task : tasks) {
+    std::unordered_set<std::string_view> ids;
+    for (std::int64_t i = 0; i < task.outputs; ++i, ++label)
+      if (!ids.insert(label->id).second)
+        throw Error(ErrorCode::kMismatch, "labels: expected unique ids, found \"" + label->id + "\" twice");
+  }
 }
 
 }  // namespace model

@@ -18,6 +18,7 @@
 #include "model/hash.h"
 #include "model/impl.h"
 #include "model/labels.h"
+#include "model/task.h"
 
 namespace graft {
 
@@ -109,26 +110,31 @@ Model Model::Impl::assemble(const std::string& name, graph::Network network, con
                        "give LoadOptions::preprocessing if it was trained otherwise");
   const bool imagenet = impl.structure.family != "other" && impl.classes() == 1000;
   const auto& given = options.labels ? options.labels : artefact.labels;
+  impl.tasks = artefact.tasks.empty() ? std::vector{Task{.outputs = impl.classes()}} : artefact.tasks;
+  if (model::outputs_of(impl.tasks) != impl.classes())
+    throw Error(ErrorCode::kMismatch, "its record says " + std::to_string(model::outputs_of(impl.tasks)) +
+                                          " outputs, the network has " + std::to_string(impl.classes()));
   impl.labels = given ? *given : imagenet ? imagenet_labels() : model::numbered_labels(impl.classes());
-  model::check_labels(impl.labels, impl.classes());
+  model::check_labels(impl.labels, impl.tasks);
   result.to(options.device);
   return result;
 }
 
 void Model::save(const std::filesystem::path& path) const {
   base::translated("saving " + path.string(), [&] {
-    if (impl_->training) throw Error(ErrorCode::kConfig, "the model is in training mode; call eval() before saving");
+    if (impl().training) throw Error(ErrorCode::kConfig, "the model is in training mode; call eval() before saving");
     model::Artefact artefact;
-    artefact.preprocessing = impl_->preprocessing;
-    artefact.labels = impl_->labels;
-    if (!impl_->has_original_head()) artefact.head = impl_->structure.head;
-    artefact.head_kind = impl_->head_kind;
-    artefact.batch_norm = impl_->batch_norm;
-    for (const auto& [name, tensor] : impl_->network.named_parameters())
+    artefact.preprocessing = impl().preprocessing;
+    artefact.tasks = impl().tasks;
+    artefact.labels = impl().labels;
+    if (!impl().has_original_head()) artefact.head = impl().structure.head;
+    artefact.head_kind = impl().head_kind;
+    artefact.batch_norm = impl().batch_norm;
+    for (const auto& [name, tensor] : impl().network.named_parameters())
       if (!tensor.requires_grad()) artefact.frozen.push_back(name);
-    artefact.sha256 = model::content_hash(impl_->network);
-    artefact.golden = impl_->golden();
-    write_atomically(path, impl_->network.save(model::write_artefact(artefact)));
+    artefact.sha256 = model::content_hash(impl().network);
+    artefact.golden = impl().golden();
+    write_atomically(path, impl().network.save(model::write_artefact(artefact)));
   });
 }
 

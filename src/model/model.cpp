@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 #include <ATen/autocast_mode.h>
 
+#include "base/alive.h"
 #include "base/text.h"
 #include "base/torch_device.h"
 #include "base/translate.h"
@@ -14,6 +15,7 @@
 #include "model/head_recipe.h"
 #include "model/impl.h"
 #include "model/labels.h"
+#include "model/task.h"
 
 namespace graft {
 
@@ -121,6 +123,8 @@ at::Tensor Model::Impl::infer(const engine::Runner& part, const at::Tensor& batc
   });
 }
 
+Model::Impl& Model::impl() const { return base::alive(impl_, "Model"); }
+
 Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Model::~Model() = default;
 Model::Model(Model&&) noexcept = default;
@@ -141,21 +145,25 @@ std::vector<std::vector<Prediction>> Model::classify(std::span<const Image> imag
 std::vector<std::vector<Prediction>> Model::classify(const at::Tensor& batch, const ClassifyOptions& options) const {
   if (options.top_k < 1)
     throw Error(ErrorCode::kConfig, "top_k: expected 1 or more, found " + std::to_string(options.top_k));
-  const auto logits = impl_->infer(impl_->runner, batch, options.precision);
+  const Task& task = model::task_named(impl().tasks, options.task);
+  if (task.kind == TaskKind::kRegression)
+    throw Error(ErrorCode::kConfig, "this task yields numbers, not classes: use predict()");
+  const auto logits = impl().infer(impl().runner, batch, options.precision);
   return base::translated("classifying", [&] {
     const at::NoGradGuard no_grad;
-    const auto probabilities = logits.softmax(1).to(at::kCPU);
+    const auto first = model::first_output(impl().tasks, task);
+    const auto probabilities = model::activated(task, logits.narrow(1, first, task.outputs)).to(at::kCPU);
     if (const auto spoilt = probabilities.isnan().any(1).nonzero(); spoilt.numel() > 0)
       throw Error(ErrorCode::kNumeric,
                   c10::str("the network's outputs for picture ", spoilt[0][0].item<std::int64_t>() + 1, " of ",
                            logits.size(0), " are not finite numbers"));
-    const auto [values, indices] = probabilities.topk(std::min(options.top_k, num_classes()), 1);
+    const auto [values, indices] = probabilities.topk(std::min(options.top_k, task.outputs), 1);
     const auto probability = values.accessor<float, 2>();
     const auto index = indices.accessor<std::int64_t, 2>();
     std::vector<std::vector<Prediction>> predictions(static_cast<std::size_t>(values.size(0)));
     for (std::int64_t n = 0; n < values.size(0); ++n) {
       for (std::int64_t k = 0; k < values.size(1); ++k) {
-        const auto& label = impl_->labels[static_cast<std::size_t>(index[n][k])];
+        const auto& label = impl().labels[static_cast<std::size_t>(first + index[n][k])];
         predictions[static_cast<std::size_t>(n)].push_back({index[n][k], label.id, label.name, probability[n][k]});
       }
     }
@@ -163,13 +171,25 @@ std::vector<std::vector<Prediction>> Model::classify(const at::Tensor& batch, co
   });
 }
 
+std::map<std::string, at::Tensor> Model::predict(const at::Tensor& batch, Precision precision) const {
+  const auto logits = impl().infer(impl().runner, batch, precision);
+  return base::translated("predicting", [&] {
+    const at::NoGradGuard no_grad;
+    const auto answers = model::activated(impl().tasks, logits).to(at::kCPU);
+    std::map<std::string, at::Tensor> by_task;
+    for (const auto& task : impl().tasks)
+      by_task[task.name] = answers.narrow(1, model::first_output(impl().tasks, task), task.outputs).contiguous();
+    return by_task;
+  });
+}
+
 at::Tensor Model::forward_features(const at::Tensor& batch) const {
-  return impl_->infer(impl_->features(), batch, Precision::kFloat32);
+  return impl().infer(impl().features(), batch, Precision::kFloat32);
 }
 
 at::Tensor Model::embed(const at::Tensor& batch, std::string_view layer) const {
-  const auto& part = layer.empty() ? impl_->features() : impl_->output_of(layer);
-  auto features = impl_->infer(part, batch, Precision::kFloat32);
+  const auto& part = layer.empty() ? impl().features() : impl().output_of(layer);
+  auto features = impl().infer(part, batch, Precision::kFloat32);
   return base::translated("embedding", [&] {
     const at::NoGradGuard no_grad;
     if (features.dim() == 4) features = features.mean({2, 3});
@@ -185,12 +205,12 @@ at::Tensor Model::embed(std::span<const Image> images, std::string_view layer) c
 at::Tensor Model::preprocess(std::span<const Image> images) const {
   if (images.empty()) throw Error(ErrorCode::kConfig, "expected at least one image, found none");
   return base::translated("preprocessing", [&] {
-    auto shape = impl_->input_shape();
+    auto shape = impl().input_shape();
     shape[0] = std::ssize(images);
     const auto batch = at::empty(shape, at::kFloat);
     const auto size = static_cast<std::size_t>(batch.numel()) / images.size();
     for (std::size_t i = 0; i < images.size(); ++i)
-      image::to_input(images[i], impl_->preprocessing, std::span(batch.mutable_data_ptr<float>() + i * size, size));
+      image::to_input(images[i], impl().preprocessing, std::span(batch.mutable_data_ptr<float>() + i * size, size));
     return batch;
   });
 }
@@ -198,73 +218,81 @@ at::Tensor Model::preprocess(std::span<const Image> images) const {
 // --- The network as a function
 
 at::Tensor Model::forward(const at::Tensor& batch, Precision precision) const {
-  if (!impl_->training) return impl_->infer(impl_->runner, batch, precision);
-  impl_->check_batch(batch, /*evaluation=*/false);
+  if (!impl().training) return impl().infer(impl().runner, batch, precision);
+  impl().check_batch(batch, /*evaluation=*/false);
   return base::translated("running the network", [&] {
-    const Autocast autocast(precision, impl_->device);
+    const Autocast autocast(precision, impl().device);
     const at::AutoGradMode with_gradients(true);
     const auto input =
-        batch.to(base::to_torch(impl_->device), /*non_blocking=*/true).contiguous(at::MemoryFormat::ChannelsLast);
-    return impl_->runner.run(input).to(at::kFloat);
+        batch.to(base::to_torch(impl().device), /*non_blocking=*/true).contiguous(at::MemoryFormat::ChannelsLast);
+    return impl().runner.run(input).to(at::kFloat);
   });
 }
 
-Device Model::device() const { return impl_->device; }
+Device Model::device() const { return impl().device; }
 
 void Model::to(Device device) {
   base::translated("moving the model to " + device.str(), [&] {
-    if (device != impl_->device) impl_->network.to(base::to_torch(device));
-    impl_->device = device;
+    if (device != impl().device) impl().network.to(base::to_torch(device));
+    impl().device = device;
   });
 }
 
 // --- A new head
 
 void Model::replace_head(const Head& head, const Cut& cut) {
-  base::translated("replacing the head", [&] {
-    const auto device = impl_->device;
-    auto backbone = impl_->cut(cut);
-    to(Device::cpu());
-    const auto feature_shape = engine::probe(backbone, at::zeros(impl_->input_shape())).output.sizes().vec();
-    if (feature_shape.size() < 2 || feature_shape.size() > 4)
-      throw Error(ErrorCode::kMismatch, c10::str("the cut \"", cut.str(), "\" yields ", at::IntArrayRef(feature_shape),
-                                                 "; expected [N, C], [N, T, C] or [N, C, H, W]"));
-    std::string name = "head";
-    for (int i = 2; backbone.has_attribute(name); ++i) name = "head" + std::to_string(i);
-    impl_->replace_network(backbone.followed_by(name, head.impl().build(feature_shape, backbone)), name);
-    impl_->head_kind = head.describe();
-    for (auto& [parameter, tensor] : impl_->network.named_parameters())
-      if (impl_->is_head(parameter)) tensor.set_requires_grad(true);
-    impl_->labels = model::numbered_labels(impl_->classes());
+  const auto device = this->device();
+  try {
+    base::translated("replacing the head", [&] {
+      auto backbone = impl().cut(cut);
+      to(Device::cpu());
+      const auto feature_shape = engine::probe(backbone, at::zeros(impl().input_shape())).output.sizes().vec();
+      if (feature_shape.size() < 2 || feature_shape.size() > 4)
+        throw Error(ErrorCode::kMismatch,
+                    c10::str("the cut \"", cut.str(), "\" yields ", at::IntArrayRef(feature_shape),
+                             "; expected [N, C], [N, T, C] or [N, C, H, W]"));
+      std::string name = "head";
+      for (int i = 2; backbone.has_attribute(name); ++i) name = "head" + std::to_string(i);
+      auto built = build_head(head, feature_shape, backbone);
+      impl().replace_network(backbone.followed_by(name, built.network), name);
+      impl().tasks = std::move(built.tasks);
+      impl().head_kind = head.describe();
+      for (auto& [parameter, tensor] : impl().network.named_parameters())
+        if (impl().is_head(parameter)) tensor.set_requires_grad(true);
+      impl().labels = model::numbered_labels(impl().classes());
+    });
+  } catch (...) {
     to(device);
-  });
+    throw;
+  }
+  to(device);
 }
 
-const std::string& Model::head_name() const { return impl_->structure.head; }
+const std::string& Model::head_name() const { return impl().structure.head; }
 
 // --- What it is
 
 std::map<std::string, at::Tensor> Model::named_parameters() const {
-  const auto tensors = impl_->network.named_parameters();
+  const auto tensors = impl().network.named_parameters();
   return {tensors.begin(), tensors.end()};
 }
 
 std::map<std::string, at::Tensor> Model::named_buffers() const {
-  const auto tensors = impl_->network.named_buffers();
+  const auto tensors = impl().network.named_buffers();
   return {tensors.begin(), tensors.end()};
 }
 
 std::string Model::frozen_hash() const {
   return base::translated("hashing", [&] {
-    const auto at_rest = impl_->inference_batch_norms();
-    const auto batch_norms = impl_->network.batch_norms();
+    const auto at_rest = impl().inference_batch_norms();
+    const auto batch_norms = impl().network.batch_norms();
     const auto contains = [](const auto& list, std::string_view what) {
       return std::find(list.begin(), list.end(), what) != list.end();
     };
     base::Sha256 sha;
-    for (const auto& [name, tensor] : impl_->network.named_parameters())
+    for (const auto& [name, tensor] : impl().network.named_parameters())
       if (!tensor.requires_grad()) model::hash_tensor(sha, name, tensor);
-    for (const auto& [name, tensor] : impl_->network.named_buffers()) {
+    for (const auto& [name, tensor] : impl().network.named_buffers()) {
       const auto owner = model::owner_of(name);
       if (!contains(batch_norms, owner) || contains(at_rest, owner)) model::hash_tensor(sha, name, tensor);
     }
@@ -275,23 +303,24 @@ std::string Model::frozen_hash() const {
 ModelInfo Model::inspect() const {
   return base::translated("inspecting", [&] {
     ModelInfo info;
-    const auto& s = impl_->structure;
+    const auto& s = impl().structure;
     info.family = s.family;
-    const auto origin = impl_->network.origin();
+    const auto origin = impl().network.origin();
     info.origin = origin == graph::Origin::kScripted ? "scripted"
                   : origin == graph::Origin::kTraced ? "traced"
                                                      : "frozen";
-    info.input_shape = impl_->input_shape();
-    info.classes = impl_->classes();
+    info.input_shape = impl().input_shape();
+    info.classes = impl().classes();
     info.head = s.head;
-    info.head_kind = impl_->head_kind;
+    info.head_kind = impl().head_kind;
     info.features_layer = s.features_layer;
     info.penultimate_layer = s.penultimate_layer;
-    info.batch_norm = to_string(impl_->batch_norm);
-    info.preprocessing = impl_->preprocessing;
-    info.labels = impl_->labels;
+    info.batch_norm = to_string(impl().batch_norm);
+    info.tasks = impl().tasks;
+    info.preprocessing = impl().preprocessing;
+    info.labels = impl().labels;
 
-    const auto parameters = impl_->network.named_parameters();
+    const auto parameters = impl().network.named_parameters();
     for (const auto& probed : s.calls) {
       LayerInfo layer{probed.call.path, probed.call.type, probed.output_shape};
       for (const auto& [name, tensor] : parameters) {
@@ -305,24 +334,25 @@ ModelInfo Model::inspect() const {
       info.parameters += tensor.numel();
       if (tensor.requires_grad()) info.trainable += tensor.numel();
     }
-    info.sha256 = model::content_hash(impl_->network);
+    info.sha256 = model::content_hash(impl().network);
     return info;
   });
 }
 
-std::int64_t Model::num_classes() const { return impl_->classes(); }
-const std::vector<Label>& Model::labels() const { return impl_->labels; }
+std::int64_t Model::num_classes() const { return impl().classes(); }
+const std::vector<Task>& Model::tasks() const { return impl().tasks; }
+const std::vector<Label>& Model::labels() const { return impl().labels; }
 
 void Model::set_labels(std::vector<Label> labels) {
-  model::check_labels(labels, impl_->classes());
-  impl_->labels = std::move(labels);
+  model::check_labels(labels, impl().tasks);
+  impl().labels = std::move(labels);
 }
 
-const Preprocessing& Model::preprocessing() const { return impl_->preprocessing; }
+const Preprocessing& Model::preprocessing() const { return impl().preprocessing; }
 
 void Model::set_preprocessing(const Preprocessing& preprocessing) {
   preprocessing.validate();
-  impl_->preprocessing = preprocessing;
+  impl().preprocessing = preprocessing;
 }
 
 }  // namespace graft

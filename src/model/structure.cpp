@@ -72,6 +72,7 @@ class Analysis {
   }
 
   void find_penultimate() {
+    s_.penultimate_layer = s_.head;  // where nothing inside it is called: a head that was traced whole
     for (const auto& probed : s_.calls)
       if (is_within(probed.call.path, s_.head) && has_own_parameters(probed.call.path))
         s_.penultimate_layer = probed.call.path;

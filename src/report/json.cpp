@@ -19,6 +19,14 @@ json bad_images_json(const std::vector<BadImage>& bad) {
   return list;
 }
 
+json per_class_json(const std::vector<ClassScores>& scores) {
+  json list = json::array();
+  for (const auto& c : scores)
+    list.push_back(
+        {{"name", c.name}, {"support", c.support}, {"precision", c.precision}, {"recall", c.recall}, {"f1", c.f1}});
+  return list;
+}
+
 }  // namespace
 
 std::string to_json(const History& history) {
@@ -39,17 +47,25 @@ std::string to_json(const History& history) {
 }
 
 std::string to_json(const Evaluation& e) {
-  json per_class = json::array();
-  for (const auto& c : e.per_class)
-    per_class.push_back(
-        {{"name", c.name}, {"support", c.support}, {"precision", c.precision}, {"recall", c.recall}, {"f1", c.f1}});
+  json tasks = json::array();
+  for (const auto& task : e.tasks)
+    tasks.push_back({{"name", task.name},
+                     {"kind", std::string(to_string(task.kind))},
+                     {"loss", task.loss},
+                     {"accuracy", optional_number(task.accuracy)},
+                     {"mean_average_precision", optional_number(task.mean_average_precision)},
+                     {"mean_absolute_error", optional_number(task.mean_absolute_error)},
+                     {"root_mean_squared_error", optional_number(task.root_mean_squared_error)},
+                     {"r2", optional_number(task.r2)},
+                     {"per_class", per_class_json(task.per_class)}});
   return dump({{"accuracy", e.accuracy},
                {"top5_accuracy", e.top5_accuracy},
                {"loss", e.loss},
                {"ece", e.ece},
                {"examples", e.examples},
-               {"per_class", std::move(per_class)},
+               {"per_class", per_class_json(e.per_class)},
                {"confusion", e.confusion},
+               {"tasks", std::move(tasks)},
                {"bad_images", bad_images_json(e.bad_images)},
                {"images_per_second", e.images_per_second}});
 }
@@ -64,6 +80,9 @@ std::string to_json(const ModelInfo& info) {
                       {"trainable", layer.trainable}});
   json labels = json::array();
   for (const auto& label : info.labels) labels.push_back({{"id", label.id}, {"name", label.name}});
+  json tasks = json::array();
+  for (const auto& task : info.tasks)
+    tasks.push_back({{"name", task.name}, {"kind", std::string(to_string(task.kind))}, {"outputs", task.outputs}});
   const auto& p = info.preprocessing;
   return dump({{"family", info.family},
                {"origin", info.origin},
@@ -85,6 +104,7 @@ std::string to_json(const ModelInfo& info) {
                  {"scale", p.scale},
                  {"mean", p.mean},
                  {"std", p.std}}},
+               {"tasks", std::move(tasks)},
                {"labels", std::move(labels)},
                {"sha256", info.sha256},
                {"layers", std::move(layers)}});

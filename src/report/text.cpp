@@ -46,6 +46,28 @@ std::string bad_images_text(const std::vector<BadImage>& bad) {
   return text;
 }
 
+std::string per_class_text(const std::vector<ClassScores>& scores) {
+  std::string text = "class                          examples  precision    recall        f1\n";
+  for (const auto& c : scores)
+    text += format("%-30s %8lld  %9.3f %9.3f %9.3f\n", shortened(c.name, 30).c_str(), static_cast<long long>(c.support),
+                   c.precision, c.recall, c.f1);
+  return text;
+}
+
+std::string task_text(const TaskScores& task) {
+  std::string text = "\n" + (task.name.empty() ? "" : task.name + ", ") + std::string(to_string(task.kind)) +
+                     format(": loss %.4f", task.loss);
+  const auto add = [&](const char* what, const std::optional<double>& value, double factor, const char* unit) {
+    if (value) text += format(", %s %.4g%s", what, *value * factor, unit);
+  };
+  add("accuracy", task.accuracy, 100, " %");
+  add("mean average precision", task.mean_average_precision, 1, "");
+  add("mean absolute error", task.mean_absolute_error, 1, "");
+  add("root mean squared error", task.root_mean_squared_error, 1, "");
+  add("R2", task.r2, 1, "");
+  return text + "\n" + (task.per_class.empty() ? "" : per_class_text(task.per_class));
+}
+
 }  // namespace
 
 std::string to_text(const History& history) {
@@ -62,13 +84,17 @@ std::string to_text(const History& history) {
 }
 
 std::string to_text(const Evaluation& e) {
-  std::string text = format("%lld examples: accuracy %.2f %%, top-5 %.2f %%, loss %.4f, calibration error %.3f\n\n",
-                            static_cast<long long>(e.examples), e.accuracy * 100, e.top5_accuracy * 100, e.loss, e.ece);
-  text += "class                          examples  precision    recall        f1\n";
-  for (const auto& c : e.per_class)
-    text += format("%-30s %8lld  %9.3f %9.3f %9.3f\n", shortened(c.name, 30).c_str(), static_cast<long long>(c.support),
-                   c.precision, c.recall, c.f1);
-  if (e.confusion.size() <= 12) {
+  const bool plain = e.tasks.size() <= 1 && !e.confusion.empty();
+  std::string text = format("%lld examples: ", static_cast<long long>(e.examples));
+  text += plain ? format("accuracy %.2f %%, top-5 %.2f %%, loss %.4f, calibration error %.3f\n\n", e.accuracy * 100,
+                         e.top5_accuracy * 100, e.loss, e.ece)
+                : format("loss %.4f\n", e.loss);
+  if (plain) {
+    text += per_class_text(e.per_class);
+  } else {
+    for (const auto& task : e.tasks) text += task_text(task);
+  }
+  if (plain && e.confusion.size() <= 12) {
     text += "\nconfusion (rows: true class, columns: predicted, in the same order)\n";
     for (std::size_t row = 0; row < e.confusion.size(); ++row) {
       text += format("%-18s", shortened(e.per_class[row].name, 18).c_str());

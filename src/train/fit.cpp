@@ -58,6 +58,7 @@ Fit::Fit(Model& model, const TrainerOptions& options, const FitOptions& fit, con
     : model_(model),
       options_(options),
       fit_(fit),
+      objective_(model.tasks(), options.label_smoothing),
       loader_(train, model.preprocessing(),
               {.batch_size = fit.batch_size,
                .shuffle = fit.shuffle,
@@ -76,6 +77,17 @@ Fit::Fit(Model& model, const TrainerOptions& options, const FitOptions& fit, con
     throw Error(
         ErrorCode::kConfig,
         "batch_size: expected 2 or more where batch norm trains, found 1; or set the batch norm policy to inference");
+}
+
+double Running::accuracy() const {
+  double sum = 0;
+  std::int64_t tasks = 0;
+  for (const auto& [right, of] : hits) {
+    if (of == 0) continue;
+    sum += static_cast<double>(right) / static_cast<double>(of);
+    ++tasks;
+  }
+  return tasks == 0 ? 0 : sum / static_cast<double>(tasks);
 }
 
 std::int64_t Fit::steps() const {
@@ -122,20 +134,18 @@ void Fit::train_on(const Batch& batch, std::int64_t epoch, std::int64_t step, Ru
   const Buffers before(model_);
   const at::AutoGradMode with_gradients(true);
   const auto device = base::to_torch(model_.device());
+  const bool mixes = options_.mixup_alpha > 0 || options_.cutmix_alpha > 0;
   auto images = batch.images;
-  auto labels = batch.labels.to(device, /*non_blocking=*/true);
-  auto targets = labels;  // class indices, or with mixing probabilities [N, classes]
-  if (options_.mixup_alpha > 0 || options_.cutmix_alpha > 0) {
+  auto targets = objective_.is_plain() && !mixes ? batch.labels : objective_.dense(batch.targets);
+  targets = targets.to(device, /*non_blocking=*/true);
+  if (mixes) {
     images = images.to(device, /*non_blocking=*/true);
-    targets = at::one_hot(labels, model_.num_classes()).to(at::kFloat);
     mix(images, targets, {options_.mixup_alpha, options_.cutmix_alpha},
         {options_.seed, static_cast<std::uint64_t>(epoch), static_cast<std::uint64_t>(step), kMixingStream});
-    labels = targets.argmax(1);
   }
   optimizer_->set_learning_rate(learning_rate_.at(steps_done_++));
   const auto logits = model_.forward(images, options_.precision);
-  const auto loss = at::cross_entropy_loss(logits, targets, /*weight=*/{}, at::Reduction::Mean, /*ignore_index=*/-100,
-                                           options_.label_smoothing);
+  const auto loss = objective_.loss(logits, targets);
   const double value = loss.item<double>();
   if (!std::isfinite(value)) {
     before.restore();
@@ -149,7 +159,12 @@ void Fit::train_on(const Batch& batch, std::int64_t epoch, std::int64_t step, Ru
   optimizer_->step();
   optimizer_->zero_grad();
   running.loss_sum += value * static_cast<double>(batch.size());
-  running.correct += logits.detach().argmax(1).eq(labels).sum().item<std::int64_t>();
+  const auto hits = objective_.hits(logits.detach(), targets);
+  running.hits.resize(hits.size());
+  for (std::size_t i = 0; i < hits.size(); ++i) {
+    running.hits[i].right += hits[i].right;
+    running.hits[i].of += hits[i].of;
+  }
   running.seen += batch.size();
 }
 

@@ -12,6 +12,7 @@
 #include <graft/loader.h>
 #include <graft/trainer.h>
 
+#include "train/objective.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
 
@@ -26,10 +27,11 @@ inline double seconds_since(Clock::time_point start) {
 /// What an epoch has seen so far.
 struct Running {
   double loss_sum = 0;
-  std::int64_t correct = 0;
+  std::vector<Hits> hits;  ///< by task
   std::int64_t seen = 0;
   double loss() const { return seen ? loss_sum / static_cast<double>(seen) : 0; }
-  double accuracy() const { return seen ? static_cast<double>(correct) / static_cast<double>(seen) : 0; }
+  /// Mean over the tasks that classify; 0 without one.
+  double accuracy() const;
 };
 
 class Fit {
@@ -55,6 +57,7 @@ class Fit {
   Model& model_;
   const TrainerOptions& options_;
   const FitOptions& fit_;
+  Objective objective_;
   DataLoader loader_;
   std::unique_ptr<Optimizer> optimizer_;
   LearningRate learning_rate_;

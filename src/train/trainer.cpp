@@ -5,45 +5,26 @@
 #include <cmath>
 #include <limits>
 #include <map>
-#include <mutex>
 #include <utility>
 
 #include <ATen/ATen.h>
-#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/core/grad_mode.h>
 
+#include "base/alive.h"
 #include "base/check.h"
+#include "base/seeded_generator.h"
 #include "base/text.h"
 #include "base/torch_device.h"
 #include "base/translate.h"
+#include "model/task.h"
 #include "train/fit.h"
 #include "train/metrics.h"
+#include "train/objective.h"
 #include "train/optimizer.h"
 
 namespace graft {
 
 namespace {
-
-/// Dropout draws from LibTorch's default generator: it is seeded for the run and put back afterwards.
-class SeededGenerator {
- public:
-  SeededGenerator(Device device, std::uint64_t seed)
-      : generator_(at::globalContext().defaultGenerator(base::to_torch(device))) {
-    const std::lock_guard lock(generator_.mutex());
-    state_ = generator_.get_state();
-    generator_.set_current_seed(seed);
-  }
-  ~SeededGenerator() {
-    const std::lock_guard lock(generator_.mutex());
-    generator_.set_state(state_);
-  }
-  SeededGenerator(const SeededGenerator&) = delete;
-  SeededGenerator& operator=(const SeededGenerator&) = delete;
-
- private:
-  at::Generator generator_;
-  at::Tensor state_;
-};
 
 /// Copies of everything that training may change.
 class Snapshot {
@@ -84,8 +65,9 @@ void check_same_classes(const Dataset& train, const Dataset& val) {
 }
 
 /// A sum over logits that are not numbers would silently spoil every score.
-void require_probabilities(const at::Tensor& logits, const Batch& batch, const Dataset& data) {
-  const auto spoilt = logits.softmax(1).isnan().any(1).nonzero();
+void require_answers(const std::vector<Task>& tasks, const at::Tensor& logits, const Batch& batch,
+                     const Dataset& data) {
+  const auto spoilt = model::activated(tasks, logits).isfinite().logical_not().any(1).nonzero();
   if (spoilt.numel() == 0) return;
   const auto row = static_cast<std::size_t>(spoilt[0][0].item<std::int64_t>());
   throw Error(ErrorCode::kNumeric, data.name(batch.indices[row]) + ": the network's outputs are not finite numbers");
@@ -106,7 +88,7 @@ struct Trainer::Impl {
   History fit(const Dataset& train, const Dataset* val, const FitOptions& fit_options);
   void validate(const Dataset& val, const FitOptions& fit_options, std::int64_t number, EpochInfo& epoch,
                 History& history) const;
-  static bool is_best(const History& history);
+  bool is_best(const History& history) const;
   void restore(const Snapshot& snapshot);
 
   LoaderOptions loader_options(std::int64_t batch_size, int threads) const {
@@ -114,8 +96,8 @@ struct Trainer::Impl {
   }
 
   struct Logits {
-    at::Tensor values;                   ///< [size, classes], CPU; rows of unreadable pictures are NaN
-    at::Tensor labels;                   ///< [size], CPU
+    at::Tensor values;                   ///< [size, outputs], CPU; rows of unreadable pictures are NaN
+    at::Tensor targets;                  ///< class indices [size], or for other tasks [size, outputs], CPU
     std::vector<std::int64_t> readable;  ///< the other rows, in order
     std::vector<BadImage> bad_images;
     double seconds = 0;
@@ -123,23 +105,23 @@ struct Trainer::Impl {
 
   using OnStep = std::function<void(std::int64_t step, std::int64_t steps)>;
 
-  Logits run(const Dataset& data, std::int64_t batch_size, int threads, const OnStep& on_step = {}) const {
+  Logits run(const Dataset& data, std::int64_t batch_size, int threads, bool with_targets,
+             const OnStep& on_step = {}) const {
     const auto start = train::Clock::now();
     DataLoader loader(data, model.preprocessing(), loader_options(batch_size, threads));
     const auto size = static_cast<std::int64_t>(data.size());
-    Logits logits{at::full({size, model.num_classes()}, std::numeric_limits<float>::quiet_NaN(), at::kFloat),
-                  at::zeros({size}, at::kLong),
-                  {},
-                  {},
-                  0};
+    const train::Objective objective(model.tasks(), 0);
+    const auto unknown = at::full({size, model.num_classes()}, std::numeric_limits<float>::quiet_NaN(), at::kFloat);
+    Logits logits{unknown, objective.is_plain() ? at::zeros({size}, at::kLong) : unknown.clone(), {}, {}, 0};
     std::int64_t step = 0;
     while (auto batch = loader.next()) {
       const auto values = model.forward(batch->images, options.precision).to(at::kCPU);
-      require_probabilities(values, *batch, data);
+      require_answers(model.tasks(), values, *batch, data);
       const std::vector<std::int64_t> indices(batch->indices.begin(), batch->indices.end());
       const auto rows = at::tensor(indices, at::kLong);
       logits.values.index_copy_(0, rows, values);
-      logits.labels.index_copy_(0, rows, batch->labels);
+      if (with_targets)
+        logits.targets.index_copy_(0, rows, objective.is_plain() ? batch->labels : objective.dense(batch->targets));
       logits.readable.insert(logits.readable.end(), indices.begin(), indices.end());
       if (on_step) on_step(++step, static_cast<std::int64_t>(loader.batches_per_epoch()));
     }
@@ -150,10 +132,11 @@ struct Trainer::Impl {
 
   Evaluation evaluate(const Dataset& data, std::int64_t batch_size, int threads, const OnStep& on_step = {}) const {
     const at::NoGradGuard no_grad;
-    const auto logits = run(data, batch_size, threads, on_step);
+    const auto logits = run(data, batch_size, threads, /*with_targets=*/true, on_step);
     const auto readable = at::tensor(logits.readable, at::kLong);
-    auto result = train::evaluate_logits(logits.values.index_select(0, readable),
-                                         logits.labels.index_select(0, readable), data.classes());
+    auto result =
+        train::evaluate_logits(logits.values.index_select(0, readable), logits.targets.index_select(0, readable),
+                               train::Objective(model.tasks(), 0), data.classes());
     result.bad_images = logits.bad_images;
     result.images_per_second = static_cast<double>(result.examples) / logits.seconds;
     return result;
@@ -162,14 +145,15 @@ struct Trainer::Impl {
 
 Trainer::Trainer(Model& model, const TrainerOptions& options)
     : impl_(base::translated("trainer", [&] { return std::make_unique<Impl>(model, options); })) {}
+Trainer::Impl& Trainer::impl() const { return base::alive(impl_, "Trainer"); }
 Trainer::~Trainer() = default;
 Trainer::Trainer(Trainer&&) noexcept = default;
 Trainer& Trainer::operator=(Trainer&&) noexcept = default;
 
-History Trainer::fit(const Dataset& train, const FitOptions& options) { return impl_->fit(train, nullptr, options); }
+History Trainer::fit(const Dataset& train, const FitOptions& options) { return impl().fit(train, nullptr, options); }
 
 History Trainer::fit(const Dataset& train, const Dataset& val, const FitOptions& options) {
-  return impl_->fit(train, &val, options);
+  return impl().fit(train, &val, options);
 }
 
 History Trainer::Impl::fit(const Dataset& train_data, const Dataset* val, const FitOptions& fit_options) {
@@ -182,7 +166,7 @@ History Trainer::Impl::fit(const Dataset& train_data, const Dataset* val, const 
     if (const auto fixed = model.fixed_dropouts(); !fixed.empty() && options.on_warning)
       options.on_warning("dropout stays off in " + base::list_names(fixed) +
                          ": the network was traced; export it with torch.jit.script to train with dropout");
-    const SeededGenerator generator(model.device(), options.seed);
+    const base::SeededGenerator generator(base::to_torch(model.device()), options.seed);  // dropout draws from it
     const std::string frozen = model.frozen_hash();
     History history;
     train::Fit fit(model, options, fit_options, train_data);
@@ -219,21 +203,30 @@ void Trainer::Impl::validate(const Dataset& val, const FitOptions& fit_options, 
   };
   const auto scores = evaluate(val, fit_options.batch_size, fit_options.loader_threads, report);
   epoch.val_loss = scores.loss;
-  epoch.val_accuracy = scores.accuracy;
-  epoch.val_top5_accuracy = scores.top5_accuracy;
+  double sum = 0;
+  std::int64_t classifying = 0;
+  for (const auto& task : scores.tasks) {
+    if (task.kind == TaskKind::kSingleLabel) epoch.val_top5_accuracy = scores.top5_accuracy;
+    if (!task.accuracy) continue;
+    sum += *task.accuracy;
+    ++classifying;
+  }
+  if (classifying > 0) epoch.val_accuracy = sum / static_cast<double>(classifying);
   if (number == 0) history.bad_images = scores.bad_images;
 }
 
 /// Whether the newest epoch is. Without validation the last one always is.
-bool Trainer::Impl::is_best(const History& history) {
+bool Trainer::Impl::is_best(const History& history) const {
   const auto& now = history.epochs.back();
   const auto& before = history.epochs[history.best];
-  if (history.epochs.size() == 1 || !now.val_accuracy) return true;
+  if (history.epochs.size() == 1 || !now.val_loss) return true;
+  // Accuracies of several tasks, or none, do not say enough.
+  if (model.tasks().size() > 1 || !now.val_accuracy) return *now.val_loss < *before.val_loss;
   return std::pair(*now.val_accuracy, -*now.val_loss) > std::pair(*before.val_accuracy, -*before.val_loss);
 }
 
-void Trainer::restore_best() { impl_->restore(impl_->best); }
-void Trainer::restore_last() { impl_->restore(impl_->last); }
+void Trainer::restore_best() { impl().restore(impl().best); }
+void Trainer::restore_last() { impl().restore(impl().last); }
 
 void Trainer::Impl::restore(const Snapshot& snapshot) {
   if (snapshot.empty()) throw Error(ErrorCode::kConfig, "no weights to restore: fit() was not called or did not end");
@@ -242,15 +235,16 @@ void Trainer::Impl::restore(const Snapshot& snapshot) {
 
 Evaluation Trainer::evaluate(const Dataset& data, std::int64_t batch_size, int loader_threads) const {
   return base::translated("evaluating", [&] {
-    check_classes(impl_->model, data, "the data");
-    return impl_->evaluate(data, batch_size, loader_threads);
+    check_classes(impl().model, data, "the data");
+    return impl().evaluate(data, batch_size, loader_threads);
   });
 }
 
 at::Tensor Trainer::predict(const Dataset& data, std::int64_t batch_size, int loader_threads) const {
   return base::translated("predicting", [&] {
     const at::NoGradGuard no_grad;
-    return impl_->run(data, batch_size, loader_threads).values.softmax(1);
+    const auto logits = impl().run(data, batch_size, loader_threads, /*with_targets=*/false).values;
+    return model::activated(impl().model.tasks(), logits);
   });
 }
 

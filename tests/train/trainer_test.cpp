@@ -221,6 +221,111 @@ TEST_P(OnDevice, TwentyStepsOfAnMlpHeadEqualPyTorch) {
   EXPECT_TRUE(measured("20 losses, MLP head", largest_difference(losses, vectors["losses"]), 1e-4));
 }
 
+/// The pictures with a class, three labels and two numbers each, as make_task_vectors.py has them.
+class GoldenTasks : public GoldenPictures {
+ public:
+  const std::vector<std::string>& classes() const override { return names_; }
+  std::vector<float> targets(std::size_t i) const override {
+    const auto is = [&](bool yes) { return yes ? 1.0F : 0.0F; };
+    return {static_cast<float>(i % 5),
+            is(i % 2 == 1),
+            is(i % 3 == 0),
+            i % 7 == 0 ? std::nanf("") : is(i % 5 == 2),
+            static_cast<float>(i) / 40,
+            std::sin(static_cast<float>(i))};
+  }
+
+ private:
+  std::vector<std::string> names_{"a", "b", "c", "d", "e", "odd", "third", "two", "part", "sine"};
+};
+
+Head three_heads() {
+  return heads::ensemble({{"species", heads::linear({.classes = 5})},
+                          {"traits", heads::multi_label({.labels = 3}), 0.5},
+                          {"size", heads::regression({.outputs = 2, .loss = RegressionLoss::kHuber}), 2}});
+}
+
+TEST_P(OnDevice, TwentyStepsOfThreeTasksEqualPyTorch) {
+  const auto vectors = nlohmann::json::parse(std::ifstream(golden("train/tasks.json")))["training"];
+  auto model = load();
+  model.replace_head(three_heads());
+  model.freeze();
+  set_head(model, vectors["head"]);
+  const auto losses = step_losses(model, GoldenTasks(), {.epochs = 4, .batch_size = 8, .shuffle = false},
+                                  {.optimizer = Adam{.learning_rate = 1e-2}});
+  EXPECT_TRUE(measured("20 losses, three tasks", largest_difference(losses, vectors["losses"]), 1e-4));
+}
+
+/// Three colours: which one, whether it is the first, whether it is not the last, and its number.
+class DrawnTasks : public DrawnDataset {
+ public:
+  DrawnTasks() : DrawnDataset(48, 3) {}
+  const std::vector<std::string>& classes() const override { return names_; }
+  std::int64_t label(std::size_t i) const override { return static_cast<std::int64_t>(i % 3); }
+  std::vector<float> targets(std::size_t i) const override {
+    const auto c = static_cast<float>(i % 3);
+    return {c, c == 0 ? 1.0F : 0.0F, c != 2 ? 1.0F : 0.0F, c};
+  }
+
+ private:
+  std::vector<std::string> names_{"red", "green", "blue", "first", "not last", "number"};
+};
+
+TEST_P(OnDevice, SeveralTasksAreTrainedScoredAndSaved) {
+  const Scratch scratch;
+  auto model = load("vgg_scripted");
+  model.replace_head(heads::ensemble({{"colour", heads::linear({.classes = 3})},
+                                      {"traits", heads::multi_label({.labels = 2}), 0.5},
+                                      {"number", heads::regression({.outputs = 1})}}));
+  model.freeze();
+  Trainer trainer(model, {.optimizer = Adam{.learning_rate = 0.05}});
+  const DrawnTasks data;
+  const auto history = trainer.fit(data, data, {.epochs = 40, .batch_size = 16});
+  EXPECT_LT(history.epochs.back().val_loss.value(), 0.4 * history.epochs.front().val_loss.value());
+  EXPECT_GT(history.epochs.back().accuracy, 0.9);
+  std::size_t lowest = 0;
+  for (std::size_t i = 0; i < history.epochs.size(); ++i)
+    if (*history.epochs[i].val_loss < *history.epochs[lowest].val_loss) lowest = i;
+  EXPECT_EQ(history.best, lowest);
+  EXPECT_TRUE(history.frozen_unchanged);
+
+  const auto scores = trainer.evaluate(data, 8);
+  ASSERT_EQ(scores.tasks.size(), 3u);
+  EXPECT_EQ(scores.accuracy, scores.tasks[0].accuracy.value());
+  EXPECT_GT(scores.accuracy, 0.95);
+  EXPECT_GT(scores.tasks[1].mean_average_precision.value(), 0.95);
+  EXPECT_LT(scores.tasks[2].root_mean_squared_error.value(), 0.5);
+  EXPECT_EQ(model.labels().at(4).id, "not last");
+
+  model.save(scratch / "tasks.pt");
+  const auto loaded = Model::load(scratch / "tasks.pt", {.device = {GetParam(), 0}});
+  EXPECT_EQ(loaded.tasks(), model.tasks());
+  const auto picture = data.image(7);
+  const auto batch = model.preprocess(std::span(&picture, 1));
+  const auto answers = loaded.predict(batch);
+  EXPECT_NEAR(answers.at("colour").sum().item<double>(), 1, 1e-5);
+  EXPECT_EQ(answers.at("traits").size(1), 2);
+  EXPECT_TRUE(close(answers.at("number"), loaded.forward(batch).to(at::kCPU).narrow(1, 5, 1), 1e-6));
+  EXPECT_EQ(loaded.classify(picture, {.top_k = 1, .task = "colour"}).front().id, "green");
+  EXPECT_EQ(loaded.classify(picture, {.top_k = 1, .task = "traits"}).front().id, "not last");
+  EXPECT_GRAFT_ERROR(loaded.classify(picture, {.task = "number"}), kConfig, "predict()");
+  EXPECT_GRAFT_ERROR(loaded.classify(picture), kConfig, "colour, traits, number");
+  EXPECT_TRUE(close(trainer.predict(data, 8).narrow(0, 7, 1).narrow(1, 0, 3), answers.at("colour"), 1e-4));
+}
+
+TEST(Trainer, DataWithoutTheTasksTargetsIsRefused) {
+  auto model = Model::load(golden("networks/resnet_scripted.pt"), {.preprocessing = Preprocessing::rescale_mode(32)});
+  model.replace_head(heads::multi_label({.labels = 3}));
+  EXPECT_GRAFT_ERROR(Trainer(model).fit(DrawnDataset(9, 3)), kMismatch, "3 labels of 0 or 1");
+}
+
+TEST(Trainer, OneThatWasMovedFromSaysSo) {
+  auto model = Model::load(golden("networks/resnet_scripted.pt"), {.preprocessing = Preprocessing::rescale_mode(32)});
+  Trainer trainer(model);
+  const Trainer other = std::move(trainer);
+  EXPECT_GRAFT_ERROR(trainer.restore_best(), kConfig, "moved from");  // NOLINT(bugprone-use-after-move)
+}
+
 /// The tutorial's example 3: frozen base, global average pooling, two dense layers, RMSprop in Keras' numerics.
 TEST_P(OnDevice, TwentyStepsEqualKerasFit) {
   const auto vectors = keras_vectors()["fit"];

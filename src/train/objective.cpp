@@ -1,0 +1,144 @@
+#include "train/objective.h"
+
+#include <limits>
+#include <string>
+#include <utility>
+
+#include <ATen/ATen.h>
+
+#include <graft/error.h>
+
+namespace graft::train {
+
+namespace {
+
+constexpr double kHuberDelta = 1;
+
+/// Calls visit(task, its columns of a, its columns of b) for each task.
+template <class Visit>
+void for_each_task(const std::vector<Task>& tasks, const at::Tensor& a, const at::Tensor& b, const Visit& visit) {
+  std::int64_t first = 0;
+  for (const auto& task : tasks) {
+    visit(task, a.narrow(1, first, task.outputs), b.narrow(1, first, task.outputs));
+    first += task.outputs;
+  }
+}
+
+/// Mean of the values whose target is known; 0 if none is.
+at::Tensor mean_of_known(const at::Tensor& values, const at::Tensor& known) {
+  return (values * known).sum() / known.sum().clamp_min(1);
+}
+
+std::string one_hot_error(const Task& task, const at::Tensor& indices) {
+  return c10::str("expected class indices from 0 to ", task.outputs - 1,
+                  task.name.empty() ? "" : " for the task \"" + task.name + "\"", ", found ",
+                  indices.nan_to_num().min().item<double>(), " to ", indices.nan_to_num().max().item<double>());
+}
+
+at::Tensor one_hot(const Task& task, const at::Tensor& indices) {
+  const auto unknown = indices.isnan();
+  const auto known = indices.nan_to_num();
+  if ((known.lt(0) | known.ge(task.outputs) | known.ne(known.floor())).any().item<bool>())
+    throw Error(ErrorCode::kMismatch, one_hot_error(task, indices));
+  const auto rows = at::one_hot(known.to(at::kLong).squeeze(1), task.outputs).to(at::kFloat);
+  return rows.masked_fill(unknown, std::numeric_limits<float>::quiet_NaN());
+}
+
+std::string expectations(const std::vector<Task>& tasks) {
+  std::string text;
+  for (const auto& task : tasks)
+    text += (text.empty() ? "" : ", ") + std::to_string(task.targets()) +
+            (task.kind == TaskKind::kSingleLabel  ? " class index"
+             : task.kind == TaskKind::kMultiLabel ? " labels of 0 or 1"
+                                                  : " numbers") +
+            (task.name.empty() ? "" : " for \"" + task.name + "\"");
+  return text;
+}
+
+}  // namespace
+
+Objective::Objective(std::vector<Task> tasks, double label_smoothing)
+    : tasks_(std::move(tasks)), label_smoothing_(label_smoothing) {}
+
+at::Tensor Objective::dense(const at::Tensor& targets) const {
+  std::int64_t expected = 0;
+  for (const auto& task : tasks_) expected += task.targets();
+  if (targets.size(1) != expected)
+    throw Error(ErrorCode::kMismatch, "the data gives " + std::to_string(targets.size(1)) +
+                                          " targets for each example, the model learns " + std::to_string(expected) +
+                                          " (" + expectations(tasks_) + "): override Dataset::targets accordingly");
+  std::vector<at::Tensor> parts;
+  std::int64_t first = 0;
+  for (const auto& task : tasks_) {
+    const auto part = targets.narrow(1, first, task.targets());
+    parts.push_back(task.kind == TaskKind::kSingleLabel ? one_hot(task, part) : part);
+    first += task.targets();
+  }
+  return at::cat(parts, 1);
+}
+
+at::Tensor Objective::loss(const at::Tensor& logits, const at::Tensor& targets) const {
+  if (targets.dim() == 1)
+    return at::cross_entropy_loss(logits, targets, /*weight=*/{}, at::Reduction::Mean, /*ignore_index=*/-100,
+                                  label_smoothing_);
+  at::Tensor sum;
+  for_each_task(tasks_, logits, targets, [&](const Task& task, const at::Tensor& outputs, const at::Tensor& wanted) {
+    const auto part = loss(task, outputs, wanted) * task.weight;
+    sum = sum.defined() ? sum + part : part;
+  });
+  return sum;
+}
+
+at::Tensor Objective::loss(const Task& task, const at::Tensor& logits, const at::Tensor& targets) const {
+  const auto known = targets.isnan().logical_not().to(at::kFloat);
+  auto wanted = targets.nan_to_num();
+  const auto none = at::Reduction::None;
+  switch (task.kind) {
+    case TaskKind::kSingleLabel:
+      return mean_of_known(at::cross_entropy_loss(logits, wanted, {}, none, -100, label_smoothing_),
+                           known.select(1, 0));
+    case TaskKind::kMultiLabel:
+      // Smoothing as keras.losses.BinaryCrossentropy has it: towards 1/2.
+      if (label_smoothing_ > 0) wanted = wanted * (1 - label_smoothing_) + label_smoothing_ / 2;
+      return mean_of_known(at::binary_cross_entropy_with_logits(logits, wanted, {}, {}, none), known);
+    case TaskKind::kRegression:
+      switch (task.loss) {
+        case RegressionLoss::kMeanSquared:
+          return mean_of_known(at::mse_loss(logits, wanted, none), known);
+        case RegressionLoss::kMeanAbsolute:
+          return mean_of_known(at::l1_loss(logits, wanted, none), known);
+        case RegressionLoss::kHuber:
+          return mean_of_known(at::huber_loss(logits, wanted, none, kHuberDelta), known);
+      }
+  }
+  throw Error(ErrorCode::kInternal, "unknown kind of task");
+}
+
+std::vector<Hits> Objective::hits(const at::Tensor& logits, const at::Tensor& targets) const {
+  if (targets.dim() == 1) return {{logits.argmax(1).eq(targets).sum().item<std::int64_t>(), targets.size(0)}};
+  std::vector<Hits> all;
+  for_each_task(tasks_, logits, targets, [&](const Task& task, const at::Tensor& outputs, const at::Tensor& wanted) {
+    all.push_back(hits(task, outputs, wanted));
+  });
+  return all;
+}
+
+Hits Objective::hits(const Task& task, const at::Tensor& logits, const at::Tensor& targets) const {
+  const auto known = targets.isnan().logical_not();
+  at::Tensor right, of;
+  switch (task.kind) {
+    case TaskKind::kSingleLabel:
+      of = known.select(1, 0);
+      right = logits.argmax(1).eq(targets.nan_to_num().argmax(1)) & of;
+      break;
+    case TaskKind::kMultiLabel:
+      of = known;
+      right = logits.gt(0).eq(targets.gt(0.5)) & of;
+      break;
+    case TaskKind::kRegression:
+      return {};
+  }
+  return {right.sum().item<std::int64_t>(), of.sum().item<std::int64_t>()};
+}
+
+}  // namespace graft::train

@@ -1,0 +1,48 @@
+/// What training minimises, for the tasks of a model.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include <graft/loader.h>
+#include <graft/task.h>
+
+namespace graft::train {
+
+/// Right answers of one task among those that can be right or wrong; a regression has none.
+struct Hits {
+  std::int64_t right = 0;
+  std::int64_t of = 0;
+};
+
+class Objective {
+ public:
+  Objective(std::vector<Task> tasks, double label_smoothing);
+
+  /// One task of single labels, whose targets may be class indices.
+  bool is_plain() const { return tasks_.size() == 1 && tasks_[0].kind == TaskKind::kSingleLabel; }
+
+  /// Targets beside the outputs, [N, outputs]: probabilities of single labels (one-hot), the others as they are; NaN
+  /// where not known. Throws Error kMismatch for another number of targets than the tasks have, and indices out of
+  /// range.
+  at::Tensor dense(const at::Tensor& targets) const;
+
+  /// `targets` as dense() gives them, or class indices [N] if is_plain(). The mean over the known targets of each task,
+  /// times its weight, summed.
+  at::Tensor loss(const at::Tensor& logits, const at::Tensor& targets) const;
+  at::Tensor loss(const Task& task, const at::Tensor& logits, const at::Tensor& targets) const;
+
+  /// Task by task.
+  std::vector<Hits> hits(const at::Tensor& logits, const at::Tensor& targets) const;
+  Hits hits(const Task& task, const at::Tensor& logits, const at::Tensor& targets) const;
+
+  const std::vector<Task>& tasks() const { return tasks_; }
+
+ private:
+  std::vector<Task> tasks_;
+  double label_smoothing_;
+};
+
+}  // namespace graft::train
