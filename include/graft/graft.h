@@ -17,5 +17,7 @@
 #include <graft/preprocess.h>
 #include <graft/report.h>
 #include <graft/schedule.h>
+#include <graft/script_head.h>
+#include <graft/task.h>
 #include <graft/trainer.h>
 #include <graft/version.h>

@@ -109,8 +109,7 @@ class GRAFT_EXPORT Model {
   /// True if, in training mode, any batch norm will use the statistics of its batch and update its own.
   bool uses_batch_statistics() const;
 
-  /// Dropout layers that stay off while training because the network was traced; export with torch.jit.script to train
-  /// them.
+  /// Dropout layers that stay off while training because the network was traced (torch.jit.script keeps them).
   std::vector<std::string> fixed_dropouts() const;
 
   /// Trainable parameters by name, in the order they were registered. They share memory with the model.
@@ -140,8 +139,9 @@ class GRAFT_EXPORT Model {
   /// complete. Throws kIo, kConfig in training mode.
   void save(const std::filesystem::path& path) const;
 
+  struct Impl;  // the library's own
+
  private:
-  struct Impl;
   explicit Model(std::unique_ptr<Impl> impl);
   Impl& impl() const;
   std::unique_ptr<Impl> impl_;
