@@ -4,6 +4,7 @@
 
 #include <graft/augment.h>
 #include <graft/dataset.h>
+#include <graft/deploy.h>
 #include <graft/device.h>
 #include <graft/error.h>
 #include <graft/evaluation.h>
@@ -21,3 +22,9 @@
 #include <graft/task.h>
 #include <graft/trainer.h>
 #include <graft/version.h>
+
+/// Everything of the library.
+namespace graft {}
+
+/// \namespace graft::heads
+/// Recipes for new heads.

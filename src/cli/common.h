@@ -27,6 +27,7 @@ Command add_augment(CLI::App& app);
 Command add_classify(CLI::App& app);
 Command add_embed(CLI::App& app);
 Command add_evaluate(CLI::App& app);
+Command add_export(CLI::App& app);
 Command add_finetune(CLI::App& app);
 Command add_inspect(CLI::App& app);
 

@@ -68,6 +68,8 @@ Golden golden_from(const json& j, const std::string& pixels) {
 
 }  // namespace
 
+std::string preprocessing_json(const Preprocessing& preprocessing) { return to_json(preprocessing).dump(); }
+
 graph::ExtraFiles write_artefact(const Artefact& artefact) {
   json j{{"schema", kSchema}};
   if (artefact.preprocessing) j["preprocessing"] = to_json(*artefact.preprocessing);

@@ -28,6 +28,9 @@ struct Artefact {
   std::optional<Golden> golden;  ///< only with preprocessing
 };
 
+/// The preprocessing as it stands in graft.json, on one line.
+std::string preprocessing_json(const Preprocessing& preprocessing);
+
 /// The records, by name.
 graph::ExtraFiles write_artefact(const Artefact& artefact);
 

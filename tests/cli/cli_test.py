@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """The program from outside: results, exit codes, messages, progress. Needs GRAFT_PROGRAM and GRAFT_EXAMPLES (folders)."""
+import importlib.util
 import json
 import os
 import pathlib
@@ -12,6 +13,7 @@ import unittest
 
 import numpy as np
 import torch
+from google.protobuf import text_format
 from PIL import Image
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -23,6 +25,15 @@ PICTURES = str(ROOT / "examples" / "images")
 
 def run(*arguments, **options):
     return subprocess.run([GRAFT, *map(str, arguments)], capture_output=True, text=True, **options)
+
+
+def triton_config(path):
+    """config.pbtxt read by Triton's own description of it. The package's front door would ask for gRPC."""
+    folder = pathlib.Path(importlib.util.find_spec("tritonclient").submodule_search_locations[0])
+    spec = importlib.util.spec_from_file_location("model_config_pb2", folder / "grpc" / "model_config_pb2.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module, text_format.Parse(path.read_text(), module.ModelConfig())
 
 
 def make_folder(root, per_class=6):
@@ -107,6 +118,53 @@ class Cli(unittest.TestCase):
         self.assertEqual(json.loads(result.stdout)["shape"], [8, 128])
         self.assertEqual(np.load(out).shape, (8, 128))
         self.assertEqual(json.loads(run("embed", MODEL, PICTURES, "--out", out, "--layer", "layer1", "--json").stdout)["shape"], [8, 24])
+
+    def test_export_writes_what_triton_reads(self):
+        repository = self.data / "repository"
+        result = run("export", self.tuned, "--triton", repository, "--name", "stripes", "--max-batch", 16, "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        document = json.loads(result.stdout)
+        folder = repository / "stripes"
+        self.assertEqual([document[key] for key in ("name", "version", "config", "labels", "model")],
+                         ["stripes", 1, str(folder / "config.pbtxt"), str(folder / "labels.txt"), str(folder / "1" / "model.pt")])
+        self.assertEqual(sorted(str(f.relative_to(repository)) for f in repository.rglob("*") if f.is_file()),
+                         ["stripes/1/model.pt", "stripes/config.pbtxt", "stripes/labels.txt"])
+
+        triton, config = triton_config(folder / "config.pbtxt")
+        self.assertEqual((config.name, config.backend, config.platform), ("stripes", "pytorch", "pytorch_libtorch"))
+        self.assertEqual(config.max_batch_size, 16)
+        self.assertTrue(config.HasField("dynamic_batching"))
+        (given,), (yielded,) = config.input, config.output
+        self.assertEqual((given.name, given.data_type), ("INPUT__0", triton.TYPE_FP32))
+        self.assertEqual((yielded.name, yielded.data_type), ("OUTPUT__0", triton.TYPE_FP32))
+        self.assertEqual(list(given.dims), document["input_shape"])
+        self.assertEqual((folder / yielded.label_filename).read_text(), "across\ndown\n")
+        info = json.loads(run("inspect", self.tuned, "--json").stdout)
+        self.assertEqual(json.loads(config.parameters["graft_preprocessing"].string_value), info["preprocessing"])
+
+        served, trained = torch.jit.load(str(folder / "1" / "model.pt")).eval(), torch.jit.load(str(self.tuned)).eval()
+        for batch in (1, config.max_batch_size):
+            x = torch.rand(batch, *given.dims)
+            with torch.inference_mode():
+                logits = served(x)
+                self.assertEqual(list(logits.shape), [batch, *yielded.dims])
+                self.assertTrue(torch.equal(logits, trained(x)))
+
+    def test_export_keeps_what_is_there_and_names_after_the_file(self):
+        repository = self.data / "other repository"
+        command = ["export", self.tuned, "--triton", repository]
+        self.assertEqual(run(*command, "--quiet").stderr, "")
+        self.assertTrue((repository / "tuned" / "1" / "model.pt").exists())
+        again = run(*command)
+        self.assertEqual((again.returncode, again.stdout), (2, ""))
+        self.assertRegex(again.stderr, r"\Agraft: config: .*tuned/1: this version is there already.*\n\Z")
+        self.assertEqual(run(*command, "--replace").returncode, 0)
+        self.assertEqual(run(*command, "--model-version", 2).returncode, 0)
+        self.assertEqual(run(*command, "--model-version", 3, "--max-batch", 8).returncode, 2)  # the others' configuration
+        for bad in (["--name", "a/b"], ["--max-batch", 0], ["--model-version", 0]):
+            self.assertEqual(run(*command, *bad).returncode, 2, bad)
+        self.assertEqual(sorted(f.name for f in (repository / "tuned").iterdir()), ["1", "2", "config.pbtxt", "labels.txt"])
+        self.assertEqual(run("export", self.tuned).returncode, 2)
 
     def test_augment_draws_a_sheet(self):
         sheet = self.data / "sheet.png"
