@@ -28,7 +28,7 @@ if ((${#missing[@]})); then
 fi
 
 # A stamp tells what .venv holds, so that a second run costs nothing.
-stamp="torch==$torch_version numpy pillow scikit-learn protobuf tritonclient"
+stamp="torch==$torch_version numpy pillow scikit-learn onnx onnxruntime tritonclient"
 if [[ "$(cat .venv/graft-stamp 2>/dev/null)" != "$stamp" ]]; then
   echo "-- installing LibTorch $torch_version (pip package torch) into .venv"
   [[ -x .venv/bin/python ]] || python3 -m venv .venv
@@ -36,8 +36,8 @@ if [[ "$(cat .venv/graft-stamp 2>/dev/null)" != "$stamp" ]]; then
   .venv/bin/python -m pip install -q --disable-pip-version-check numpy pillow
   # For its data file of handwritten digits alone, so without its dependencies.
   .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps scikit-learn
-  # Triton's client for its description of config.pbtxt alone.
-  .venv/bin/python -m pip install -q --disable-pip-version-check protobuf
+  # ONNX, to check models/export_onnx.py; Triton's client for its description of config.pbtxt alone.
+  .venv/bin/python -m pip install -q --disable-pip-version-check onnx onnxruntime
   .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps tritonclient
   echo "$stamp" > .venv/graft-stamp
 fi
