@@ -20,6 +20,7 @@ namespace graft {
 /// What is seen where Keras' map reaches outside the picture: its fill_mode.
 enum class FillMode { kNearest, kConstant, kReflect, kWrap };
 
+/// From low to high.
 struct Range {
   double low = 1;
   double high = 1;

@@ -16,6 +16,7 @@
 
 namespace graft {
 
+/// What happens to a file that cannot be read as a picture.
 enum class OnBadImage {
   kFail,  ///< the first unreadable file ends the run with its Error
   kSkip,  ///< unreadable files are left out, counted and listed; an Error only if no file can be read
@@ -45,6 +46,7 @@ class GRAFT_EXPORT Dataset {
   virtual const Augment& augment() const;
 };
 
+/// How an ImageFolder is read.
 struct ImageFolderOptions {
   Augment augment = {};
   OnBadImage on_bad_image = OnBadImage::kFail;
@@ -81,7 +83,7 @@ class GRAFT_EXPORT ImageFolder : public Dataset {
   OnBadImage on_bad_image() const override;
   const Augment& augment() const override;
 
-  const std::filesystem::path& path(std::size_t i) const;
+  const std::filesystem::path& path(std::size_t i) const;  ///< example i's file
   /// Files directly in the root, left out under kSkip.
   const std::vector<std::filesystem::path>& stray_files() const;
 

@@ -9,14 +9,16 @@
 
 namespace graft {
 
+/// The CPU or a CUDA device.
 struct GRAFT_EXPORT Device {
+  /// Kinds of device.
   enum class Type { kCpu, kCuda };
 
   Type type = Type::kCpu;
   int index = 0;  ///< CUDA ordinal; always 0 for the CPU
 
-  static Device cpu() { return {}; }
-  static Device cuda(int index = 0) { return {Type::kCuda, index}; }
+  static Device cpu() { return {}; }                                  ///< the CPU
+  static Device cuda(int index = 0) { return {Type::kCuda, index}; }  ///< a CUDA device, by its ordinal
 
   /// "cpu", "cuda", "cuda:1", or "auto": the first CUDA device where LibTorch sees one, else the CPU.
   /// Throws Error kConfig for any other text and for a CUDA device that is not there.
@@ -32,6 +34,7 @@ struct GRAFT_EXPORT Device {
 /// Number of CUDA devices LibTorch can use; 0 for a CPU build.
 GRAFT_EXPORT int cuda_device_count();
 
+/// The arithmetic in which a network runs.
 enum class Precision {
   kFloat32,
   kBFloat16,  ///< weights stay float32; convolutions and matrix products run in bfloat16 (autocast)

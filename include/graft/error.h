@@ -12,6 +12,7 @@
 
 namespace graft {
 
+/// What went wrong, for a program to branch on.
 enum class ErrorCode {
   kFormat,       ///< the bytes are not what they should be: damaged, truncated, another or an unsupported file type
   kIo,           ///< the operating system refused: missing, unreadable, full disk; the message carries errno's text
@@ -27,9 +28,10 @@ enum class ErrorCode {
 /// "out_of_memory", "internal".
 GRAFT_EXPORT std::string_view to_string(ErrorCode code) noexcept;
 
+/// The only type that leaves the library.
 class GRAFT_EXPORT Error : public std::runtime_error {
  public:
-  Error(ErrorCode code, const std::string& message);
+  Error(ErrorCode code, const std::string& message);  ///< `message` is for what()
   ~Error() override;
   Error(const Error&) = default;
   Error& operator=(const Error&) = default;

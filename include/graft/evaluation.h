@@ -13,6 +13,7 @@
 
 namespace graft {
 
+/// How well one class is told from the others.
 struct ClassScores {
   std::string name;
   std::int64_t support = 0;  ///< examples of this class

@@ -17,7 +17,7 @@ namespace graft {
 /// `path` is the old file or the new one. Throws Error kIo; the old file is then untouched and the temporary one
 /// removed.
 GRAFT_EXPORT void write_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes);
-GRAFT_EXPORT void write_atomically(const std::filesystem::path& path, std::string_view bytes);
+GRAFT_EXPORT void write_atomically(const std::filesystem::path& path, std::string_view bytes);  ///< the same
 
 /// Throws Error kIo unless a file could be created at `path` now (its directory exists and is writable).
 GRAFT_EXPORT void check_writable(const std::filesystem::path& path);

@@ -21,6 +21,7 @@ enum class Initializer {
   kKeras,  ///< weight from U(-sqrt(6/(in+out)), sqrt(6/(in+out))), bias 0
 };
 
+/// What follows a hidden layer.
 enum class Activation { kRelu, kGelu, kTanh };
 
 /// How a feature map [N, C, H, W], or tokens [N, T, C], becomes one vector. Features [N, C] stay as they are under
@@ -38,13 +39,13 @@ enum class Pooling {
 class GRAFT_EXPORT Head {
  public:
   struct Impl;
-  explicit Head(std::shared_ptr<const Impl> impl);
+  explicit Head(std::shared_ptr<const Impl> impl);  ///< for the library's own heads
   ~Head();
 
   /// "linear", "gem+mlp:1024", "custom:TwoBranch".
   std::string describe() const;
 
-  const Impl& impl() const { return *impl_; }
+  const Impl& impl() const { return *impl_; }  ///< the library's own side of it
 
  private:
   std::shared_ptr<const Impl> impl_;
@@ -52,6 +53,7 @@ class GRAFT_EXPORT Head {
 
 namespace heads {
 
+/// Of heads::linear.
 struct LinearOptions {
   std::int64_t classes = 0;  ///< outputs; must be given
   double dropout = 0;        ///< probability of zeroing a feature before the layer, while training
@@ -64,6 +66,7 @@ struct LinearOptions {
 /// This and the other heads throw Error kConfig if an option is out of range.
 GRAFT_EXPORT Head linear(const LinearOptions& options);
 
+/// Of heads::mlp.
 struct MlpOptions {
   std::vector<std::int64_t> hidden = {1024};  ///< widths of the hidden layers
   std::int64_t classes = 0;                   ///< outputs; must be given

@@ -29,6 +29,7 @@ struct DecodeOptions {
   int max_jpeg_scans = 100;                           ///< progressive JPEG scans; real files have about 10
 };
 
+/// A picture: height x width x 3 bytes, RGB.
 class GRAFT_EXPORT Image {
  public:
   /// An empty image, 0 x 0.

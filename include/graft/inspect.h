@@ -12,6 +12,7 @@
 
 namespace graft {
 
+/// What a class is called.
 struct Label {
   std::string id;    ///< unique: wnid or class name
   std::string name;  ///< readable
@@ -31,6 +32,7 @@ struct LayerInfo {
   std::int64_t trainable = 0;              ///< how many of them are not frozen
 };
 
+/// The result of Model::inspect.
 struct ModelInfo {
   std::string family;                     ///< "vgg16", "resnet50" or "other"
   std::string origin;                     ///< "scripted", "traced" or "frozen"

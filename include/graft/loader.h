@@ -15,6 +15,7 @@
 
 namespace graft {
 
+/// What a DataLoader hands out, and how far ahead it works.
 struct LoaderOptions {
   std::int64_t batch_size = 32;
   bool shuffle = false;    ///< a new order every epoch, from `seed`
@@ -26,6 +27,7 @@ struct LoaderOptions {
   bool pin_memory = false;   ///< page-locked batches for asynchronous copies to a CUDA device
 };
 
+/// Some of a data set, ready for the network.
 struct GRAFT_EXPORT Batch {
   at::Tensor images;                 ///< [N, 3, H, W], float32, CPU
   at::Tensor labels;                 ///< [N], int64: class indices, CPU

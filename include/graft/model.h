@@ -26,6 +26,7 @@
 
 namespace graft {
 
+/// A backbone with its head, its preprocessing and its labels.
 class GRAFT_EXPORT Model {
  public:
   /// Loads a TorchScript file, scripted or traced, in evaluation mode. Throws Error: kIo, kFormat (not TorchScript,
@@ -58,7 +59,7 @@ class GRAFT_EXPORT Model {
   /// One vector per picture, [N, C], float32, on the CPU: the output of `layer`, averaged over the places of a feature
   /// map; without a name what the head is given. Throws kConfig if there is no such layer.
   at::Tensor embed(const at::Tensor& batch, std::string_view layer = {}) const;
-  at::Tensor embed(std::span<const Image> images, std::string_view layer = {}) const;
+  at::Tensor embed(std::span<const Image> images, std::string_view layer = {}) const;  ///< the same
 
   /// [N, 3, H, W], float32, CPU, as preprocessing() says.
   at::Tensor preprocess(std::span<const Image> images) const;
@@ -72,11 +73,11 @@ class GRAFT_EXPORT Model {
   /// Enters training mode (true), with the batch norm policy applied anew, or evaluation mode (false).
   /// Throws kMismatch if a layer that should train was traced, with evaluation behaviour baked in.
   void train(bool on = true);
-  void eval() { train(false); }
+  void eval() { train(false); }  ///< enters evaluation mode
   bool is_training() const;
 
   Device device() const;
-  void to(Device device);
+  void to(Device device);  ///< moves all of it
 
   // --- A new head.
 
@@ -90,10 +91,10 @@ class GRAFT_EXPORT Model {
   // --- Freezing. "Backbone" is every layer but the head. Patterns: "*" any text, "?" one character; a name covers
   // everything below it. Each throws kConfig if nothing has that name.
 
-  void freeze();
-  void unfreeze();
-  void freeze(std::string_view pattern);
-  void unfreeze(std::string_view pattern);
+  void freeze();                            ///< all of the backbone
+  void unfreeze();                          ///< everything
+  void freeze(std::string_view pattern);    ///< the layers of that name
+  void unfreeze(std::string_view pattern);  ///< the layers of that name
   /// Freezes what runs before `layer`; `layer` and all that follows becomes trainable.
   void freeze_until(std::string_view layer);
   /// Freezes the first n stages, unfreezes the others. VGG: blocks between poolings; ResNet: layer1 to layer4 with the
@@ -104,7 +105,7 @@ class GRAFT_EXPORT Model {
   /// "all", "none", "until:NAME" or "stages:N".
   void apply_freeze(std::string_view spec);
 
-  void set_batch_norm(BatchNormPolicy policy);
+  void set_batch_norm(BatchNormPolicy policy);  ///< what they do while training
   BatchNormPolicy batch_norm() const;
   /// True if, in training mode, any batch norm will use the statistics of its batch and update its own.
   bool uses_batch_statistics() const;
@@ -132,7 +133,7 @@ class GRAFT_EXPORT Model {
   /// Throws kMismatch unless there is one label per output and the ids are unique within their task.
   void set_labels(std::vector<Label> labels);
   const Preprocessing& preprocessing() const;
-  void set_preprocessing(const Preprocessing& preprocessing);
+  void set_preprocessing(const Preprocessing& preprocessing);  ///< throws kConfig as validate() does
 
   /// Writes one TorchScript file with preprocessing, labels, head and freeze state in it, the SHA-256 of the weights,
   /// and a golden picture with its logits: load() recomputes both. The old file stays whole until the new one is

@@ -16,6 +16,7 @@
 
 namespace graft {
 
+/// How Model::load reads a file.
 struct LoadOptions {
   Device device = {};
   std::optional<Preprocessing> preprocessing = {};  ///< instead of the file's own or its family's
@@ -29,6 +30,7 @@ struct LoadOptions {
   WarningCallback on_warning = {};
 };
 
+/// One guess of Model::classify.
 struct Prediction {
   std::int64_t index = 0;  ///< class index, within its task
   std::string id;          ///< wnid (n02504458), or the class name where there is none
@@ -36,6 +38,7 @@ struct Prediction {
   float probability = 0;   ///< 0..1: softmax of the task's logits, or each label's sigmoid
 };
 
+/// How Model::classify answers.
 struct ClassifyOptions {
   std::int64_t top_k = 5;  ///< best first; capped at the number of classes
   Precision precision = Precision::kFloat32;
@@ -72,6 +75,6 @@ class GRAFT_EXPORT Cut {
 
 /// Parses "follow", "inference" or "train". Throws Error kConfig for any other text.
 GRAFT_EXPORT BatchNormPolicy parse_batch_norm(std::string_view text);
-GRAFT_EXPORT std::string_view to_string(BatchNormPolicy policy) noexcept;
+GRAFT_EXPORT std::string_view to_string(BatchNormPolicy policy) noexcept;  ///< the reverse
 
 }  // namespace graft

@@ -17,6 +17,7 @@ enum class Numerics { kTorch, kKeras };
 /// "torch" or "keras". Throws Error kConfig for any other text.
 GRAFT_EXPORT Numerics parse_numerics(std::string_view text);
 
+/// Stochastic gradient descent (torch.optim.SGD, keras.optimizers.SGD).
 struct Sgd {
   double learning_rate = 0.01;
   double momentum = 0;
@@ -24,6 +25,7 @@ struct Sgd {
   double weight_decay = 0;  ///< L2, added to the gradient
 };
 
+/// Kingma and Ba 2014, arXiv:1412.6980.
 struct Adam {
   double learning_rate = 1e-3;
   double beta1 = 0.9;
@@ -32,6 +34,7 @@ struct Adam {
   double weight_decay = 0;             ///< L2, added to the gradient
 };
 
+/// Loshchilov and Hutter 2017, arXiv:1711.05101.
 struct AdamW {
   double learning_rate = 1e-3;
   double beta1 = 0.9;
@@ -40,6 +43,7 @@ struct AdamW {
   std::optional<double> weight_decay = {};  ///< decoupled; torch 0.01, keras 0.004
 };
 
+/// Hinton 2012, Neural Networks for Machine Learning, lecture 6.
 struct RmsProp {
   std::optional<double> learning_rate = {};  ///< torch 1e-2, keras 1e-3
   std::optional<double> rho = {};            ///< decay of the mean square (torch's alpha); torch 0.99, keras 0.9
@@ -48,6 +52,7 @@ struct RmsProp {
   double weight_decay = 0;  ///< L2, added to the gradient
 };
 
+/// Any of the optimisers.
 using OptimizerSpec = std::variant<Sgd, Adam, AdamW, RmsProp>;
 
 /// "sgd", "adam", "adamw" or "rmsprop" with its defaults, and `learning_rate` where given.

@@ -12,6 +12,7 @@
 
 namespace graft {
 
+/// In which order the network expects the colours.
 enum class ChannelOrder { kRgb, kBgr };
 
 /// "rgb", "bgr".

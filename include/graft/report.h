@@ -23,7 +23,7 @@ GRAFT_EXPORT std::string to_json(const ModelInfo& info);
 
 /// Tables of at most 100 columns, lines ended by newlines.
 GRAFT_EXPORT std::string to_text(const History& history);
-GRAFT_EXPORT std::string to_text(const Evaluation& evaluation);
-GRAFT_EXPORT std::string to_text(const ModelInfo& info);
+GRAFT_EXPORT std::string to_text(const Evaluation& evaluation);  ///< the same
+GRAFT_EXPORT std::string to_text(const ModelInfo& info);         ///< the same
 
 }  // namespace graft

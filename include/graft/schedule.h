@@ -43,6 +43,7 @@ struct ReduceOnPlateau {
   double min_rate = 0;
 };
 
+/// A warm-up, and what comes after it.
 struct Schedule {
   std::variant<ConstantRate, StepDecay, CosineDecay, OneCycle, ReduceOnPlateau> decay = ConstantRate{};
   /// Batches over which the rate rises linearly to where `decay` begins (LinearLR, then SequentialLR).

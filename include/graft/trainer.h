@@ -22,6 +22,7 @@
 
 namespace graft {
 
+/// How a Trainer trains.
 struct TrainerOptions {
   OptimizerSpec optimizer = Adam{};
   Numerics numerics = Numerics::kTorch;
@@ -47,6 +48,7 @@ struct StepInfo {
   bool validating = false;
 };
 
+/// What one epoch came to.
 struct EpochInfo {
   double loss = 0;      ///< mean over the training examples, while they were trained on
   double accuracy = 0;  ///< 0..1, mean over the tasks that classify; 0 without one
@@ -57,6 +59,7 @@ struct EpochInfo {
   double seconds = 0;        ///< training and validation
 };
 
+/// How long a fit runs, and on which batches.
 struct FitOptions {
   std::int64_t epochs = 1;
   /// Batches per epoch; 0: once through the data. As in Keras the data continues across epochs; an epoch that runs out
@@ -69,6 +72,7 @@ struct FitOptions {
   std::function<void(const EpochInfo&)> on_epoch = {};
 };
 
+/// The result of Trainer::fit.
 struct History {
   std::vector<EpochInfo> epochs;
   /// Index of the epoch with the highest val_accuracy (the lower val_loss of equals); with several tasks, or none that
@@ -79,6 +83,7 @@ struct History {
   std::vector<BadImage> bad_images;  ///< left out under OnBadImage::kSkip
 };
 
+/// Trains one Model and measures it.
 class GRAFT_EXPORT Trainer {
  public:
   /// The model must outlive the trainer. Throws Error kConfig for options out of range.
@@ -93,11 +98,11 @@ class GRAFT_EXPORT Trainer {
   /// that should train), kNumeric naming the step at which the loss stopped being finite, with the weights as they were
   /// before that step; kOutOfMemory.
   History fit(const Dataset& train, const FitOptions& options = {});
-  History fit(const Dataset& train, const Dataset& val, const FitOptions& options = {});
+  History fit(const Dataset& train, const Dataset& val, const FitOptions& options = {});  ///< with validation
 
   /// Puts back the weights of the best or of the last epoch of the latest fit. Throws kConfig before any fit.
   void restore_best();
-  void restore_last();
+  void restore_last();  ///< the same for the last
 
   /// Throws Error kNumeric naming the picture for which the outputs are not finite; kMismatch if the classes differ.
   Evaluation evaluate(const Dataset& data, std::int64_t batch_size = 32, int loader_threads = 2) const;
