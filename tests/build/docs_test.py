@@ -30,6 +30,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 COMPILER, CMAKE, BUILD, TORCH, *INCLUDES = sys.argv[1:]
 del sys.argv[1:]
 GRAFT = os.environ["GRAFT_PROGRAM"]
+os.environ["OMP_NUM_THREADS"] = "1"  # the networks are small; beside other tests, two threads wait for each other
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "models" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PRESETS = json.loads((ROOT / "CMakePresets.json").read_text())
 
