@@ -140,7 +140,7 @@ class GRAFT_EXPORT Model {
   /// complete. Throws kIo, kConfig in training mode.
   void save(const std::filesystem::path& path) const;
 
-  struct Impl;  // the library's own
+  struct Impl;
 
  private:
   explicit Model(std::unique_ptr<Impl> impl);
