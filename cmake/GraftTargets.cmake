@@ -14,17 +14,19 @@ function(graft_compile_options target)
   endif()
 endfunction()
 
-# graft_room(NAME SOURCES file... [LIBRARIES target...]): src/NAME as the object library graft_NAME.
+# graft_room(NAME [APART] SOURCES file... [LIBRARIES target...]): src/NAME as the object library graft_NAME, part of libgraft
+# unless APART. The objects are the same for a static and a shared library.
 function(graft_room name)
-  cmake_parse_arguments(ROOM "" "" "SOURCES;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(ROOM "APART" "" "SOURCES;LIBRARIES" ${ARGN})
   list(TRANSFORM ROOM_SOURCES PREPEND "${PROJECT_SOURCE_DIR}/src/${name}/")
   add_library(graft_${name} OBJECT ${ROOM_SOURCES})
   graft_compile_options(graft_${name})
-  target_compile_definitions(graft_${name} PRIVATE graft_EXPORTS)
-  target_include_directories(graft_${name} PUBLIC "${PROJECT_SOURCE_DIR}/include" "${PROJECT_BINARY_DIR}/include"
-                                                  "${PROJECT_SOURCE_DIR}/src")
+  # Nothing of the build folder: a compiler cache then knows the objects again in another one.
+  target_include_directories(graft_${name} PUBLIC "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/src")
   target_link_libraries(graft_${name} PUBLIC graft_torch ${ROOM_LIBRARIES})
-  set_property(GLOBAL APPEND PROPERTY GRAFT_ROOMS ${name})
+  if(NOT ROOM_APART)
+    set_property(GLOBAL APPEND PROPERTY GRAFT_ROOMS ${name})
+  endif()
 endfunction()
 
 # graft_test(ROOM SOURCES file... ROOMS room...): tests/ROOM as one program, linked with the objects of these rooms alone.
@@ -33,7 +35,7 @@ function(graft_test room)
   list(TRANSFORM TEST_SOURCES PREPEND "${PROJECT_SOURCE_DIR}/tests/${room}/")
   add_executable(${room}_test ${TEST_SOURCES})
   graft_compile_options(${room}_test)
-  target_compile_definitions(${room}_test PRIVATE GRAFT_STATIC_DEFINE GRAFT_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  target_compile_definitions(${room}_test PRIVATE GRAFT_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   target_include_directories(${room}_test PRIVATE "${PROJECT_SOURCE_DIR}/tests")
   foreach(used IN LISTS TEST_ROOMS)
     target_link_libraries(${room}_test PRIVATE graft_${used})

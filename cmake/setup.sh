@@ -8,8 +8,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 torch_version=2.13.0
-packages=(g++ cmake ninja-build ccache python3 python3-venv libopencv-dev libjpeg-dev libstb-dev libgtest-dev libgmock-dev
-          libcli11-dev nlohmann-json3-dev libssl-dev doxygen)
+packages=(g++ clang cmake ninja-build ccache git pkg-config python3 python3-venv libopencv-dev libjpeg-dev libstb-dev
+          libgtest-dev libgmock-dev libcli11-dev nlohmann-json3-dev libssl-dev doxygen)
 
 missing=()
 for package in "${packages[@]}"; do

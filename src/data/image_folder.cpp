@@ -80,7 +80,7 @@ const Augment& Dataset::augment() const {
   return none;
 }
 
-struct ImageFolder::Impl {
+struct [[gnu::visibility("hidden")]] ImageFolder::Impl {
   ImageFolderOptions options;
   std::vector<std::string> classes;
   std::vector<fs::path> paths;

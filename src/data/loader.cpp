@@ -75,7 +75,7 @@ void check(bool fine, const char* option, std::int64_t found) {
 
 }  // namespace
 
-struct DataLoader::Impl {
+struct [[gnu::visibility("hidden")]] DataLoader::Impl {
   const Dataset& dataset;
   Preprocessing preprocessing;
   LoaderOptions options;

@@ -9,6 +9,7 @@
 
 #include <graft/error.h>
 
+#include "base/torch_version.h"
 #include "base/translate.h"
 #include "graph/archive.h"
 #include "graph/jit.h"
@@ -60,6 +61,7 @@ bool reads_training_flag(const Node* node) {
 }  // namespace
 
 Network Network::load(std::span<const std::byte> archive, std::string_view name, ExtraFiles& extra) {
+  base::check_torch_version();
   check_archive(archive, name);
   torch::jit::ExtraFilesMap files;
   for (const auto& [file, content] : extra) files[file] = content;

@@ -16,7 +16,7 @@ struct BuiltHead {
   std::vector<Task> tasks;
 };
 
-struct Head::Impl {
+struct [[gnu::visibility("hidden")]] Head::Impl {
   virtual ~Impl() = default;
   virtual std::string describe() const = 0;
   /// The head for features of this shape ([1, C, H, W], [1, T, C] or [1, C]), with fresh parameters on the CPU.

@@ -18,7 +18,7 @@
 
 namespace graft {
 
-struct Model::Impl {
+struct [[gnu::visibility("hidden")]] Model::Impl {
   std::string name;  ///< the file's, for messages
   graph::Network network;
   model::Structure structure;

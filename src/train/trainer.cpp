@@ -75,7 +75,7 @@ void require_answers(const std::vector<Task>& tasks, const at::Tensor& logits, c
 
 }  // namespace
 
-struct Trainer::Impl {
+struct [[gnu::visibility("hidden")]] Trainer::Impl {
   Model& model;
   TrainerOptions options;
   Snapshot best;

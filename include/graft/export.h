@@ -1,0 +1,6 @@
+/// GRAFT_EXPORT marks what the library shows to its users; everything else is hidden (-fvisibility=hidden). An
+/// application that links the static library and should not show it either links with
+/// -Wl,--exclude-libs,libgraft.a.
+#pragma once
+
+#define GRAFT_EXPORT __attribute__((visibility("default")))
