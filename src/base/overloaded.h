@@ -8,4 +8,7 @@ struct Overloaded : Cases... {
   using Cases::operator()...;
 };
 
+template <class... Cases>  // clang++ deduces these only since version 17
+Overloaded(Cases...) -> Overloaded<Cases...>;
+
 }  // namespace graft::base
