@@ -45,7 +45,8 @@ done
 # A shared library shows Graft's public names, and all of them begin with graft::.
 for library in "$work/moved/shared/lib"*/libgraft*.so "$work/moved/shared/lib"*/*/libgraft*.so; do
   [[ -f "$library" ]] || continue
-  nm -DC --defined-only "$library" | sed -E 's/^[0-9a-f]+ //' > "$work/names"
+  # clang++ shows the resolvers of target_clones whatever visibility is asked for.
+  nm -DC --defined-only "$library" | sed -E 's/^[0-9a-f]+ //' | { grep -vF '[clone .resolver]' || true; } > "$work/names"
   if grep -vE '^[A-Za-z] ((typeinfo|typeinfo name|vtable) for )?graft::' "$work/names"; then echo "$library shows more than graft::"; exit 1; fi
   if grep -E "graft::($(find "$root/src" -mindepth 1 -maxdepth 1 -type d -printf '%f|')anonymous)::" "$work/names"; then
     echo "$library shows names of its rooms"
