@@ -22,6 +22,7 @@
 
 namespace graft::heads {
 
+/// Of custom().
 struct CustomOptions {
   std::string name = {};  ///< what Head::describe() says; the class's name if empty
   TaskKind kind = TaskKind::kSingleLabel;
@@ -34,9 +35,11 @@ struct CustomModule {
   std::shared_ptr<torch::nn::Module> module;
   std::function<at::Tensor(const at::Tensor&)> forward;
 
+  /// From what a factory returns.
   template <class Contained>
-  CustomModule(std::shared_ptr<Contained> impl)  // NOLINT(google-explicit-constructor): what a factory returns
+  CustomModule(std::shared_ptr<Contained> impl)  // NOLINT(google-explicit-constructor)
       : module(impl), forward([impl](const at::Tensor& features) { return impl->forward(features); }) {}
+  /// The same.
   template <class Contained>
   CustomModule(const torch::nn::ModuleHolder<Contained>& holder)  // NOLINT(google-explicit-constructor)
       : CustomModule(holder.is_empty() ? nullptr : holder.ptr()) {}
@@ -55,6 +58,7 @@ using MakeModule = std::function<CustomModule(const std::vector<std::int64_t>& f
 /// recording is run beside the module for a second batch size and other values, in both modes, gradients included, and
 /// the message says what differs. The module's own exceptions come as kMismatch with their text.
 GRAFT_EXPORT Head custom_made(MakeModule make, const CustomOptions& options = {});
+/// The same for anything that can be called so, and returns a module holder or a shared pointer to a module.
 template <class Make>
   requires(!std::is_base_of_v<torch::detail::ModuleHolderIndicator, Make>)
 Head custom(Make make, const CustomOptions& options = {}) {
@@ -64,6 +68,7 @@ Head custom(Make make, const CustomOptions& options = {}) {
 /// A module that is there already: the model gets a copy of its tensors as they are when replace_head is called, the
 /// module itself stays as it is.
 GRAFT_EXPORT Head custom_copy(CustomModule module, const CustomOptions& options = {});
+/// The same.
 template <class Contained>
 Head custom(const torch::nn::ModuleHolder<Contained>& module, const CustomOptions& options = {}) {
   return custom_copy(module, options);

@@ -3,4 +3,5 @@
 /// -Wl,--exclude-libs,libgraft.a.
 #pragma once
 
+/// Shows a class or function to users of the library.
 #define GRAFT_EXPORT __attribute__((visibility("default")))

@@ -81,6 +81,7 @@ struct MlpOptions {
 /// Dense(1024, relu), Dense(10); the softmax belongs to the loss and to classify()).
 GRAFT_EXPORT Head mlp(const MlpOptions& options);
 
+/// Of multi_label().
 struct MultiLabelOptions {
   std::int64_t labels = 0;                ///< outputs; must be given
   std::vector<std::int64_t> hidden = {};  ///< as of MlpOptions, from here on
@@ -94,6 +95,7 @@ struct MultiLabelOptions {
 /// mlp() with any number of labels for each picture: TaskKind::kMultiLabel.
 GRAFT_EXPORT Head multi_label(const MultiLabelOptions& options);
 
+/// Of regression().
 struct RegressionOptions {
   std::int64_t outputs = 1;
   RegressionLoss loss = RegressionLoss::kMeanSquared;
@@ -108,6 +110,7 @@ struct RegressionOptions {
 /// mlp() whose outputs are numbers: TaskKind::kRegression.
 GRAFT_EXPORT Head regression(const RegressionOptions& options);
 
+/// Of cosine().
 struct CosineOptions {
   std::int64_t classes = 0;  ///< outputs; must be given
   double scale = 10;         ///< initial temperature; learned
@@ -119,13 +122,15 @@ struct CosineOptions {
 /// (Gidaris & Komodakis 2018, arXiv:1804.09458). Parameters head.fc.weight [classes, C], head.fc.scale [].
 GRAFT_EXPORT Head cosine(const CosineOptions& options);
 
-/// Several heads on one trunk: one forward pass, the outputs side by side, [N, sum of outputs], a task for each member
-/// under its name; parameters head.NAME.*. Names are identifiers. The losses add up, each times its weight.
+/// One head of an ensemble.
 struct Member {
-  std::string name;
+  std::string name;  ///< an identifier of its own
   Head head;
   double weight = 1;  ///< of its loss
 };
+
+/// Several heads on one trunk: one forward pass, the outputs side by side, [N, sum of outputs], a task for each member
+/// under its name; parameters head.NAME.*. The losses add up, each times its weight.
 GRAFT_EXPORT Head ensemble(std::vector<Member> members);
 
 /// "linear", "cosine" or "mlp:256,128", with everything else at its default; a pooling may stand before it:

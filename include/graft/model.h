@@ -31,8 +31,7 @@ class GRAFT_EXPORT Model {
  public:
   /// Loads a TorchScript file, scripted or traced, in evaluation mode. Throws Error: kIo, kFormat (not TorchScript,
   /// damaged, other weights than were saved), kMismatch (no forward, labels do not fit the outputs, not an image
-  /// classifier, traced in training mode, other answers than when it was saved), kNumeric (weights that are not
-  /// finite).
+  /// classifier, traced in training mode, other answers than when it was saved), kNumeric (weights not finite).
   static Model load(const std::filesystem::path& path, const LoadOptions& options = {});
 
   ~Model();

@@ -16,10 +16,12 @@
 
 namespace graft::heads {
 
+/// Tensors under their names.
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 /// Fresh float32 tensors on the CPU for features of this shape: [1, C, H, W], [1, T, C] or [1, C].
 using MakeTensors = std::function<NamedTensors(const std::vector<std::int64_t>& feature_shape)>;
 
+/// Of script().
 struct ScriptOptions {
   /// Methods in TorchScript, among them "def forward(self, x: Tensor) -> Tensor:", x being the features.
   std::string source;

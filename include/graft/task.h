@@ -10,6 +10,7 @@
 
 namespace graft {
 
+/// What there is to say about a picture.
 enum class TaskKind {
   kSingleLabel,  ///< one class for each picture: softmax, cross-entropy
   kMultiLabel,   ///< any number of labels for each picture: a sigmoid each, binary cross-entropy

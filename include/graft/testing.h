@@ -26,13 +26,14 @@ struct HeadFinding {
   std::string look_at;  ///< what is usually the cause
 };
 
+/// What check_head found.
 struct GRAFT_EXPORT HeadReport {
   std::vector<HeadFinding> findings;
   double first_loss = 0;    ///< of the batch to over-fit, before and
   double overfit_loss = 0;  ///< after its steps, in evaluation mode
 
   bool ok() const { return findings.empty(); }
-  explicit operator bool() const { return ok(); }
+  explicit operator bool() const { return ok(); }  ///< ok()
   /// A line for each finding, "check: seen; look at ..."; or that all is well.
   std::string text() const;
 
@@ -48,6 +49,7 @@ struct GRAFT_EXPORT HeadReport {
   }
 };
 
+/// What a head is checked with.
 struct HeadCheckOptions {
   /// What the cut yields for one picture: {C, H, W}, {T, C} or {C}.
   std::vector<std::int64_t> features = {16, 4, 4};

@@ -1,7 +1,7 @@
 #include <graft/custom_head.h>
 
+#include <map>
 #include <string>
-#include <typeinfo>
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
@@ -180,6 +180,12 @@ void compare(const Module& module, const Forward& forward, const Forward& record
 }
 
 void check_module(const Module& module) {
+  std::map<const void*, std::string> seen;
+  for (const auto& parameter : module.named_parameters())
+    if (const auto [it, is_new] = seen.emplace(parameter.value().unsafeGetTensorImpl(), parameter.key()); !is_new)
+      throw Error(ErrorCode::kMismatch,
+                  "the parameters \"" + it->second + "\" and \"" + parameter.key() +
+                      "\" are one tensor, which a saved file would make two of: register it once");
   std::vector<at::Tensor> tensors = module.parameters();
   const auto buffers = module.buffers();
   tensors.insert(tensors.end(), buffers.begin(), buffers.end());
@@ -219,7 +225,9 @@ class Custom : public Head::Impl {
     const auto tried = trials(shape);
     const Forward forward = [&](const at::Tensor& features) {
       try {
-        return custom.forward(features);
+        auto output = custom.forward(features);
+        if (!output.defined()) throw Error(ErrorCode::kMismatch, "it yields an undefined tensor");
+        return output;
       } catch (const Error&) {
         throw;
       } catch (const std::bad_alloc&) {

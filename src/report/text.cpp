@@ -114,6 +114,10 @@ std::string to_text(const ModelInfo& info) {
   text += "head: " + info.head + " (" + info.head_kind +
           "); feature map: " + (info.features_layer.empty() ? "none" : info.features_layer) +
           "; last linear layer: " + info.penultimate_layer + "; batch norm: " + info.batch_norm + "\n";
+  if (info.tasks.size() > 1 || (!info.tasks.empty() && info.tasks[0].kind != TaskKind::kSingleLabel))
+    for (const auto& task : info.tasks)
+      text += "task " + task.name + (task.name.empty() ? "" : " ") + "(" + std::string(to_string(task.kind)) +
+              format("): %lld outputs\n", static_cast<long long>(task.outputs));
   text += "preprocessing: " +
           (p.resize_shorter_px ? format("shorter side to %d, ", *p.resize_shorter_px) +
                                      format("centre crop %d x %d", p.crop_width_px, p.crop_height_px)

@@ -195,9 +195,10 @@ RULES = [
     # What a reader does in folders of their own, or with programs that are not here. test_cmake_configures does the first.
     (r"cmake (-S \S+ -B|--build) \S+", show),
     (r"\./build/\S+", show),
+    (r"g\+\+ .*pkg-config", show),  # package_test.sh does it
     (r"export \w+=", show),
     (r"(\S*/)?python3? -m (pip|venv)\b", show),
-    (r"(sudo )?(apt-get|docker|git|tritonserver)\b", show),
+    (r"(sudo )?(apt-get|docker|git|tritonserver|vcpkg|conan)\b", show),
 ]
 
 
@@ -312,6 +313,7 @@ class Documents(unittest.TestCase):
             for number, block in enumerate(found):
                 source = pathlib.Path(folder) / str(number)
                 source.mkdir()
+                (source / "graft").symlink_to(ROOT)
                 programs = [other for other in BLOCKS if other.page == block.page and is_program(other)]
                 whole = "project(" in block.text
                 (source / "main.cpp").write_text(programs[0].text if whole else "int main() {}\n")

@@ -297,6 +297,26 @@ class Examples(unittest.TestCase):
         self.example("extract_features", MODEL, PICTURES, self.data / "f.npy", "layer2")
         self.assertEqual(np.load(self.data / "f.npy").shape, (8, 48))
 
+    def test_custom_head_runs_in_python_without_its_class(self):
+        saved = self.data / "custom.pt"
+        text = self.example("custom_head", MODEL, self.data / "train", self.data / "val", saved, 2)
+        self.assertIn("unchanged", text)
+        check = subprocess.run([sys.executable, str(ROOT / "models" / "check_in_python.py"), str(saved), str(self.data / "val"),
+                                "--graft", GRAFT, "--tolerance", "1e-4"], capture_output=True, text=True)
+        self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
+
+        net = torch.jit.load(str(saved))
+        names = dict(net.named_parameters()).keys() | dict(net.named_buffers()).keys()
+        self.assertLessEqual({"head.squeeze.weight", "head.average_bn.running_var", "head.fc.bias"}, names)
+        x = torch.rand(5, 3, 64, 64)
+        with torch.no_grad():
+            self.assertEqual(net(x).shape, (5, 2))
+            self.assertTrue(torch.allclose(net(x)[2:3], net(x[2:3]), atol=1e-4), "evaluation does not look at the batch")
+            net.head.train()
+            counted = net.head.squeeze_bn.num_batches_tracked.item()
+            self.assertFalse(torch.equal(net(x), net(x)), "dropout is on")
+            self.assertEqual(net.head.squeeze_bn.num_batches_tracked.item(), counted + 2)
+
     def test_compare_layers(self):
         text = self.example("compare_layers", MODEL, self.data / "train", self.data / "val", 1)
         self.assertEqual(re.findall(r"(\d) of 4 stages", text), ["4", "3", "2", "1", "0"])

@@ -4,6 +4,7 @@ docs/testing.md. Takes minutes."""
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,12 @@ class RealData(unittest.TestCase):
     def tearDownClass(cls):
         cls.scratch.cleanup()
 
+    def check_in_python(self, model):
+        check = subprocess.run([sys.executable, str(ROOT / "models" / "check_in_python.py"), str(model), str(DATA / "ants_bees" / "val"),
+                                "--graft", GRAFT, "--tolerance", "0.01" if OPENCV else "0.1"], capture_output=True, text=True)
+        self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
+        self.assertIn("153 of 153", check.stdout)
+
     def test_200_photos_are_classified_as_in_python(self):
         names = (DATA / "resnet50_imagenet" / "reference_files.txt").read_text().split()
         logits = np.load(DATA / "resnet50_imagenet" / "reference_logits.npy")
@@ -67,10 +74,7 @@ class RealData(unittest.TestCase):
         self.assertIs(history["frozen_unchanged"], True)
         self.assertEqual([pathlib.Path(b["file"]).name for b in history["bad_images"]], ["imageNotFound.gif"])
 
-        check = subprocess.run([sys.executable, str(ROOT / "models" / "check_in_python.py"), str(head), str(DATA / "ants_bees" / "val"),
-                                "--graft", GRAFT, "--tolerance", "0.01" if OPENCV else "0.1"], capture_output=True, text=True)
-        self.assertEqual(check.returncode, 0, check.stdout + check.stderr)
-        self.assertIn("153 of 153", check.stdout)
+        self.check_in_python(head)
 
         further = run("finetune", head, *folders, "--out", self.out / "further.pt", "--head", "keep", "--freeze", "until:layer4",
                       "--bn", "inference", "--epochs", 1, "--lr", 1e-5)
@@ -78,6 +82,17 @@ class RealData(unittest.TestCase):
         print(f"then from layer4 on, batch norm in inference mode: {accuracy:.4f}")
         self.assertGreaterEqual(accuracy, 0.95)
         self.assertIs(further["frozen_unchanged"], True)
+
+    def test_a_custom_head_with_two_branches(self):
+        head = self.out / "two_branch.pt"
+        folders = [DATA / "ants_bees" / "train", DATA / "ants_bees" / "val"]
+        example = subprocess.run([pathlib.Path(os.environ["GRAFT_EXAMPLES"]) / "custom_head", self.out / "resnet50.pt", *folders, head, "4"],
+                                 capture_output=True, text=True)
+        self.assertEqual(example.returncode, 0, example.stderr)
+        best = max(map(float, re.findall(r"(\S+) % +[\d.]+(?:  best)?$", example.stdout, re.M)))
+        print(f"custom head with batch norm, dropout and two branches: {best:.2f} %")
+        self.assertGreaterEqual(best, 95)
+        self.check_in_python(head)
 
 
 if __name__ == "__main__":

@@ -283,6 +283,11 @@ TEST(CustomHead, MisuseSaysWhatToDo) {
   EXPECT_GRAFT_ERROR(model.replace_head(lambda_head(
                          [](auto&, const torch::Tensor&) -> torch::Tensor { throw std::runtime_error("planted"); })),
                      kMismatch, "planted");
+  EXPECT_GRAFT_ERROR(model.replace_head(lambda_head([](auto&, const torch::Tensor&) { return torch::Tensor(); })),
+                     kMismatch, "undefined tensor");
+  torch::nn::Linear first(16, 16), second(16, 16);
+  second->weight = second->register_parameter("tied", first->weight);
+  EXPECT_GRAFT_ERROR(model.replace_head(custom(torch::nn::Sequential(first, second))), kMismatch, "are one tensor");
   TwoBranch half(16, 4);
   half->to(torch::kHalf);
   EXPECT_GRAFT_ERROR(model.replace_head(custom(half)), kMismatch, "expected float32 tensors on the CPU");
