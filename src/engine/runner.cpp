@@ -1,7 +1,7 @@
 #include "engine/runner.h"
 
-#include <exception>
-#include <new>
+#include <map>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -11,37 +11,12 @@
 
 #include <graft/error.h>
 
-#include "base/translate.h"
+#include "engine/execute.h"
 #include "graph/jit.h"
 
 namespace graft::engine {
 
 namespace {
-
-[[noreturn]] void rethrow_from_network() {
-  try {
-    base::rethrow_as_error("running the network");
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kInternal) throw;
-    throw Error(ErrorCode::kMismatch, "the network refuses its input: " + base::own_words(error.what()));
-  }
-}
-
-torch::jit::IValue execute(const torch::jit::Code& code, const torch::jit::Module& module, const at::Tensor& input) {
-  torch::jit::Stack stack{module._ivalue(), input};
-  try {
-    torch::jit::InterpreterState(code).run(stack);
-  } catch (...) {
-    rethrow_from_network();
-  }
-  return std::move(stack.front());
-}
-
-at::Tensor one_tensor(const torch::jit::IValue& output) {
-  if (output.isTensor()) return output.toTensor();
-  throw Error(ErrorCode::kMismatch, "expected a network that returns one tensor, found " + output.tagKind() +
-                                        "; cut it at a layer that does, or export a wrapper that selects one");
-}
 
 graph::FlatGraph flat_with_one_input(const torch::jit::Module& module) {
   auto flat = graph::flatten(module);
@@ -53,23 +28,63 @@ graph::FlatGraph flat_with_one_input(const torch::jit::Module& module) {
 
 }  // namespace
 
+/// Whether a tensor still is what it was: every change in place counts its version up.
+struct Stamp {
+  const void* data;
+  std::int64_t version;
+  bool operator==(const Stamp&) const = default;
+};
+
 struct Runner::Impl {
+  graph::Network network;
   torch::jit::Module module;
   torch::jit::Code code;
+  std::vector<at::Tensor> weights;
+
+  struct Compiled {
+    std::vector<Stamp> stamps;
+    std::shared_ptr<const Plan> plan;
+  };
+  std::mutex mutex;
+  std::map<Precision, Compiled> compiled;
+
+  std::vector<Stamp> stamps() const {
+    std::vector<Stamp> result;
+    result.reserve(weights.size());
+    for (const auto& weight : weights)
+      result.push_back({weight.const_data_ptr(), weight.is_inference() ? 0 : weight._version()});
+    return result;
+  }
 };
 
 Runner::Runner(const graph::Network& network) {
   const auto& module = network.jit().module;
   auto flat = flat_with_one_input(module);
   torch::jit::EliminateDeadCode(flat.graph);
-  impl_ = std::make_unique<Impl>(Impl{module, torch::jit::Code(flat.graph, "forward")});
+  std::vector<at::Tensor> weights;
+  for (const auto& [name, tensor] : network.named_parameters()) weights.push_back(tensor);
+  for (const auto& [name, tensor] : network.named_buffers()) weights.push_back(tensor);
+  impl_.reset(new Impl{network, module, torch::jit::Code(flat.graph, "forward"), std::move(weights), {}, {}});
 }
 
 Runner::~Runner() = default;
 Runner::Runner(Runner&&) noexcept = default;
 Runner& Runner::operator=(Runner&&) noexcept = default;
 
-at::Tensor Runner::run(const at::Tensor& input) const { return one_tensor(execute(impl_->code, impl_->module, input)); }
+at::Tensor Runner::run(const at::Tensor& input) const {
+  return one_tensor(execute(impl_->code, {impl_->module._ivalue(), input}));
+}
+
+std::shared_ptr<const Plan> Runner::plan(Precision precision) const {
+  const std::lock_guard lock(impl_->mutex);
+  auto stamps = impl_->stamps();
+  auto& compiled = impl_->compiled[precision];
+  if (compiled.stamps != stamps) {
+    compiled.plan = Plan::compile(impl_->network, precision);
+    compiled.stamps = std::move(stamps);
+  }
+  return compiled.plan;
+}
 
 Probe probe(const graph::Network& network, const at::Tensor& input) {
   const auto& module = network.jit().module;
@@ -91,7 +106,7 @@ Probe probe(const graph::Network& network, const at::Tensor& input) {
   flat.graph->registerOutput(tuple->output());
 
   const at::NoGradGuard no_grad;
-  const auto values = execute(torch::jit::Code(flat.graph, "probe"), module, input).toTuple();
+  const auto values = execute(torch::jit::Code(flat.graph, "probe"), {module._ivalue(), input}).toTuple();
   std::size_t next = 0;
   const auto shape = [&](const torch::jit::IValue& value) {
     return value.isTensor() ? value.toTensor().sizes().vec() : std::vector<std::int64_t>();

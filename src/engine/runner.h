@@ -8,6 +8,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "engine/plan.h"
 #include "graph/network.h"
 
 namespace graft::engine {
@@ -24,6 +25,10 @@ class Runner {
   /// forward(input), recorded for gradients as far as grad mode and requires_grad ask for it.
   /// Throws Error kMismatch (not one tensor comes out, or an operator refuses the shapes), kOutOfMemory.
   at::Tensor run(const at::Tensor& input) const;
+
+  /// The network compiled for inference with its weights as they are now, or nothing where run() has to do. Compiled
+  /// when it is first asked for, and again when a weight has changed. Only in evaluation mode.
+  std::shared_ptr<const Plan> plan(Precision precision) const;
 
  private:
   struct Impl;

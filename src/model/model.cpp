@@ -116,9 +116,10 @@ at::Tensor Model::Impl::infer(const engine::Runner& part, const at::Tensor& batc
   check_batch(batch, /*evaluation=*/true);
   return base::translated("predicting", [&] {
     const at::NoGradGuard no_grad;
-    const Autocast autocast(precision, device);
     const auto input =
         batch.to(base::to_torch(device), /*non_blocking=*/true).contiguous(at::MemoryFormat::ChannelsLast);
+    if (const auto plan = part.plan(precision)) return plan->run(input);
+    const Autocast autocast(precision, device);
     return part.run(input).to(at::kFloat);
   });
 }

@@ -1,0 +1,45 @@
+/// A network compiled for inference on the CPU.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include <ATen/core/Tensor.h>
+
+#include <graft/device.h>
+
+#include "graph/network.h"
+
+namespace graft::engine {
+
+/// What a plan is made of.
+struct PlanSummary {
+  std::int64_t convolutions = 0;  ///< all of them
+  std::int64_t prepacked = 0;     ///< run by oneDNN with weights in its own layout
+  std::int64_t with_relu = 0;     ///< of these, with the activation in the same operator
+  std::int64_t with_add = 0;      ///< and with the residual addition, too
+};
+
+/// The network in evaluation mode with its weights as they are now: batch norm folded into convolutions, each
+/// convolution, the activation and the addition behind it one operator of oneDNN's with prepacked weights, dropout
+/// gone. run() may be called from many threads at once.
+class Plan {
+ public:
+  /// Nothing where there is nothing to gain: not on the CPU, no convolution that oneDNN takes, no hardware for the
+  /// precision, or a network that cannot be frozen.
+  static std::unique_ptr<const Plan> compile(const graph::Network& network, Precision precision);
+  ~Plan();
+
+  /// Logits for [N, C, H, W] float32, channels last, as float32.
+  at::Tensor run(const at::Tensor& input) const;
+
+  const PlanSummary& summary() const;
+
+ private:
+  struct Impl;
+  explicit Plan(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace graft::engine

@@ -1,0 +1,161 @@
+#include "engine/plan.h"
+
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <gtest/gtest.h>
+
+#include "engine/runner.h"
+#include "support/golden.h"
+#include "support/measured.h"
+
+namespace graft::engine {
+namespace {
+
+using graft::testing::close;
+using graft::testing::golden;
+using graft::testing::measured;
+using graft::testing::slurp;
+
+graph::Network load(const std::string& name) {
+  const std::string bytes = slurp(golden("networks/" + name + ".pt"));
+  graph::ExtraFiles none;
+  return graph::Network::load(std::as_bytes(std::span(bytes.data(), bytes.size())), name, none);
+}
+
+at::Tensor pictures(std::int64_t n, std::int64_t side = 32) {
+  return at::randn({n, 3, side, side}).contiguous(at::MemoryFormat::ChannelsLast);
+}
+
+/// Largest difference of plan and interpreter, as a part of the largest output.
+double difference(const graph::Network& network, const Plan& plan, const at::Tensor& x) {
+  const at::NoGradGuard no_grad;
+  const auto expected = Runner(network).run(x);
+  return (plan.run(x) - expected).abs().max().item<double>() / expected.abs().max().item<double>();
+}
+
+struct Case {
+  const char* name;
+  std::int64_t convolutions, with_relu, with_add;
+};
+
+TEST(Plan, NetworksAreCompiledWhole) {
+  for (const auto& c : {Case{"resnet_scripted", 14, 13, 4}, Case{"resnet_traced", 14, 13, 4},
+                        Case{"vgg_scripted", 2, 2, 0}, Case{"vgg_traced", 2, 2, 0}}) {
+    const auto network = load(c.name);
+    const auto plan = Plan::compile(network, Precision::kFloat32);
+    ASSERT_TRUE(plan) << c.name;
+    EXPECT_EQ(plan->summary().convolutions, c.convolutions) << c.name;
+    EXPECT_EQ(plan->summary().prepacked, c.convolutions) << c.name;
+    EXPECT_EQ(plan->summary().with_relu, c.with_relu) << c.name;
+    EXPECT_EQ(plan->summary().with_add, c.with_add) << c.name;
+    double most = 0;
+    for (const auto& x : {pictures(1), pictures(5), pictures(2, 48)})
+      if (std::string(c.name).starts_with("resnet") || x.size(2) == 32)
+        most = std::max(most, difference(network, *plan, x));
+    EXPECT_TRUE(measured(std::string("plan of ") + c.name + " beside the interpreter", most, 1e-4));
+  }
+}
+
+TEST(Plan, BFloat16IsClose) {
+  for (const char* name : {"resnet_scripted", "vgg_scripted"}) {
+    const auto network = load(name);
+    const auto plan = Plan::compile(network, Precision::kBFloat16);
+    if (!plan) GTEST_SKIP() << "no bfloat16 on this processor";
+    const auto x = pictures(4);
+    EXPECT_EQ(plan->run(x).scalar_type(), at::kFloat);
+    EXPECT_TRUE(measured(std::string("bfloat16 plan of ") + name, difference(network, *plan, x), 0.05));
+  }
+}
+
+/// One with three convolutions, w1 to w3 [8, 8, 3, 3] behind w0 [8, 3, 3, 3], and this body.
+graph::Network network_of(const std::string& body) {
+  graph::NetworkBuilder builder("Test");
+  builder.parameter("w0", at::randn({8, 3, 3, 3}) / 3);
+  for (const char* name : {"w1", "w2", "w3"}) builder.parameter(name, at::randn({8, 8, 3, 3}) / 6);
+  builder.parameter("grouped", at::randn({8, 2, 3, 3})).parameter("b", at::randn({8}));
+  return builder.build(body);
+}
+
+TEST(Plan, WhateverUsesWhatTheNumbersAreTheSame) {
+  const std::string start = "y = torch.conv2d(x, self.w0, self.b, [1, 1], [1, 1])\n";
+  const auto conv = [](const char* input, const char* weight) {
+    return "torch.conv2d(" + std::string(input) + ", self." + weight + ", None, [1, 1], [1, 1])";
+  };
+  for (const auto& body : std::vector<std::string>{
+           start + "return torch.relu(" + conv("y", "w1") + " + y)",             // y may be written over
+           start + "z = torch.relu(" + conv("y", "w1") + " + y)\nreturn z + y",  // and here it may not
+           start + "z = " + conv("y", "w1") + " + y\nreturn " + conv("y", "w2") +
+               " + z",  // used by a later convolution
+           start + "return " + conv("y", "w1") + " + " + conv("y", "w2"),
+           start + "z = " + conv("y", "w1") + "\nreturn z + z",
+           start + "z = " + conv("y", "w1") + "\nreturn torch.relu(z) + torch.sigmoid(z)",
+           start + "z = torch.relu_(" + conv("y", "w1") + ")\nz = z.add_(y)\nreturn torch.relu_(z)",
+           start + "z = y.add_(" + conv("y", "w1") + ")\nreturn z + y",
+           start + "z = " + conv("y", "w1") + "\nr = torch.relu_(y)\nreturn z + r",
+           start + "z = " + conv("y", "w1") + "\ny[:, 0] = 1.0\nreturn z + y",
+           start + "z = " + conv("y", "w1") + "\nu = " + conv("y", "w2") + "\nv = torch.relu(z + u)\nreturn v + y",
+           start + "z = " + conv("y", "w1") + "\nu = " + conv("y", "w2") + "\nv = z + y\nreturn (u + v) * y",
+           start + "z = " + conv("y", "w1") + "\ny.mul_(2)\nreturn torch.relu(z) + y",
+           start + "z = y.flatten(1)\nreturn torch.relu(" + conv("y", "w1") + " + y).flatten(1) + z",
+           start + "return torch.add(" + conv("y", "w1") + ", y, alpha=2)",
+           start + "return " + conv("y", "w1") + " + 1.0",
+           start + "return " + conv("y", "w1") + " + y.mean([2, 3], True)",
+           start + "return torch.relu(torch.conv2d(y, self.grouped, self.b, [2, 1], [2, 0], [2, 1], 4))",
+           "if x.size(0) > 100:\n    x = x * 2\n" + start + "return torch.relu(y)"}) {
+    const auto network = network_of(body);
+    const auto plan = Plan::compile(network, Precision::kFloat32);
+    ASSERT_TRUE(plan) << body;
+    EXPECT_GT(plan->summary().prepacked, 0) << body;
+    const auto x = pictures(3, 9);
+    EXPECT_LT(difference(network, *plan, x), 1e-5) << body;
+    EXPECT_TRUE(at::equal(plan->run(x), plan->run(x))) << body;
+  }
+}
+
+TEST(Plan, NothingToGainIsNoPlan) {
+  EXPECT_FALSE(Plan::compile(graph::NetworkBuilder("Test")
+                                 .parameter("w", at::ones({2, 3}))
+                                 .build("return torch.linear(x.mean([2, 3]), self.w)"),
+                             Precision::kFloat32));
+  EXPECT_FALSE(Plan::compile(load("resnet_frozen"), Precision::kFloat32));
+}
+
+TEST(Plan, AChangedWeightIsNoticed) {
+  const auto network = load("resnet_scripted");
+  const Runner runner(network);
+  const auto x = pictures(2);
+  const auto first = runner.plan(Precision::kFloat32);
+  EXPECT_EQ(runner.plan(Precision::kFloat32), first);
+  for (const char* name : {"layer1.0.conv1.weight", "bn1.running_var", "fc.bias"}) {
+    const auto before = runner.plan(Precision::kFloat32);
+    const at::NoGradGuard no_grad;
+    for (auto& tensors : {network.named_parameters(), network.named_buffers()})
+      for (const auto& [tensor_name, tensor] : tensors)
+        if (tensor_name == name) at::Tensor(tensor).detach().mul_(1.5);
+    const auto after = runner.plan(Precision::kFloat32);
+    EXPECT_NE(after, before) << name;
+    EXPECT_LT(difference(network, *after, x), 1e-4) << name;
+  }
+}
+
+TEST(Plan, ThreadsGetTheSameNumbers) {
+  const auto network = load("resnet_scripted");
+  const Runner runner(network);
+  const auto x = pictures(3);
+  const auto expected = Plan::compile(network, Precision::kFloat32)->run(x);
+  std::vector<at::Tensor> found(4);
+  std::vector<std::thread> threads;
+  for (auto& output : found)
+    threads.emplace_back([&] {
+      for (int i = 0; i < 10; ++i) output = runner.plan(Precision::kFloat32)->run(x);
+    });
+  for (auto& thread : threads) thread.join();
+  for (const auto& output : found) EXPECT_TRUE(at::equal(output, expected));
+}
+
+}  // namespace
+}  // namespace graft::engine
