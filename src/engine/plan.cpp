@@ -79,11 +79,33 @@ bool is_sum(const Node* node) {
 Node* only_user(const Value* value) { return value->uses().size() == 1 ? value->uses().front().user : nullptr; }
 
 /// The weight in the layout that oneDNN's kernels want, which is opaque to everything else.
-at::Tensor prepacked(const at::Tensor& weight, const Convolution& c) {
+at::Tensor prepacked(const at::Tensor& weight, const Convolution& c, const c10::IValue& input_size) {
   const auto reorder = c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_reorder_convolution_weight", "");
-  torch::jit::Stack stack{weight, c.padding, c.stride, c.dilation, c.groups, c10::IValue()};
+  torch::jit::Stack stack{weight, c.padding, c.stride, c.dilation, c.groups, input_size};
   reorder.callBoxed(stack);
   return stack.front().toTensor();
+}
+
+std::vector<Node*> convolutions(Graph& graph) {
+  std::vector<Node*> nodes;
+  for (Node* node : graph.block()->nodes())
+    if (node->kind() == c10::aten::conv2d || node->kind() == c10::aten::_convolution) nodes.push_back(node);
+  return nodes;
+}
+
+/// What goes into the convolutions, in order, when the graph runs on `input`.
+std::vector<std::vector<std::int64_t>> convolution_inputs(Graph& graph, const at::Tensor& input) {
+  auto observed = graph.copy();
+  std::vector<Value*> inputs;
+  for (const Node* node : convolutions(*observed)) inputs.push_back(node->input(0));
+  Node* tuple = observed->createTuple(inputs);
+  observed->appendNode(tuple);
+  observed->eraseOutput(0);
+  observed->registerOutput(tuple->output());
+  std::vector<std::vector<std::int64_t>> sizes;
+  const auto values = execute(torch::jit::Code(observed, "shapes"), {input}).toTuple();
+  for (const auto& value : values->elements()) sizes.push_back(value.toTensor().sizes().vec());
+  return sizes;
 }
 
 class Fusion {
@@ -91,18 +113,18 @@ class Fusion {
   Fusion(std::shared_ptr<Graph> graph, Precision precision, std::vector<at::Tensor>& weights, PlanSummary& summary)
       : graph_(std::move(graph)), precision_(precision), weights_(weights), summary_(summary) {}
 
-  void run() {
-    std::vector<Node*> convolutions;
-    for (Node* node : graph_->block()->nodes())
-      if (node->kind() == c10::aten::conv2d || node->kind() == c10::aten::_convolution) convolutions.push_back(node);
-    summary_.convolutions = std::ssize(convolutions);
-    for (Node* node : convolutions)
-      if (auto convolution = convolution_of(node)) fuse(node, *convolution);
+  /// `sizes` are those of the convolutions' inputs, in order; empty if they are not known.
+  void run(const std::vector<std::vector<std::int64_t>>& sizes) {
+    const auto nodes = convolutions(*graph_);
+    summary_.convolutions = std::ssize(nodes);
+    for (std::size_t i = 0; i < nodes.size(); ++i)
+      if (auto convolution = convolution_of(nodes[i]))
+        fuse(nodes[i], *convolution, i < sizes.size() ? &sizes[i] : nullptr);
     torch::jit::EliminateDeadCode(graph_->block());
   }
 
  private:
-  void fuse(Node* node, const Convolution& c) {
+  void fuse(Node* node, const Convolution& c, const std::vector<std::int64_t>* sizes) {
     Node* last = node;
     Value* other = nullptr;
     Node* sum = only_user(node->output());
@@ -120,7 +142,7 @@ class Fusion {
     std::vector<Value*> inputs{node->input(0)};
     const bool in_place = other && may_be_overwritten(other, sum);
     if (other) inputs.insert(in_place ? inputs.begin() : inputs.end(), other);
-    inputs.push_back(weight(c));
+    inputs.push_back(weight(c, sizes ? c10::IValue(*sizes) : c10::IValue()));
     inputs.push_back(c.bias.defined() ? tensor(c.bias) : none());
     for (const auto* values : {&c.padding, &c.stride, &c.dilation}) inputs.push_back(list(*values));
     inputs.push_back(graph_->insertConstant(c.groups));
@@ -179,9 +201,9 @@ class Fusion {
     return input;
   }
 
-  Value* weight(const Convolution& c) {
+  Value* weight(const Convolution& c, const c10::IValue& input_size) {
     Value* input = tensor(c.weight);
-    weights_.back() = prepacked(weights_.back().contiguous(), c);
+    weights_.back() = prepacked(weights_.back().contiguous(), c, input_size);
     return input;
   }
 
@@ -235,7 +257,8 @@ Plan::Plan(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Plan::~Plan() = default;
 const PlanSummary& Plan::summary() const { return impl_->summary; }
 
-std::unique_ptr<const Plan> Plan::compile(const graph::Network& network, Precision precision) try {
+std::unique_ptr<const Plan> Plan::compile(const graph::Network& network, Precision precision,
+                                          const at::Tensor& single) try {
   if (!can_run(precision)) return nullptr;
   const auto tensors = network.named_parameters();
   if (tensors.empty() || !tensors.front().second.is_cpu()) return nullptr;
@@ -249,7 +272,8 @@ std::unique_ptr<const Plan> Plan::compile(const graph::Network& network, Precisi
   torch::jit::OptimizeFrozenGraph(graph);
   if (graph->inputs().size() != 2 || graph->inputs().at(0)->hasUses()) return nullptr;  // something is still looked up
   graph->eraseInput(0);
-  Fusion(graph, precision, impl->weights, impl->summary).run();
+  Fusion(graph, precision, impl->weights, impl->summary)
+      .run(single.defined() ? convolution_inputs(*graph, single) : std::vector<std::vector<std::int64_t>>());
   if (impl->summary.prepacked == 0) return nullptr;
   if (precision == Precision::kBFloat16) lower_constants(*graph);
   graph->lint();

@@ -27,8 +27,11 @@ struct PlanSummary {
 class Plan {
  public:
   /// Nothing where there is nothing to gain: not on the CPU, no convolution that oneDNN takes, no hardware for the
-  /// precision, or a network that cannot be frozen.
-  static std::unique_ptr<const Plan> compile(const graph::Network& network, Precision precision);
+  /// precision, or a network that cannot be frozen. For single pictures oneDNN wants some weights in another layout
+  /// than for batches, and with the wrong one rearranges them at every call: `single` is one such input, [1, C, H, W].
+  /// A plan for either gives right answers for both.
+  static std::unique_ptr<const Plan> compile(const graph::Network& network, Precision precision,
+                                             const at::Tensor& single = {});
   ~Plan();
 
   /// Logits for [N, C, H, W] float32, channels last, as float32.

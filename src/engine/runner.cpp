@@ -46,7 +46,7 @@ struct Runner::Impl {
     std::shared_ptr<const Plan> plan;
   };
   std::mutex mutex;
-  std::map<Precision, Compiled> compiled;
+  std::map<std::pair<Precision, bool>, Compiled> compiled;  ///< the second: for single pictures
 
   std::vector<Stamp> stamps() const {
     std::vector<Stamp> result;
@@ -75,12 +75,13 @@ at::Tensor Runner::run(const at::Tensor& input) const {
   return one_tensor(execute(impl_->code, {impl_->module._ivalue(), input}));
 }
 
-std::shared_ptr<const Plan> Runner::plan(Precision precision) const {
+std::shared_ptr<const Plan> Runner::plan(const at::Tensor& input, Precision precision) const {
+  const bool single = input.size(0) == 1;
   const std::lock_guard lock(impl_->mutex);
   auto stamps = impl_->stamps();
-  auto& compiled = impl_->compiled[precision];
+  auto& compiled = impl_->compiled[{precision, single}];
   if (compiled.stamps != stamps) {
-    compiled.plan = Plan::compile(impl_->network, precision);
+    compiled.plan = Plan::compile(impl_->network, precision, single ? input : at::Tensor());
     compiled.stamps = std::move(stamps);
   }
   return compiled.plan;

@@ -26,9 +26,10 @@ class Runner {
   /// Throws Error kMismatch (not one tensor comes out, or an operator refuses the shapes), kOutOfMemory.
   at::Tensor run(const at::Tensor& input) const;
 
-  /// The network compiled for inference with its weights as they are now, or nothing where run() has to do. Compiled
-  /// when it is first asked for, and again when a weight has changed. Only in evaluation mode.
-  std::shared_ptr<const Plan> plan(Precision precision) const;
+  /// The network compiled for inference on inputs like this one ([N, C, H, W], one or several), with its weights as
+  /// they are now, or nothing where run() has to do. Compiled when it is first asked for, and again when a weight has
+  /// changed. Only in evaluation mode.
+  std::shared_ptr<const Plan> plan(const at::Tensor& input, Precision precision) const;
 
  private:
   struct Impl;

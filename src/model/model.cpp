@@ -118,7 +118,7 @@ at::Tensor Model::Impl::infer(const engine::Runner& part, const at::Tensor& batc
     const at::NoGradGuard no_grad;
     const auto input =
         batch.to(base::to_torch(device), /*non_blocking=*/true).contiguous(at::MemoryFormat::ChannelsLast);
-    if (const auto plan = part.plan(precision)) return plan->run(input);
+    if (const auto plan = part.plan(input, precision)) return plan->run(input);
     const Autocast autocast(precision, device);
     return part.run(input).to(at::kFloat);
   });

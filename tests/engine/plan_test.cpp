@@ -116,6 +116,17 @@ TEST(Plan, WhateverUsesWhatTheNumbersAreTheSame) {
   }
 }
 
+TEST(Plan, SinglePicturesHaveAPlanOfTheirOwn) {
+  const auto network = load("resnet_traced");
+  const auto single = Plan::compile(network, Precision::kFloat32, pictures(1));
+  ASSERT_TRUE(single);
+  EXPECT_EQ(single->summary().with_add, 4);
+  for (const auto& x : {pictures(1), pictures(6), pictures(1, 48)}) EXPECT_LT(difference(network, *single, x), 1e-4);
+  const Runner runner(network);
+  EXPECT_NE(runner.plan(pictures(1), Precision::kFloat32), runner.plan(pictures(2), Precision::kFloat32));
+  EXPECT_EQ(runner.plan(pictures(3), Precision::kFloat32), runner.plan(pictures(2), Precision::kFloat32));
+}
+
 TEST(Plan, NothingToGainIsNoPlan) {
   EXPECT_FALSE(Plan::compile(graph::NetworkBuilder("Test")
                                  .parameter("w", at::ones({2, 3}))
@@ -128,15 +139,15 @@ TEST(Plan, AChangedWeightIsNoticed) {
   const auto network = load("resnet_scripted");
   const Runner runner(network);
   const auto x = pictures(2);
-  const auto first = runner.plan(Precision::kFloat32);
-  EXPECT_EQ(runner.plan(Precision::kFloat32), first);
+  const auto first = runner.plan(x, Precision::kFloat32);
+  EXPECT_EQ(runner.plan(x, Precision::kFloat32), first);
   for (const char* name : {"layer1.0.conv1.weight", "bn1.running_var", "fc.bias"}) {
-    const auto before = runner.plan(Precision::kFloat32);
+    const auto before = runner.plan(x, Precision::kFloat32);
     const at::NoGradGuard no_grad;
     for (auto& tensors : {network.named_parameters(), network.named_buffers()})
       for (const auto& [tensor_name, tensor] : tensors)
         if (tensor_name == name) at::Tensor(tensor).detach().mul_(1.5);
-    const auto after = runner.plan(Precision::kFloat32);
+    const auto after = runner.plan(x, Precision::kFloat32);
     EXPECT_NE(after, before) << name;
     EXPECT_LT(difference(network, *after, x), 1e-4) << name;
   }
@@ -151,7 +162,7 @@ TEST(Plan, ThreadsGetTheSameNumbers) {
   std::vector<std::thread> threads;
   for (auto& output : found)
     threads.emplace_back([&] {
-      for (int i = 0; i < 10; ++i) output = runner.plan(Precision::kFloat32)->run(x);
+      for (int i = 0; i < 10; ++i) output = runner.plan(x, Precision::kFloat32)->run(x);
     });
   for (auto& thread : threads) thread.join();
   for (const auto& output : found) EXPECT_TRUE(at::equal(output, expected));
