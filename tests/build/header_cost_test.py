@@ -42,7 +42,7 @@ def main():
                 source = pathlib.Path(folder) / "program.cpp"
                 source.write_text(program)
                 start = time.monotonic()
-                subprocess.run([compiler, "-std=c++20", "-O2", *includes, "-c", str(source), "-o", f"{folder}/program.o"], check=True)
+                subprocess.run([compiler, "-std=c++20", "-O2", "-w", *includes, "-c", str(source), "-o", f"{folder}/program.o"], check=True)
                 seconds[name].append(time.monotonic() - start)
     median = {name: statistics.median(values) for name, values in seconds.items()}
     fastest = {name: min(values) for name, values in seconds.items()}
