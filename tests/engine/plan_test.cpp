@@ -127,6 +127,17 @@ TEST(Plan, SinglePicturesHaveAPlanOfTheirOwn) {
   EXPECT_EQ(runner.plan(pictures(3), Precision::kFloat32), runner.plan(pictures(2), Precision::kFloat32));
 }
 
+TEST(Plan, AnAdditionThatBroadcastsTheConvolutionIsNotAnsweredWrongly) {
+  const auto network = network_of(
+      "y = torch.conv2d(x, self.w0, self.b, [1, 1], [1, 1])\n"
+      "return torch.relu(torch.conv2d(y.mean([2, 3], True), self.w1, None, [1, 1], [1, 1]) + y)");
+  const Runner runner(network);
+  for (const auto& x : {pictures(1, 9), pictures(3, 9)}) {
+    const auto plan = runner.plan(x, Precision::kFloat32);
+    EXPECT_TRUE(!plan || difference(network, *plan, x) < 1e-5);
+  }
+}
+
 TEST(Plan, NothingToGainIsNoPlan) {
   EXPECT_FALSE(Plan::compile(graph::NetworkBuilder("Test")
                                  .parameter("w", at::ones({2, 3}))
