@@ -16,7 +16,7 @@ namespace graft::engine {
 /// What a plan is made of.
 struct PlanSummary {
   std::int64_t convolutions = 0;  ///< all of them
-  std::int64_t prepacked = 0;     ///< run by oneDNN with weights in its own layout
+  std::int64_t fused = 0;         ///< run by oneDNN with weights in its own layout
   std::int64_t with_relu = 0;     ///< of these, with the activation in the same operator
   std::int64_t with_add = 0;      ///< and with the residual addition, too
 };

@@ -49,7 +49,7 @@ TEST(Plan, NetworksAreCompiledWhole) {
     const auto plan = Plan::compile(network, Precision::kFloat32);
     ASSERT_TRUE(plan) << c.name;
     EXPECT_EQ(plan->summary().convolutions, c.convolutions) << c.name;
-    EXPECT_EQ(plan->summary().prepacked, c.convolutions) << c.name;
+    EXPECT_EQ(plan->summary().fused, c.convolutions) << c.name;
     EXPECT_EQ(plan->summary().with_relu, c.with_relu) << c.name;
     EXPECT_EQ(plan->summary().with_add, c.with_add) << c.name;
     double most = 0;
@@ -109,7 +109,7 @@ TEST(Plan, WhateverUsesWhatTheNumbersAreTheSame) {
     const auto network = network_of(body);
     const auto plan = Plan::compile(network, Precision::kFloat32);
     ASSERT_TRUE(plan) << body;
-    EXPECT_GT(plan->summary().prepacked, 0) << body;
+    EXPECT_GT(plan->summary().fused, 0) << body;
     const auto x = pictures(3, 9);
     EXPECT_LT(difference(network, *plan, x), 1e-5) << body;
     EXPECT_TRUE(at::equal(plan->run(x), plan->run(x))) << body;

@@ -1,0 +1,209 @@
+// What LibTorch does not have on the CPU as a pass; TorchInductor does the same:
+// torch/_inductor/fx_passes/mkldnn_fusion.py, aten/src/ATen/native/mkldnn/Conv.cpp.
+
+#include "engine/fusion.h"
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <torch/csrc/jit/ir/alias_analysis.h>
+#include <torch/csrc/jit/ir/constants.h>
+#include <torch/csrc/jit/passes/dead_code_elimination.h>
+
+namespace graft::engine {
+
+using torch::jit::Graph;
+using torch::jit::Node;
+using torch::jit::Value;
+
+const c10::Symbol kFused = c10::Symbol::fromQualString("mkldnn::_convolution_pointwise");
+const c10::Symbol kFusedInPlace = c10::Symbol::fromQualString("mkldnn::_convolution_pointwise_");
+
+namespace {
+
+/// A convolution over two dimensions whose weights are known.
+struct Convolution {
+  at::Tensor weight, bias;  ///< bias may be undefined
+  std::vector<std::int64_t> stride, padding, dilation;
+  std::int64_t groups = 1;
+};
+
+std::optional<Convolution> convolution_of(const Node* node) {
+  const bool plain = node->kind() == c10::aten::conv2d, general = node->kind() == c10::aten::_convolution;
+  if (!plain && !general) return std::nullopt;
+  const auto weight = torch::jit::toIValue(node->input(1)), bias = torch::jit::toIValue(node->input(2));
+  if (!weight || !weight->isTensor() || !bias) return std::nullopt;
+  Convolution c{weight->toTensor(), bias->isTensor() ? bias->toTensor() : at::Tensor(), {}, {}, {}, 1};
+  const auto lists = {std::pair(&c.stride, std::size_t{3}), std::pair(&c.padding, std::size_t{4}),
+                      std::pair(&c.dilation, std::size_t{5})};
+  for (const auto& [list, index] : lists) {
+    const auto value = torch::jit::toIValue(node->input(index));
+    if (!value || !value->isIntList()) return std::nullopt;  // padding may be a word: "same"
+    *list = value->toIntVector();
+    if (list->size() == 1) list->push_back(list->front());
+  }
+  if (general) {
+    const auto transposed = torch::jit::toIValue(node->input(6));
+    if (!transposed || !transposed->isBool() || transposed->toBool()) return std::nullopt;
+  }
+  const auto groups = torch::jit::toIValue(node->input(general ? 8 : 6));
+  if (!groups || !groups->isInt()) return std::nullopt;
+  c.groups = groups->toInt();
+  if (c.weight.dim() != 4 || c.weight.scalar_type() != at::kFloat || !c.weight.is_cpu()) return std::nullopt;
+  return c;
+}
+
+bool is_relu(const Node* node) { return node->kind() == c10::aten::relu || node->kind() == c10::aten::relu_; }
+
+bool is_sum(const Node* node) {
+  if (node->kind() != c10::aten::add && node->kind() != c10::aten::add_) return false;
+  const auto alpha = torch::jit::toIValue(node->input(2));
+  return node->input(1)->type()->isSubtypeOf(*c10::TensorType::get()) && alpha && alpha->isInt() && alpha->toInt() == 1;
+}
+
+/// The only node that uses the value; null if there are several, or none.
+Node* only_user(const Value* value) { return value->uses().size() == 1 ? value->uses().front().user : nullptr; }
+
+class Fusion {
+ public:
+  Fusion(std::shared_ptr<Graph> graph, PlanSummary& summary) : graph_(std::move(graph)), summary_(summary) {}
+
+  void run() {
+    std::vector<Node*> nodes;
+    for (Node* node : graph_->block()->nodes())
+      if (node->kind() == c10::aten::conv2d || node->kind() == c10::aten::_convolution) nodes.push_back(node);
+    summary_.convolutions = std::ssize(nodes);
+    for (Node* node : nodes)
+      if (const auto convolution = convolution_of(node)) fuse(node, *convolution);
+    torch::jit::EliminateDeadCode(graph_->block());
+  }
+
+ private:
+  void fuse(Node* node, const Convolution& c) {
+    Node* last = node;
+    Value* other = nullptr;
+    Node* sum = only_user(node->output());
+    // The other operand must be there when this one runs, and must not be this one.
+    if (sum && is_sum_of(sum, node) && can_move_to(node, sum)) {
+      other = sum->input(sum->input(0) == node->output() ? 1 : 0);
+      last = sum;
+    }
+    Node* relu = only_user(last->output());
+    const bool with_relu = relu && is_relu(relu) && can_move_to(node, relu);
+    if (with_relu) last = relu;
+
+    const torch::jit::WithInsertPoint at(last);
+    std::vector<Value*> inputs{node->input(0)};
+    if (other) inputs.push_back(other);
+    inputs.push_back(graph_->insertConstant(c.weight));
+    inputs.push_back(c.bias.defined() ? graph_->insertConstant(c.bias) : none());
+    for (const auto* values : {&c.padding, &c.stride, &c.dilation}) inputs.push_back(graph_->insertConstant(*values));
+    inputs.push_back(graph_->insertConstant(c.groups));
+    const auto activation = std::string(with_relu ? "relu" : "none");
+    if (other) {
+      inputs.push_back(graph_->insertConstant(std::string("add")));
+      inputs.push_back(none());
+      inputs.push_back(with_relu ? graph_->insertConstant(activation) : none());
+    } else {
+      inputs.push_back(graph_->insertConstant(activation));
+    }
+    inputs.push_back(no_scalars());
+    inputs.push_back(with_relu ? graph_->insertConstant(std::string("")) : none());
+    Node* fused = graph_->insertNode(graph_->create(kFused, inputs));
+    fused->output()->setType(c10::TensorType::get());
+    last->output()->replaceAllUsesWith(fused->output());
+    if (with_relu) relu->destroy();
+    if (other) sum->destroy();
+    node->destroy();
+    ++summary_.fused;
+    summary_.with_relu += with_relu;
+    summary_.with_add += other != nullptr;
+  }
+
+  /// Adds something else to the convolution's output, and changes nothing but that.
+  bool is_sum_of(const Node* sum, const Node* node) const {
+    return is_sum(sum) && sum->input(0) != sum->input(1) &&
+           (sum->kind() == c10::aten::add || sum->input(0) == node->output());
+  }
+
+  /// In the same block, and nothing between them writes into the convolution's input.
+  bool can_move_to(Node* node, Node* place) const {
+    if (place->owningBlock() != node->owningBlock()) return false;
+    const torch::jit::AliasDb aliases(graph_);
+    for (Node* between = node->next(); between != place; between = between->next())
+      if (aliases.writesToAlias(between, {node->input(0)})) return false;
+    return true;
+  }
+
+  Value* none() { return graph_->insertConstant(c10::IValue()); }
+
+  /// An empty Scalar?[].
+  Value* no_scalars() {
+    Node* list = graph_->insertNode(
+        graph_->createList(c10::OptionalType::create(c10::NumberType::get()), std::vector<Value*>()));
+    return list->output();
+  }
+
+  std::shared_ptr<Graph> graph_;
+  PlanSummary& summary_;
+};
+
+/// A fused node with an addition has one operand more in front of its weight.
+bool has_sum(const Node* fused) { return fused->inputs().size() == 13; }
+std::size_t weight_place(const Node* fused) { return has_sum(fused) ? 2 : 1; }
+
+}  // namespace
+
+void fuse_convolutions(const std::shared_ptr<Graph>& graph, PlanSummary& summary) { Fusion(graph, summary).run(); }
+
+std::vector<Node*> fused_nodes(Graph& graph) {
+  std::vector<Node*> nodes;
+  for (Node* node : graph.nodes())
+    if (is_fused(node)) nodes.push_back(node);
+  return nodes;
+}
+
+void add_in_place(Graph& graph) {
+  for (Node* node : fused_nodes(graph)) {
+    if (!has_sum(node) || node->kind() == kFusedInPlace) continue;
+    Value* other = node->input(1);
+    // An operator made it as a tensor of its own, and everybody else who reads it has done so before.
+    const bool free =
+        is_fused(other->node()) && std::all_of(other->uses().begin(), other->uses().end(), [&](auto& use) {
+          if (use.user == node) return use.offset == 1;
+          return is_fused(use.user) && use.user->owningBlock() == node->owningBlock() && use.user->isBefore(node);
+        });
+    if (!free) continue;
+    std::vector<Value*> inputs = node->inputs().vec();
+    std::swap(inputs[0], inputs[1]);
+    const torch::jit::WithInsertPoint at(node);
+    Node* in_place = graph.insertNode(graph.create(kFusedInPlace, inputs));
+    in_place->output()->setType(c10::TensorType::get());
+    node->output()->replaceAllUsesWith(in_place->output());
+    node->destroy();
+  }
+}
+
+FusedOperands operands_of(const Node* fused) {
+  const auto at = weight_place(fused);
+  const bool in_place = fused->kind() == kFusedInPlace;
+  const auto numbers = [&](std::size_t i) { return torch::jit::toIValue(fused->input(at + i))->toIntVector(); };
+  const auto* activation = fused->input(has_sum(fused) ? at + 8 : at + 6);
+  const auto word = torch::jit::toIValue(activation).value();
+  return {fused->input(in_place ? 1 : 0),
+          has_sum(fused) ? fused->input(in_place ? 0 : 1) : nullptr,
+          fused->input(at),
+          fused->input(at + 1),
+          numbers(2),
+          numbers(3),
+          numbers(4),
+          torch::jit::toIValue(fused->input(at + 5))->toInt(),
+          word.isString() && word.toStringRef() == "relu"};
+}
+
+void replace_weight(Node* fused, Value* weight) { fused->replaceInput(weight_place(fused), weight); }
+void replace_bias(Node* fused, Value* bias) { fused->replaceInput(weight_place(fused) + 1, bias); }
+
+}  // namespace graft::engine

@@ -1,0 +1,44 @@
+/// Convolutions joined with what follows them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+#include <ATen/core/interned_strings.h>
+#include <torch/csrc/jit/ir/ir.h>
+
+#include "engine/plan.h"
+
+namespace graft::engine {
+
+/// mkldnn::_convolution_pointwise, and the form that writes into the addition's operand.
+extern const c10::Symbol kFused, kFusedInPlace;
+
+inline bool is_fused(const torch::jit::Node* node) { return node->kind() == kFused || node->kind() == kFusedInPlace; }
+
+/// In the frozen graph, makes each convolution over two dimensions, its bias, the addition and the ReLU behind it one
+/// node: kFused, with its weights as constants in their ordinary layout.
+void fuse_convolutions(const std::shared_ptr<torch::jit::Graph>& graph, PlanSummary& summary);
+
+/// Where nobody looks at an addition's operand after it, the result goes into the operand's own memory.
+void add_in_place(torch::jit::Graph& graph);
+
+/// All fused nodes, in order.
+std::vector<torch::jit::Node*> fused_nodes(torch::jit::Graph& graph);
+
+/// What a fused node is given, by name; `other` is null without an addition.
+struct FusedOperands {
+  torch::jit::Value *input, *other, *weight, *bias;
+  std::vector<std::int64_t> padding, stride, dilation;
+  std::int64_t groups;
+  bool with_relu;
+};
+FusedOperands operands_of(const torch::jit::Node* fused);
+
+/// Puts another value in the place of a fused node's weight or bias.
+void replace_weight(torch::jit::Node* fused, torch::jit::Value* weight);
+void replace_bias(torch::jit::Node* fused, torch::jit::Value* bias);  ///< the same
+
+}  // namespace graft::engine
