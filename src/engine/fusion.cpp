@@ -109,7 +109,7 @@ class Fusion {
     } else {
       inputs.push_back(graph_->insertConstant(activation));
     }
-    inputs.push_back(no_scalars());
+    inputs.push_back(no_scalars(*graph_));
     inputs.push_back(with_relu ? graph_->insertConstant(std::string("")) : none());
     Node* fused = graph_->insertNode(graph_->create(kFused, inputs));
     fused->output()->setType(c10::TensorType::get());
@@ -139,13 +139,6 @@ class Fusion {
 
   Value* none() { return graph_->insertConstant(c10::IValue()); }
 
-  /// An empty Scalar?[].
-  Value* no_scalars() {
-    Node* list = graph_->insertNode(
-        graph_->createList(c10::OptionalType::create(c10::NumberType::get()), std::vector<Value*>()));
-    return list->output();
-  }
-
   std::shared_ptr<Graph> graph_;
   PlanSummary& summary_;
 };
@@ -155,6 +148,11 @@ bool has_sum(const Node* fused) { return fused->inputs().size() == 13; }
 std::size_t weight_place(const Node* fused) { return has_sum(fused) ? 2 : 1; }
 
 }  // namespace
+
+Value* no_scalars(Graph& graph) {
+  const auto type = c10::OptionalType::create(c10::NumberType::get());
+  return graph.insertNode(graph.createList(type, std::vector<Value*>()))->output();
+}
 
 void fuse_convolutions(const std::shared_ptr<Graph>& graph, PlanSummary& summary) { Fusion(graph, summary).run(); }
 

@@ -37,6 +37,9 @@ struct FusedOperands {
 };
 FusedOperands operands_of(const torch::jit::Node* fused);
 
+/// An empty Scalar?[], as oneDNN's operators want it.
+torch::jit::Value* no_scalars(torch::jit::Graph& graph);
+
 /// Puts another value in the place of a fused node's weight or bias.
 void replace_weight(torch::jit::Node* fused, torch::jit::Value* weight);
 void replace_bias(torch::jit::Node* fused, torch::jit::Value* bias);  ///< the same

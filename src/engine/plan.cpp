@@ -1,7 +1,6 @@
 #include "engine/plan.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <mutex>
 #include <optional>
@@ -24,6 +23,7 @@
 #include "engine/arena.h"
 #include "engine/execute.h"
 #include "engine/fusion.h"
+#include "engine/max_pool.h"
 #include "engine/slices.h"
 #include "graph/jit.h"
 
@@ -80,6 +80,34 @@ std::vector<at::Tensor> prepack(Graph& graph, at::ScalarType type,
   }
   torch::jit::EliminateDeadCode(graph.block());
   return weights;
+}
+
+/// Gives linear layers their weights in oneDNN's layout, in bfloat16, as inputs of the graph like prepack(). In float32
+/// that gains nothing (docs/performance.md), and the ordinary layout is there already.
+void prepack_linear(Graph& graph, std::vector<at::Tensor>& weights) {
+  const auto reorder = c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_reorder_linear_weight", "");
+  std::vector<Node*> nodes;
+  for (Node* node : graph.nodes())
+    if (node->kind() == c10::aten::linear) nodes.push_back(node);
+  for (Node* node : nodes) {
+    const auto weight = torch::jit::toIValue(node->input(1));
+    if (!weight || !weight->isTensor() || !weight->toTensor().is_cpu() || !torch::jit::toIValue(node->input(2)))
+      continue;
+    torch::jit::Stack stack{weight->toTensor().to(at::kBFloat16).contiguous(), c10::IValue()};
+    reorder.callBoxed(stack);
+    weights.push_back(stack.front().toTensor());
+    Value* packed = graph.addInput();
+    packed->setType(c10::TensorType::get());
+    const torch::jit::WithInsertPoint at(node);
+    Node* linear = graph.insertNode(
+        graph.create(c10::Symbol::fromQualString("mkldnn::_linear_pointwise"),
+                     {node->input(0), packed, node->input(2), graph.insertConstant(std::string("none")),
+                      no_scalars(graph), graph.insertConstant(std::string(""))}));
+    linear->output()->setType(c10::TensorType::get());
+    node->output()->replaceAllUsesWith(linear->output());
+    node->destroy();
+  }
+  torch::jit::EliminateDeadCode(graph.block());
 }
 
 /// Float tensors in the graph become bfloat16, as the convolutions' already are.
@@ -147,7 +175,8 @@ struct Plan::Impl {
   std::optional<torch::jit::Code> by_picture;  ///< on some pictures at a time
   std::optional<torch::jit::Code> whole;       ///< behind it, on the whole batch
   mutable ArenaPool arenas;
-  mutable std::atomic<double> bytes_per_pixel = 0;  ///< largest result for each pixel of the input; 0: not known yet
+  mutable std::once_flag measured;
+  mutable double bytes_per_pixel = 0;  ///< of the largest result, for each pixel of the input
 
   /// The result is the arena's.
   at::Tensor run(const torch::jit::Code& code, const at::Tensor& input, Arena& arena) const {
@@ -159,31 +188,33 @@ struct Plan::Impl {
     return one_tensor(execute(code, std::move(stack)));
   }
 
-  std::int64_t pictures_at_a_time(const at::Tensor& input) const {
+  /// Always the same for inputs of one size, so that results are.
+  std::int64_t pictures_at_a_time(const at::Tensor& input, Arena& arena) const {
     if (!Arena::available()) return input.size(0);
-    const double bytes = bytes_per_pixel * static_cast<double>(input.size(2) * input.size(3));
-    return bytes > 0 ? std::max<std::int64_t>(1, std::llround(kSliceBytes / bytes)) : 1;
+    const auto pixels = static_cast<double>(input.size(2) * input.size(3));
+    std::call_once(measured, [&] {
+      arena.take_largest();
+      (void)run(*by_picture, input.narrow(0, 0, 1), arena);
+      bytes_per_pixel = std::max(1.0, static_cast<double>(arena.take_largest())) / pixels;
+    });
+    return std::max<std::int64_t>(1, std::llround(kSliceBytes / (bytes_per_pixel * pixels)));
   }
 
   at::Tensor run_by_picture(const at::Tensor& input, Arena& arena) const {
-    const auto all = input.size(0);
+    const auto all = input.size(0), at_a_time = pictures_at_a_time(input, arena);
+    const auto slices = (all + at_a_time - 1) / at_a_time;
+    if (slices == 1) return run(*by_picture, input, arena);
     at::Tensor results;
-    for (std::int64_t done = 0; done < all;) {
-      const auto left = all - done, at_a_time = pictures_at_a_time(input);
-      const auto parts = (left + at_a_time - 1) / at_a_time;
-      const auto count = (left + parts - 1) / parts;
-      arena.take_largest();
-      const auto result = run(*by_picture, input.narrow(0, done, count), arena);
-      bytes_per_pixel =
-          static_cast<double>(arena.take_largest()) / static_cast<double>(count * input.size(2) * input.size(3));
-      if (count == all) return result;
+    std::int64_t done = 0;
+    for (const auto& slice : input.chunk(slices)) {
+      const auto result = run(*by_picture, slice, arena);
       if (!results.defined()) {
         auto sizes = result.sizes().vec();
         sizes[0] = all;
         results = at::empty(sizes, result.options(), result.suggest_memory_format());
       }
-      results.narrow(0, done, count).copy_(result);
-      done += count;
+      results.narrow(0, done, slice.size(0)).copy_(result);
+      done += slice.size(0);
     }
     return results;
   }
@@ -211,10 +242,14 @@ std::unique_ptr<const Plan> Plan::compile(const graph::Network& network, Precisi
   graph->eraseInput(0);
   fuse_convolutions(graph, impl->summary);
   if (impl->summary.fused == 0) return nullptr;
+  replace_max_pools(*graph);
   const auto sizes = single.defined() ? convolution_inputs(*graph, single) : std::vector<std::vector<std::int64_t>>();
   add_in_place(*graph);
   impl->weights = prepack(*graph, impl->type, sizes);
-  if (precision == Precision::kBFloat16) lower_constants(*graph);
+  if (precision == Precision::kBFloat16) {
+    prepack_linear(*graph, impl->weights);
+    lower_constants(*graph);
+  }
   graph->lint();
   const auto [by_picture, rest] = split_by_picture(graph);
   if (by_picture) impl->by_picture.emplace(by_picture, "pictures");

@@ -127,6 +127,24 @@ TEST(Plan, SinglePicturesHaveAPlanOfTheirOwn) {
   EXPECT_EQ(runner.plan(pictures(3), Precision::kFloat32), runner.plan(pictures(2), Precision::kFloat32));
 }
 
+TEST(Plan, ALargeBatchRunsInSlices) {
+  const auto network = load("resnet_scripted");
+  for (const auto precision : {Precision::kFloat32, Precision::kBFloat16}) {
+    const auto plan = Plan::compile(network, precision);
+    if (!plan) continue;
+    const auto x = pictures(7, 1024), y = pictures(40, 32);
+    const auto together = plan->run(x);
+    EXPECT_EQ(together.sizes(), at::IntArrayRef({7, 5}));
+    EXPECT_TRUE(at::equal(together, plan->run(x)));
+    for (std::int64_t i = 0; i < 7; ++i)
+      EXPECT_TRUE(at::allclose(together[i], plan->run(x.narrow(0, i, 1))[0], 1e-4,
+                               precision == Precision::kFloat32 ? 1e-5 : 2e-2));
+    const auto small = plan->run(y);  // memory of large pictures serves small ones
+    EXPECT_TRUE(at::equal(small, plan->run(y)));
+    EXPECT_FALSE(together.is_alias_of(small));
+  }
+}
+
 TEST(Plan, AnAdditionThatBroadcastsTheConvolutionIsNotAnsweredWrongly) {
   const auto network = network_of(
       "y = torch.conv2d(x, self.w0, self.b, [1, 1], [1, 1])\n"
