@@ -83,6 +83,9 @@ class GRAFT_EXPORT ImageFolder : public Dataset {
   OnBadImage on_bad_image() const override;
   const Augment& augment() const override;
 
+  /// How image() reads from now on. Not while a loader or a trainer works with this folder.
+  void set_decode_options(const DecodeOptions& options);
+
   const std::filesystem::path& path(std::size_t i) const;  ///< example i's file
   /// Files directly in the root, left out under kSkip.
   const std::vector<std::filesystem::path>& stray_files() const;

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -21,12 +22,24 @@ GRAFT_EXPORT std::string_view to_string(Interpolation interpolation) noexcept;
 /// The reverse of to_string. Throws Error kConfig for any other text.
 GRAFT_EXPORT Interpolation parse_interpolation(std::string_view text);
 
-/// Limits checked against the file's header before any pixel is allocated or decoded.
+/// How small a JPEG may be decoded, as it stands upright. Preprocessing::reduced_size() says what a network needs.
+struct ReducedSize {
+  int min_width_px = 1;
+  int min_height_px = 1;
+
+  bool operator==(const ReducedSize&) const = default;
+};
+
+/// Limits checked against the file's header before any pixel is allocated or decoded, and how much is decoded.
 struct DecodeOptions {
   std::int64_t max_pixels = 178'956'970;              ///< width x height; PIL's own limit
   int max_side_px = 65'535;                           ///< width or height
   std::size_t max_file_bytes = std::size_t{1} << 30;  ///< size of the encoded file
   int max_jpeg_scans = 100;                           ///< progressive JPEG scans; real files have about 10
+  /// A JPEG is decoded at the smallest of 1/8, 1/4, 1/2 and 1 of its size that is not below this: faster, and near the
+  /// full picture when both are shrunk further (docs/preprocessing.md). Without a value, for other files, for CMYK and
+  /// in a build without libjpeg: in full.
+  std::optional<ReducedSize> reduced = {};
 };
 
 /// A picture: height x width x 3 bytes, RGB.
@@ -43,7 +56,7 @@ class GRAFT_EXPORT Image {
   /// grey is replicated, a palette is looked up, alpha and transparency are dropped as PIL's convert("RGB") does, CMYK
   /// is converted, 16-bit samples keep their high byte. A damaged or truncated file is an error, never a half-grey
   /// picture. Throws Error kIo (missing, unreadable, not a regular file), kFormat (unsupported type or damaged),
-  /// kLimit.
+  /// kLimit, kConfig (a reduced size below 1).
   static Image read(const std::filesystem::path& path, const DecodeOptions& options = {});
 
   /// The same for a file already in memory. `name` is how messages call it.
@@ -56,6 +69,11 @@ class GRAFT_EXPORT Image {
   int width_px() const noexcept { return width_; }
   int height_px() const noexcept { return height_; }
   bool empty() const noexcept { return rgb_.empty(); }
+
+  /// How many of its columns and rows the picture fills: all, but for a JPEG whose sides could not be halved evenly
+  /// when it was decoded at reduced size (1001 columns are 500.5 at 1/2). Resizing goes by these.
+  double filled_width_px() const noexcept { return width_ - unfilled_columns_; }
+  double filled_height_px() const noexcept { return height_ - unfilled_rows_; }
 
   /// height x width x 3 bytes (HWC, RGB).
   std::span<const std::uint8_t> rgb() const noexcept { return rgb_; }
@@ -75,6 +93,8 @@ class GRAFT_EXPORT Image {
  private:
   int width_ = 0;
   int height_ = 0;
+  double unfilled_columns_ = 0;  ///< on the right, below 1
+  double unfilled_rows_ = 0;     ///< at the bottom, below 1
   std::vector<std::uint8_t> rgb_;
 };
 

@@ -29,7 +29,7 @@ struct LoaderOptions {
 
 /// Some of a data set, ready for the network.
 struct GRAFT_EXPORT Batch {
-  at::Tensor images;                 ///< [N, 3, H, W], float32, CPU
+  at::Tensor images;                 ///< [N, 3, H, W], float32, CPU; channels last in memory, as convolutions want it
   at::Tensor labels;                 ///< [N], int64: class indices, CPU
   at::Tensor targets;                ///< [N, T], float32: Dataset::targets, CPU
   std::vector<std::size_t> indices;  ///< which examples of the data set these are

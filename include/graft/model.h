@@ -60,7 +60,7 @@ class GRAFT_EXPORT Model {
   at::Tensor embed(const at::Tensor& batch, std::string_view layer = {}) const;
   at::Tensor embed(std::span<const Image> images, std::string_view layer = {}) const;  ///< the same
 
-  /// [N, 3, H, W], float32, CPU, as preprocessing() says.
+  /// [N, 3, H, W], float32, CPU, channels last in memory, as preprocessing() says.
   at::Tensor preprocess(std::span<const Image> images) const;
 
   // --- The network as a function.

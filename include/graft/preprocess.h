@@ -59,6 +59,11 @@ struct GRAFT_EXPORT Preprocessing {
   /// std of zero, values that are not finite.
   void validate() const;
 
+  /// For DecodeOptions::reduced: twice what a picture is resized to, so that most of the shrinking is left to the
+  /// resizing. Nothing for nearest, which picks single pixels. Not for training with a random resized crop, which
+  /// resizes parts.
+  std::optional<ReducedSize> reduced_size() const;
+
   bool operator==(const Preprocessing&) const = default;
 };
 

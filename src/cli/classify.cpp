@@ -15,6 +15,7 @@ struct Options {
   std::vector<std::string> paths;
   std::int64_t top_k = 5;
   std::int64_t batch = 32;
+  bool reduced_decoding = false;
   std::string precision = "float32", task;
   std::string on_bad_image = "fail";
 };
@@ -38,8 +39,9 @@ nlohmann::json entry(const std::string& file, const std::vector<Prediction>& top
 
 void run(const Options& o, const Common& common) {
   const ClassifyOptions options{.top_k = o.top_k, .precision = parse_precision(o.precision), .task = o.task};
-  const Pictures pictures(o.paths, parse_on_bad_image(o.on_bad_image));
+  Pictures pictures(o.paths, parse_on_bad_image(o.on_bad_image));
   const Model model = load_model(o.model, common);
+  pictures.set_decode_options(decode_options(o.reduced_decoding, model.preprocessing()));
 
   nlohmann::json predictions = nlohmann::json::array();
   Progress progress(common);
@@ -88,6 +90,7 @@ Command add_classify(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--task", o->task, "which one, where the model has several");
   app.add_option("--batch", o->batch, "pictures for one forward pass")->check(at_least_one())->capture_default_str();
+  add_reduced_decoding(app, o->reduced_decoding);
   app.add_option("--precision", o->precision, "arithmetic of the network")
       ->check(CLI::IsMember({"float32", "bfloat16"}))
       ->capture_default_str();

@@ -47,6 +47,10 @@ inline constexpr const char* kPreprocessingHelp =
 void add_model_options(CLI::App& app, ModelFile& model);
 Model load_model(const ModelFile& model, const Common& common);
 
+void add_reduced_decoding(CLI::App& app, bool& reduced);
+/// How pictures for this preprocessing are decoded.
+DecodeOptions decode_options(bool reduced, const Preprocessing& preprocessing);
+
 OnBadImage parse_on_bad_image(const std::string& text);
 /// Threads that decode beside the network's.
 int loader_threads(const Common& common);

@@ -16,12 +16,14 @@ struct Options {
   std::string out;
   std::string layer;
   std::int64_t batch = 32;
+  bool reduced_decoding = false;
 };
 
 void run(const Options& o, const Common& common) {
   check_writable(o.out);
-  const Pictures pictures(o.paths, OnBadImage::kFail);  // rows must match the files
+  Pictures pictures(o.paths, OnBadImage::kFail);  // rows must match the files
   const Model model = load_model(o.model, common);
+  pictures.set_decode_options(decode_options(o.reduced_decoding, model.preprocessing()));
   Progress progress(common);
   DataLoader loader(pictures, model.preprocessing(), {.batch_size = o.batch, .threads = loader_threads(common)});
   std::vector<at::Tensor> rows;
@@ -52,6 +54,7 @@ Command add_embed(CLI::App& app) {
   app.add_option("--out", o->out, ".npy file, one row for each picture")->required();
   app.add_option("--layer", o->layer, "layer whose output is wanted; without it what the head is given");
   app.add_option("--batch", o->batch, "pictures for one forward pass")->check(at_least_one())->capture_default_str();
+  add_reduced_decoding(app, o->reduced_decoding);
   return [o](const Common& common) { run(*o, common); };
 }
 

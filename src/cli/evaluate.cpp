@@ -10,6 +10,7 @@ struct Options {
   std::string data;
   std::string on_bad_image = "fail";
   std::int64_t batch = 32;
+  bool reduced_decoding = false;
 };
 
 /// The model's own classes, in its order, where the folders are named as they are.
@@ -21,9 +22,10 @@ std::vector<std::string> classes_of(const Model& model) {
 
 void run(const Options& o, const Common& common) {
   Model model = load_model(o.model, common);
-  const ImageFolder data(
-      o.data,
-      {.on_bad_image = parse_on_bad_image(o.on_bad_image), .classes = classes_of(model), .allow_empty_class = true});
+  const ImageFolder data(o.data, {.on_bad_image = parse_on_bad_image(o.on_bad_image),
+                                  .classes = classes_of(model),
+                                  .allow_empty_class = true,
+                                  .decode = decode_options(o.reduced_decoding, model.preprocessing())});
   const auto result = Trainer(model, {.on_warning = warnings(common)}).evaluate(data, o.batch, loader_threads(common));
   print(common.json ? to_json(result) + "\n" : to_text(result));
 }
@@ -38,6 +40,7 @@ Command add_evaluate(CLI::App& app) {
       ->check(CLI::IsMember({"fail", "skip"}))
       ->capture_default_str();
   app.add_option("--batch", o->batch, "pictures for one forward pass")->check(at_least_one())->capture_default_str();
+  add_reduced_decoding(app, o->reduced_decoding);
   return [o](const Common& common) { run(*o, common); };
 }
 

@@ -18,6 +18,7 @@ struct Options {
   double label_smoothing = 0, mixup = 0, cutmix = 0;
   std::optional<double> learning_rate;
   std::uint64_t seed = 0;
+  bool reduced_decoding = false;
 };
 
 std::string percent(double fraction) {
@@ -86,10 +87,13 @@ void run(const Options& o, const Common& common) {
   if (o.head != kKeepHead) (void)heads::parse(o.head, 1, o.seed, initializer);
   check_writable(o.out);
   const auto on_bad = parse_on_bad_image(o.on_bad_image);
-  const ImageFolder train(o.train, {.augment = augment, .on_bad_image = on_bad});
-  const ImageFolder val(o.val, {.on_bad_image = on_bad, .classes = train.classes()});
+  ImageFolder train(o.train, {.augment = augment, .on_bad_image = on_bad});
+  ImageFolder val(o.val, {.on_bad_image = on_bad, .classes = train.classes()});
 
   Model model = load_model(o.model, common);
+  const auto decode = decode_options(o.reduced_decoding, model.preprocessing());
+  if (!augment.random_resized_crop) train.set_decode_options(decode);  // a part of a picture needs more of it
+  val.set_decode_options(decode);
   if (o.head == kKeepHead) {
     check_same_classes(model, train);
   } else {
@@ -165,6 +169,7 @@ Command add_finetune(CLI::App& app) {
   app.add_option("--on-bad-image", o->on_bad_image, "unreadable pictures")
       ->check(CLI::IsMember({"fail", "skip"}))
       ->capture_default_str();
+  add_reduced_decoding(app, o->reduced_decoding);
   app.add_option("--keep", o->keep, "which epoch's weights to save")
       ->check(CLI::IsMember({"best", "last"}))
       ->capture_default_str();

@@ -19,13 +19,15 @@ class Pictures : public Dataset {
   std::size_t size() const override { return files_.size(); }
   const std::vector<std::string>& classes() const override { return classes_; }
   std::int64_t label(std::size_t) const override { return 0; }
-  Image image(std::size_t i) const override { return Image::read(files_[i]); }
+  Image image(std::size_t i) const override { return Image::read(files_[i], decode_); }
   std::string name(std::size_t i) const override { return files_[i].string(); }
   OnBadImage on_bad_image() const override { return on_bad_; }
+  void set_decode_options(const DecodeOptions& options) { decode_ = options; }
 
  private:
   std::vector<std::filesystem::path> files_;
   OnBadImage on_bad_;
+  DecodeOptions decode_;
   std::vector<std::string> classes_{"picture"};
 };
 

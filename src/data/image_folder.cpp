@@ -187,6 +187,8 @@ std::string ImageFolder::name(std::size_t i) const { return path(i).string(); }
 OnBadImage ImageFolder::on_bad_image() const { return impl().options.on_bad_image; }
 const Augment& ImageFolder::augment() const { return impl().options.augment; }
 
+void ImageFolder::set_decode_options(const DecodeOptions& options) { impl().options.decode = options; }
+
 const fs::path& ImageFolder::path(std::size_t i) const {
   if (i < impl().paths.size()) return impl().paths[i];
   throw Error(ErrorCode::kConfig,

@@ -39,7 +39,7 @@ namespace {
 /// A batch under construction: its slots are filled by several threads.
 struct Filling {
   std::vector<std::size_t> indices;
-  at::Tensor images;           ///< [size, 3, H, W]
+  at::Tensor images;           ///< [size, 3, H, W], channels last
   std::vector<char> readable;  ///< by slot; char, since threads write neighbouring elements
 };
 
@@ -134,7 +134,8 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
     const auto begin = order.begin() + static_cast<std::ptrdiff_t>(number * size);
     next.indices.assign(begin, begin + static_cast<std::ptrdiff_t>(std::min(size, order.size() - number * size)));
     next.images = at::empty({std::ssize(next.indices), 3, preprocessing.crop_height_px, preprocessing.crop_width_px},
-                            at::TensorOptions().dtype(at::kFloat).pinned_memory(options.pin_memory));
+                            at::TensorOptions().dtype(at::kFloat).pinned_memory(options.pin_memory),
+                            at::MemoryFormat::ChannelsLast);
     next.readable.assign(next.indices.size(), 0);
     const std::lock_guard lock(filling_mutex);
     Filling& mine = filling.emplace(number, std::move(next)).first->second;

@@ -6,8 +6,11 @@
 #include <cstring>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include <graft/error.h>
+
+#include "base/check.h"
 
 namespace graft::image {
 
@@ -259,6 +262,21 @@ class Checker {
 
 Container check_container(Bytes file, const DecodeOptions& options, std::string_view name) {
   return Checker(file, options, name).check();
+}
+
+int reduction(const Container& container, const std::optional<ReducedSize>& reduced) {
+  if (!reduced) return 1;
+  base::require(reduced->min_width_px >= 1, "decoding: min_width_px", "1 or more", reduced->min_width_px);
+  base::require(reduced->min_height_px >= 1, "decoding: min_height_px", "1 or more", reduced->min_height_px);
+  auto [min_width, min_height] = *reduced;
+  if (container.orientation >= 5) std::swap(min_width, min_height);
+  for (const int denominator : {8, 4, 2}) {
+    const bool even = container.width_px % denominator == 0 && container.height_px % denominator == 0;
+    if (container.width_px / denominator >= min_width && container.height_px / denominator >= min_height &&
+        (even || container.orientation == 1))
+      return denominator;
+  }
+  return 1;
 }
 
 // EXIF 2.3 is a TIFF 6.0 file: the tag stands in the first directory.

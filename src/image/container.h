@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -21,6 +22,13 @@ struct Container {
 
 /// Throws Error kFormat (another or a damaged type, by its name), kLimit.
 Container check_container(std::span<const std::byte> file, const DecodeOptions& options, std::string_view name);
+
+/// A side at 1/denominator: a begun pixel is a pixel.
+constexpr int divided_up(int size_px, int denominator) { return (size_px + denominator - 1) / denominator; }
+
+/// The largest of 8, 4, 2 and 1 that a picture's sides may be divided by under `reduced`. What is turned upright must
+/// divide evenly: else its begun column would come to lie on the left. Throws Error kConfig.
+int reduction(const Container& container, const std::optional<ReducedSize>& reduced);
 
 /// EXIF's orientation, 1..8, from a TIFF block; 1 if there is none or it makes no sense.
 int exif_orientation(std::span<const std::byte> tiff);

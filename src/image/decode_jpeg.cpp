@@ -28,7 +28,8 @@ struct Failure {
 void be_silent(j_common_ptr) {}
 
 /// libjpeg leaves by longjmp: nothing here has a destructor.
-bool read_pixels(std::span<const std::byte> file, std::uint8_t* rgb, const Container& expected, Failure& failure) {
+bool read_pixels(std::span<const std::byte> file, std::uint8_t* rgb, int width_px, int height_px, int denominator,
+                 Failure& failure) {
   jpeg_decompress_struct info{};
   info.err = jpeg_std_error(&failure.manager);
   failure.manager.error_exit = on_error;
@@ -41,9 +42,11 @@ bool read_pixels(std::span<const std::byte> file, std::uint8_t* rgb, const Conta
   jpeg_mem_src(&info, reinterpret_cast<const unsigned char*>(file.data()), static_cast<unsigned long>(file.size()));
   jpeg_read_header(&info, TRUE);
   info.out_color_space = JCS_RGB;
+  info.scale_num = 1;
+  info.scale_denom = static_cast<unsigned>(denominator);
   jpeg_start_decompress(&info);
-  if (info.output_width != static_cast<JDIMENSION>(expected.width_px) ||
-      info.output_height != static_cast<JDIMENSION>(expected.height_px)) {
+  if (info.output_width != static_cast<JDIMENSION>(width_px) ||
+      info.output_height != static_cast<JDIMENSION>(height_px)) {
     std::snprintf(failure.message, sizeof failure.message, "the decoded size differs from the header's");
     jpeg_destroy_decompress(&info);
     return false;
@@ -59,13 +62,13 @@ bool read_pixels(std::span<const std::byte> file, std::uint8_t* rgb, const Conta
 
 }  // namespace
 
-Image decode_jpeg(std::span<const std::byte> file, const Container& container, std::string_view name) {
-  std::vector<std::uint8_t> rgb(static_cast<std::size_t>(container.width_px) *
-                                static_cast<std::size_t>(container.height_px) * 3);
+Image decode_jpeg(std::span<const std::byte> file, const Container& container, int denominator, std::string_view name) {
+  const int width = divided_up(container.width_px, denominator), height = divided_up(container.height_px, denominator);
+  std::vector<std::uint8_t> rgb(static_cast<std::size_t>(width) * static_cast<std::size_t>(height) * 3);
   Failure failure;
-  if (!read_pixels(file, rgb.data(), container, failure))
+  if (!read_pixels(file, rgb.data(), width, height, denominator, failure))
     throw Error(ErrorCode::kFormat, std::string(name) + ": cannot be decoded: " + failure.message);
-  return Image(container.width_px, container.height_px, std::move(rgb));
+  return Image(width, height, std::move(rgb));
 }
 
 }  // namespace graft::image

@@ -11,7 +11,7 @@
 
 namespace graft::image {
 
-/// For grey and three-channel files. Throws Error kFormat.
-Image decode_jpeg(std::span<const std::byte> file, const Container& container, std::string_view name);
+/// For grey and three-channel files, at 1/denominator (1, 2, 4 or 8) of the size, rounded up. Throws Error kFormat.
+Image decode_jpeg(std::span<const std::byte> file, const Container& container, int denominator, std::string_view name);
 
 }  // namespace graft::image

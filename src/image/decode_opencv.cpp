@@ -23,11 +23,11 @@ void swap_red_and_blue(const std::uint8_t* from, std::uint8_t* to, int pixels) {
 
 }  // namespace
 
-Image decode_pixels(std::span<const std::byte> file, const Container& container, std::string_view name) {
+Image decode_pixels(std::span<const std::byte> file, [[maybe_unused]] const Container& container,
+                    [[maybe_unused]] int denominator, std::string_view name) {
 #if defined(GRAFT_HAVE_LIBJPEG)
-  if (container.type == FileType::kJpeg && container.channels != 4) return decode_jpeg(file, container, name);
-#else
-  static_cast<void>(container);
+  if (container.type == FileType::kJpeg && container.channels != 4)
+    return decode_jpeg(file, container, denominator, name);
 #endif
   cv::Mat bgr;
   try {

@@ -31,7 +31,7 @@
 
 namespace graft::image {
 
-Image decode_pixels(std::span<const std::byte> file, const Container&, std::string_view name) {
+Image decode_pixels(std::span<const std::byte> file, const Container&, int, std::string_view name) {
   int width = 0, height = 0, channels = 0;
   const std::unique_ptr<stbi_uc, decltype(&stbi_image_free)> pixels(
       stbi_load_from_memory(reinterpret_cast<const stbi_uc*>(file.data()), static_cast<int>(file.size()), &width,

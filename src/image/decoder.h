@@ -12,8 +12,10 @@
 
 namespace graft::image {
 
-/// Pixels as stored, orientation not applied. Throws Error kFormat.
-Image decode_pixels(std::span<const std::byte> file, const Container& container, std::string_view name);
+/// Pixels as stored, orientation not applied, at 1/denominator (1, 2, 4 or 8) of the size, rounded up, or in full where
+/// the decoder cannot do that. Throws Error kFormat.
+Image decode_pixels(std::span<const std::byte> file, const Container& container, int denominator,
+                    std::string_view name);
 
 /// A PNG file. Throws Error kInternal if that fails.
 std::vector<std::byte> encode_png(const Image& image);

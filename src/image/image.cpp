@@ -83,9 +83,18 @@ Image Image::read(const std::filesystem::path& path, const DecodeOptions& option
 Image Image::decode(std::span<const std::byte> file, const DecodeOptions& options, std::string_view name) {
   return base::translated(name, [&] {
     const auto container = image::check_container(file, options, name);
-    Image image = image::decode_pixels(file, container, name);
-    if (image.width_px() != container.width_px || image.height_px() != container.height_px)
-      throw Error(ErrorCode::kFormat, std::string(name) + ": the decoded size differs from the header's");
+    const int denominator = image::reduction(container, options.reduced);
+    Image image = image::decode_pixels(file, container, denominator, name);
+    const auto is = [&](int divisor) {
+      return image.width_ == image::divided_up(container.width_px, divisor) &&
+             image.height_ == image::divided_up(container.height_px, divisor);
+    };
+    if (!is(1)) {
+      if (!is(denominator))
+        throw Error(ErrorCode::kFormat, std::string(name) + ": the decoded size differs from the header's");
+      image.unfilled_columns_ = image.width_ - static_cast<double>(container.width_px) / denominator;
+      image.unfilled_rows_ = image.height_ - static_cast<double>(container.height_px) / denominator;
+    }
     return oriented(std::move(image), container.orientation);
   });
 }
@@ -99,7 +108,7 @@ Image Image::resize(int width_px, int height_px, Interpolation interpolation) co
 Image Image::resize_shorter(int size_px, Interpolation interpolation) const {
   check_size(width_, height_);
   check_size(size_px, size_px);
-  const auto [width, height] = image::shorter_side_to(width_, height_, size_px);
+  const auto [width, height] = image::shorter_side_to(*this, size_px);
   return resize(width, height, interpolation);
 }
 

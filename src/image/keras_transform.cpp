@@ -7,8 +7,13 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <numbers>
 #include <utility>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 #include "image/operations.h"
 
@@ -98,24 +103,79 @@ void sample(const Image& image, double row, double column, const Augment& augmen
   for (std::size_t c = 0; c < 3; ++c) out[c] = static_cast<float>(sum[c]);
 }
 
+#if defined(__SSE2__)
+using Pixel = __m128;  // three channels and what follows
+Pixel pixel_at(const std::uint8_t* from) {
+  int bytes = 0;
+  std::memcpy(&bytes, from, sizeof bytes);
+  const auto zero = _mm_setzero_si128();
+  return _mm_cvtepi32_ps(_mm_unpacklo_epi16(_mm_unpacklo_epi8(_mm_cvtsi32_si128(bytes), zero), zero));
+}
+Pixel blend(Pixel a, Pixel b, float share) {
+  return _mm_add_ps(_mm_mul_ps(a, _mm_set1_ps(1 - share)), _mm_mul_ps(b, _mm_set1_ps(share)));
+}
+#else
+using Pixel = std::array<float, 3>;
+Pixel pixel_at(const std::uint8_t* from) {
+  return {static_cast<float>(from[0]), static_cast<float>(from[1]), static_cast<float>(from[2])};
+}
+Pixel blend(const Pixel& a, const Pixel& b, float share) {
+  Pixel result;
+  for (std::size_t c = 0; c < 3; ++c) result[c] = a[c] * (1 - share) + b[c] * share;
+  return result;
+}
+#endif
+
+/// sample() in float32 for a position whose four neighbours, and a pixel behind them, lie inside, whatever the fill
+/// mode.
+void sample_inside(const Image& image, double row, double column, float* out) {
+  const auto top = static_cast<int>(row), left = static_cast<int>(column);
+  const auto down = static_cast<float>(row - top), right = static_cast<float>(column - left);
+  const auto stride = static_cast<std::ptrdiff_t>(image.width_px()) * 3;
+  const auto* above = image.rgb().data() + top * stride + left * 3;
+  const auto* below = above + stride;
+  const Pixel value = blend(blend(pixel_at(above), pixel_at(above + 3), right),
+                            blend(pixel_at(below), pixel_at(below + 3), right), down);
+  std::memcpy(out, &value, 3 * sizeof *out);
+}
+
+bool moves(const Draw& d) {
+  return d.theta_deg != 0 || d.tx != 0 || d.ty != 0 || d.shear_deg != 0 || d.zx != 1 || d.zy != 1;
+}
+
 std::vector<float> moved_and_flipped(const Image& image, const Draw& d, const Augment& augment) {
   const int width = image.width_px(), height = image.height_px();
   std::vector<float> out(image.rgb().size());
-  const bool moved = d.theta_deg != 0 || d.tx != 0 || d.ty != 0 || d.shear_deg != 0 || d.zx != 1 || d.zy != 1;
   const Matrix m = output_to_input(d, width, height);
   for (int y = 0; y < height; ++y) {
-    const int row = d.vertical_flip ? height - 1 - y : y;
-    for (int x = 0; x < width; ++x) {
-      const int column = d.horizontal_flip ? width - 1 - x : x;
-      float* to = out.data() + (static_cast<std::ptrdiff_t>(row) * width + column) * 3;
-      if (moved) {
-        sample(image, m[0] * y + m[1] * x + m[2], m[3] * y + m[4] * x + m[5], augment, to);
+    const int out_row = d.vertical_flip ? height - 1 - y : y;
+    float* to = out.data() + static_cast<std::ptrdiff_t>(out_row) * width * 3;
+    const int step = d.horizontal_flip ? -3 : 3;
+    if (d.horizontal_flip) to += (width - 1) * 3;
+    for (int x = 0; x < width; ++x, to += step) {
+      const double row = m[0] * y + m[1] * x + m[2], column = m[3] * y + m[4] * x + m[5];
+      if (row >= 0 && row < height - 1 && column >= 0 && column < width - 2) {
+        sample_inside(image, row, column, to);
       } else {
-        std::copy_n(image.rgb().data() + (static_cast<std::ptrdiff_t>(y) * width + x) * 3, 3, to);
+        sample(image, row, column, augment, to);
       }
     }
   }
   return out;
+}
+
+void shift_channels(std::vector<float>& values, double by) {
+  const auto [least, most] = std::minmax_element(values.begin(), values.end());
+  const float low = *least, high = *most, shift = static_cast<float>(by);
+  for (float& value : values) value = std::clamp(value + shift, low, high);
+}
+
+/// Keras goes through an 8-bit picture here: cut off, not rounded.
+Image truncated(const std::vector<float>& values, const Image& like) {
+  std::vector<std::uint8_t> bytes(values.size());
+  std::transform(values.begin(), values.end(), bytes.begin(),
+                 [](float value) { return static_cast<std::uint8_t>(std::clamp(value, 0.0f, 255.0f)); });
+  return Image(like.width_px(), like.height_px(), std::move(bytes));
 }
 
 }  // namespace
@@ -139,20 +199,17 @@ Draw draw(const Augment& a, DrawKey key, int width_px, int height_px) {
   return d;
 }
 
-std::vector<float> apply(const Image& image, const Draw& d, const Augment& augment) {
-  auto values = moved_and_flipped(image, d, augment);
+Values apply(const Image& image, const Draw& d, const Augment& augment) {
+  Values values =
+      moves(d) ? Values(moved_and_flipped(image, d, augment)) : Values(flip(image, d.horizontal_flip, d.vertical_flip));
   if (d.channel_shift) {
-    const auto [least, most] = std::minmax_element(values.begin(), values.end());
-    const float low = *least, high = *most, shift = static_cast<float>(*d.channel_shift);
-    for (float& value : values) value = std::clamp(value + shift, low, high);
+    if (const auto* bytes = std::get_if<Image>(&values))
+      values = std::vector<float>(bytes->rgb().begin(), bytes->rgb().end());
+    shift_channels(std::get<std::vector<float>>(values), *d.channel_shift);
   }
   if (d.brightness) {
-    // Keras goes through an 8-bit picture and Pillow's ImageEnhance.Brightness.
-    std::vector<std::uint8_t> bytes(values.size());
-    std::transform(values.begin(), values.end(), bytes.begin(),
-                   [](float value) { return static_cast<std::uint8_t>(std::clamp(value, 0.0f, 255.0f)); });
-    const auto changed = adjust_brightness(Image(image.width_px(), image.height_px(), std::move(bytes)), *d.brightness);
-    std::copy(changed.rgb().begin(), changed.rgb().end(), values.begin());
+    if (const auto* floats = std::get_if<std::vector<float>>(&values)) values = truncated(*floats, image);
+    values = adjust_brightness(std::get<Image>(values), *d.brightness);
   }
   return values;
 }

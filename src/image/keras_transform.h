@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <variant>
 #include <vector>
 
 #include <graft/augment.h>
@@ -27,7 +28,10 @@ struct Draw {
 
 Draw draw(const Augment& augment, DrawKey key, int width_px, int height_px);
 
-/// Values 0..255 as float, [height, width, 3]: affine map, channel shift, flips, brightness.
-std::vector<float> apply(const Image& image, const Draw& draw, const Augment& augment);
+/// Values 0..255, [height, width, 3]: bytes for as long as a change yields whole numbers.
+using Values = std::variant<Image, std::vector<float>>;
+
+/// Affine map, channel shift, flips, brightness.
+Values apply(const Image& image, const Draw& draw, const Augment& augment);
 
 }  // namespace graft::image

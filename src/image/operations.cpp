@@ -73,17 +73,18 @@ std::array<std::uint8_t, 3> to_hsv(const std::uint8_t* rgb) {
               bc = static_cast<float>(most - b) / range;
   double hue = r == most ? bc - gc : g == most ? 2.0 + rc - bc : 4.0 + gc - rc;
   hue = static_cast<float>(hue);
-  hue = static_cast<float>(std::fmod(hue / 6.0 + 1.0, 1.0));
+  const double turns = hue / 6.0 + 1.0;  // 5/6 to 2
+  hue = static_cast<float>(turns - std::floor(turns));
   return {clip(static_cast<int>(hue * 255.0)), clip(static_cast<int>(saturation * 255.0)), most};
 }
 
 std::array<std::uint8_t, 3> from_hsv(std::uint8_t h, std::uint8_t s, std::uint8_t v) {
   if (s == 0) return {v, v, v};
-  const auto sextant = static_cast<int>(std::floor(static_cast<float>(h) * 6.0 / 255.0));
+  const auto sextant = static_cast<int>(static_cast<float>(h) * 6.0 / 255.0);
   const auto f = static_cast<float>(static_cast<float>(h) * 6.0 / 255.0 - static_cast<float>(sextant));
   const auto saturation = static_cast<float>(s / 255.0);
   const auto value = static_cast<float>(v);
-  const auto rounded = [](double x) { return clip(static_cast<int>(std::round(x))); };
+  const auto rounded = [](double x) { return clip(static_cast<int>(x + 0.5)); };  // x is not negative
   const auto p = rounded(value * (1.0 - saturation));
   const auto q = rounded(value * (1.0 - saturation * f));
   const auto t = rounded(value * (1.0 - saturation * (1.0 - f)));
@@ -114,6 +115,21 @@ Image crop(const Image& image, const Window& window) {
     out.insert(out.end(), row, row + static_cast<std::ptrdiff_t>(window.width) * 3);
   }
   return Image(window.width, window.height, std::move(out));
+}
+
+Image flip(const Image& image, bool horizontally, bool vertically) {
+  Bytes out(image.rgb().size());
+  const auto stride = static_cast<std::ptrdiff_t>(image.width_px()) * 3;
+  for (int y = 0; y < image.height_px(); ++y) {
+    const auto* from = image.rgb().data() + (vertically ? image.height_px() - 1 - y : y) * stride;
+    auto* to = out.data() + y * stride;
+    if (!horizontally) {
+      std::copy_n(from, stride, to);
+      continue;
+    }
+    for (std::ptrdiff_t x = 0; x < stride; x += 3) std::copy_n(from + stride - 3 - x, 3, to + x);
+  }
+  return with_bytes(image, std::move(out));
 }
 
 Image adjust_brightness(const Image& image, double factor) {

@@ -10,6 +10,8 @@
 namespace graft::image {
 
 Image crop(const Image& image, const Window& window);
+/// Left for right and top for bottom; a copy where neither is asked for.
+Image flip(const Image& image, bool horizontally, bool vertically);
 
 // ImageEnhance: 0 is the degenerate picture, 1 the original, above 1 more of it.
 Image adjust_brightness(const Image& image, double factor);

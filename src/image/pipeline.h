@@ -14,7 +14,7 @@ namespace graft::image {
 /// Whose random changes these are: the draws depend on this alone.
 using base::DrawKey;
 
-/// Geometry and normalisation into `out`: [3, crop_height_px, crop_width_px].
+/// Geometry and normalisation into `out`: [crop_height_px, crop_width_px, 3], one picture of a channels-last batch.
 void to_input(const Image& image, const Preprocessing& preprocessing, std::span<float> out);
 void to_input(const Image& image, const Preprocessing& preprocessing, const Augment& augment, DrawKey key,
               std::span<float> out);

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include <graft/error.h>
@@ -155,6 +156,14 @@ void Preprocessing::validate() const {
   }
 }
 
+std::optional<ReducedSize> Preprocessing::reduced_size() const {
+  // Pillow's thumbnail() takes the same margin (reducing_gap = 2).
+  constexpr int kMargin = 2;
+  if (interpolation == Interpolation::kNearest) return std::nullopt;
+  return ReducedSize{kMargin * resize_shorter_px.value_or(crop_width_px),
+                     kMargin * resize_shorter_px.value_or(crop_height_px)};
+}
+
 namespace image {
 
 namespace {
@@ -163,7 +172,7 @@ namespace {
 Image fitted(const Image& image, const Preprocessing& p) {
   if (image.empty()) throw Error(ErrorCode::kConfig, "expected a picture, found an empty image");
   if (!p.resize_shorter_px) return image.resize(p.crop_width_px, p.crop_height_px, p.interpolation);
-  const auto [width, height] = shorter_side_to(image.width_px(), image.height_px(), *p.resize_shorter_px);
+  const auto [width, height] = shorter_side_to(image, *p.resize_shorter_px);
   return resample(image, width, height, p.interpolation,
                   center_window(width, height, p.crop_width_px, p.crop_height_px));
 }
@@ -175,40 +184,44 @@ float normalised(float value, const Preprocessing& p, std::size_t channel) {
   return (value / divisor - static_cast<float>(p.mean[channel])) / static_cast<float>(p.std[channel]);
 }
 
-/// Values 0..255, HWC and RGB, to the normalised planes.
+/// Values 0..255, RGB, to normalised ones in the network's order.
 void normalise(std::span<const float> pixels, const Preprocessing& p, float* out) {
-  const std::size_t count = pixels.size() / 3;
   for (std::size_t c = 0; c < 3; ++c) {
     const std::size_t channel = p.channels == ChannelOrder::kBgr ? 2 - c : c;
-    for (std::size_t i = 0; i < count; ++i) out[c * count + i] = normalised(pixels[i * 3 + channel], p, c);
+    for (std::size_t i = 0; i < pixels.size(); i += 3) out[i + c] = normalised(pixels[i + channel], p, c);
   }
 }
 
 /// A byte has 256 values: each is computed once.
 void normalise(std::span<const std::uint8_t> pixels, const Preprocessing& p, float* out) {
-  const std::size_t count = pixels.size() / 3;
   std::array<std::array<float, 256>, 3> tables;
   for (std::size_t c = 0; c < 3; ++c)
     for (std::size_t value = 0; value < 256; ++value) tables[c][value] = normalised(static_cast<float>(value), p, c);
   const std::size_t first = p.channels == ChannelOrder::kBgr ? 2 : 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    const auto* pixel = &pixels[i * 3];
-    out[i] = tables[0][pixel[first]];
-    out[count + i] = tables[1][pixel[1]];
-    out[2 * count + i] = tables[2][pixel[2 - first]];
+  for (std::size_t i = 0; i < pixels.size(); i += 3) {
+    out[i] = tables[0][pixels[i + first]];
+    out[i + 1] = tables[1][pixels[i + 1]];
+    out[i + 2] = tables[2][pixels[i + 2 - first]];
   }
 }
 
-std::vector<std::uint8_t> rounded(const std::vector<float>& values) {
-  std::vector<std::uint8_t> bytes(values.size());
-  std::transform(values.begin(), values.end(), bytes.begin(),
+void normalise(const Values& values, const Preprocessing& p, float* out) {
+  if (const auto* bytes = std::get_if<Image>(&values)) return normalise(bytes->rgb(), p, out);
+  normalise(std::span<const float>(std::get<std::vector<float>>(values)), p, out);
+}
+
+Image rounded(Values values, const Preprocessing& p) {
+  if (auto* bytes = std::get_if<Image>(&values)) return std::move(*bytes);
+  const auto& floats = std::get<std::vector<float>>(values);
+  std::vector<std::uint8_t> bytes(floats.size());
+  std::transform(floats.begin(), floats.end(), bytes.begin(),
                  [](float value) { return static_cast<std::uint8_t>(std::clamp(value, 0.0f, 255.0f) + 0.5f); });
-  return bytes;
+  return Image(p.crop_width_px, p.crop_height_px, std::move(bytes));
 }
 
 /// A picture with all its changes but the erasing, which comes after normalisation.
 struct Changed {
-  std::vector<float> values;  ///< 0..255, [crop_height, crop_width, 3]
+  Values values;
   std::optional<Window> erased;
 };
 
@@ -220,9 +233,9 @@ Changed change(const Image& image, const Preprocessing& p, const Augment& augmen
                                   : fitted(image, p);
   auto values = apply(pixels, draw(augment, key, pixels.width_px(), pixels.height_px()), augment);
   if (!later.operations.empty()) {
-    Image bytes(pixels.width_px(), pixels.height_px(), rounded(values));
+    Image bytes = rounded(std::move(values), p);
     for (const auto& [operation, parameter] : later.operations) bytes = apply(bytes, operation, parameter);
-    std::copy(bytes.rgb().begin(), bytes.rgb().end(), values.begin());
+    values = std::move(bytes);
   }
   return {std::move(values), later.erased};
 }
@@ -246,17 +259,15 @@ void to_input(const Image& image, const Preprocessing& p, const Augment& augment
   check_out(p, out);
   const auto [values, erased] = change(image, p, augment, key);
   normalise(values, p, out.data());
-  if (erased) erase(out, p.crop_width_px, p.crop_height_px, *erased);
+  if (erased) fill(out, p.crop_width_px, *erased, 0.0f);
 }
 
 Image changed(const Image& image, const Preprocessing& p, const Augment& augment, DrawKey key) {
-  const auto [values, erased] = change(image, p, augment, key);
-  auto bytes = rounded(values);
-  if (erased) {
-    for (int y = erased->top; y < erased->top + erased->height; ++y)
-      std::fill_n(bytes.begin() + (static_cast<std::ptrdiff_t>(y) * p.crop_width_px + erased->left) * 3,
-                  erased->width * 3, std::uint8_t{128});
-  }
+  auto [values, erased] = change(image, p, augment, key);
+  Image picture = rounded(std::move(values), p);
+  if (!erased) return picture;
+  std::vector<std::uint8_t> bytes(picture.rgb().begin(), picture.rgb().end());
+  fill(std::span(bytes), p.crop_width_px, *erased, std::uint8_t{128});
   return Image(p.crop_width_px, p.crop_height_px, std::move(bytes));
 }
 

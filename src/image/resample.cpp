@@ -41,9 +41,10 @@ struct Weights {
   std::vector<std::int32_t> weight;  ///< taps for each output
 };
 
-Weights make_weights(int in_size, int out_size, int from, int size, Interpolation interpolation) {
+/// Of `in_size` positions the first `filled` become out_size, of which `size` are wanted, beginning at `from`.
+Weights make_weights(int in_size, double filled, int out_size, int from, int size, Interpolation interpolation) {
   const auto filter = interpolation == Interpolation::kBicubic ? cubic : triangle;
-  const double scale = static_cast<double>(in_size) / out_size;
+  const double scale = filled / out_size;
   const double filter_scale = std::max(scale, 1.0);
   const double support = (interpolation == Interpolation::kBicubic ? 2.0 : 1.0) * filter_scale;
   struct Span {
@@ -209,16 +210,16 @@ std::pair<int, int> reach(const Weights& weights) {
 
 Image resample_nearest(const Image& image, int width, int height, const Window& window) {
   // Positions are summed up, not multiplied, as PIL sums them: the rounding is part of the result.
-  const auto positions = [](int in_size, int out_size, int from, int count) {
-    const double step = static_cast<double>(in_size) / out_size;
+  const auto positions = [](int in_size, double filled, int out_size, int from, int count) {
+    const double step = filled / out_size;
     double position = step * 0.5;
     std::vector<int> result;
     for (int i = 0; i < from + count; ++i, position += step)
       if (i >= from) result.push_back(std::min(static_cast<int>(position), in_size - 1));
     return result;
   };
-  const auto columns = positions(image.width_px(), width, window.left, window.width);
-  const auto rows = positions(image.height_px(), height, window.top, window.height);
+  const auto columns = positions(image.width_px(), image.filled_width_px(), width, window.left, window.width);
+  const auto rows = positions(image.height_px(), image.filled_height_px(), height, window.top, window.height);
   std::vector<std::uint8_t> out(rows.size() * columns.size() * kChannels);
   auto* to = out.data();
   for (const int y : rows) {
@@ -233,12 +234,14 @@ Image resample_nearest(const Image& image, int width, int height, const Window& 
 
 }  // namespace
 
-std::pair<int, int> shorter_side_to(int width_px, int height_px, int size_px) {
-  const auto longer = [&](int longer_px, int shorter_px) {
-    return static_cast<int>(static_cast<std::int64_t>(size_px) * longer_px / shorter_px);
+std::pair<int, int> shorter_side_to(const Image& image, int size_px) {
+  const double width = image.filled_width_px(), height = image.filled_height_px();
+  // Exact: filled sides are eighths, so the quotient is rounded to a whole number only if it is one.
+  const auto longer = [&](double longer_px, double shorter_px) {
+    return static_cast<int>(size_px * longer_px / shorter_px);
   };
-  if (width_px <= height_px) return {size_px, longer(height_px, width_px)};
-  return {longer(width_px, height_px), size_px};
+  if (width <= height) return {size_px, longer(height, width)};
+  return {longer(width, height), size_px};
 }
 
 Window center_window(int width_px, int height_px, int crop_width_px, int crop_height_px) {
@@ -257,12 +260,14 @@ Image resample(const Image& image, int width_px, int height_px, Interpolation in
   // A pass that would change nothing is left out; columns go first where the height shrinks much more than the width.
   // Both are Pillow's choices and show in the last bit, since values are rounded to bytes between the passes.
   const int in_width = image.width_px(), in_height = image.height_px();
-  const bool widths = width_px != in_width || window.width != width_px;
-  const bool heights = height_px != in_height || window.height != height_px;
+  const bool widths = width_px != image.filled_width_px() || window.width != width_px;
+  const bool heights = height_px != image.filled_height_px() || window.height != height_px;
   const bool heights_first = in_height > height_px && in_height - height_px > 2 * (in_width - width_px);
 
-  const auto across = make_weights(in_width, width_px, window.left, window.width, interpolation);
-  const auto down = make_weights(in_height, height_px, window.top, window.height, interpolation);
+  const auto across =
+      make_weights(in_width, image.filled_width_px(), width_px, window.left, window.width, interpolation);
+  const auto down =
+      make_weights(in_height, image.filled_height_px(), height_px, window.top, window.height, interpolation);
   const auto [left, right] = reach(across);
   const auto [top, bottom] = reach(down);
   const Rows part{image.rgb().data() + (static_cast<std::size_t>(top) * static_cast<std::size_t>(in_width) +

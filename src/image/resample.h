@@ -16,16 +16,16 @@ struct Window {
 };
 
 /// Width and height with the shorter side `size_px` and the longer one truncated, as torchvision's Resize(int).
-std::pair<int, int> shorter_side_to(int width_px, int height_px, int size_px);
+std::pair<int, int> shorter_side_to(const Image& image, int size_px);
 
 /// The middle `crop_width` x `crop_height`; offsets rounded half to even, as torchvision's CenterCrop.
 /// Throws Error kConfig if the crop is larger.
 Window center_window(int width_px, int height_px, int crop_width_px, int crop_height_px);
 
-/// `image` resized to width_px x height_px, of which only `window` is computed.
+/// `image`, as far as it is filled, resized to width_px x height_px, of which only `window` is computed.
 /// Bilinear and bicubic equal Image.resize of Pillow 13 (src/libImaging/Resample.c: two passes in 22-bit fixed point,
-/// support widened by the scale when shrinking), nearest its affine transform (Geometry.c). Older Pillow never begins
-/// with the columns: docs/preprocessing.md.
+/// support widened by the scale when shrinking; the filled part is its `box`), nearest its affine transform
+/// (Geometry.c). Older Pillow never begins with the columns: docs/preprocessing.md.
 Image resample(const Image& image, int width_px, int height_px, Interpolation interpolation, const Window& window);
 
 }  // namespace graft::image

@@ -162,13 +162,4 @@ Image apply(const Image& image, Operation operation, double parameter) {
   throw Error(ErrorCode::kInternal, "unknown operation");
 }
 
-void erase(std::span<float> input, int width_px, int height_px, const Window& window) {
-  for (int plane = 0; plane < 3; ++plane) {
-    for (int y = window.top; y < window.top + window.height; ++y) {
-      float* row = input.data() + (static_cast<std::ptrdiff_t>(plane) * height_px + y) * width_px + window.left;
-      std::fill_n(row, window.width, 0.0f);
-    }
-  }
-}
-
 }  // namespace graft::image

@@ -1,6 +1,8 @@
 /// torchvision's random changes: drawing them and applying them, apart from one another so that each can be tested.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <optional>
 #include <span>
 #include <utility>
@@ -45,7 +47,12 @@ TorchvisionDraw draw_torchvision(const Augment& augment, DrawKey key, int image_
 /// the threshold, hue the fraction of a turn.
 Image apply(const Image& image, Operation operation, double parameter);
 
-/// 0 in all planes of `input` [3, height, width].
-void erase(std::span<float> input, int width_px, int height_px, const Window& window);
+/// `value` in all channels of the window of `pixels` [height, width, 3].
+template <class Value>
+void fill(std::span<Value> pixels, int width_px, const Window& window, Value value) {
+  for (int y = window.top; y < window.top + window.height; ++y)
+    std::fill_n(pixels.begin() + (static_cast<std::ptrdiff_t>(y) * width_px + window.left) * 3, window.width * 3,
+                value);
+}
 
 }  // namespace graft::image

@@ -28,7 +28,7 @@ Image golden_picture() {
 }
 
 at::Tensor golden_input(const Image& picture, const Preprocessing& p) {
-  const auto input = at::empty({1, 3, p.crop_height_px, p.crop_width_px}, at::kFloat);
+  const auto input = at::empty({1, 3, p.crop_height_px, p.crop_width_px}, at::kFloat, at::MemoryFormat::ChannelsLast);
   image::to_input(picture, p, std::span(input.mutable_data_ptr<float>(), static_cast<std::size_t>(input.numel())));
   return input;
 }

@@ -208,7 +208,7 @@ at::Tensor Model::preprocess(std::span<const Image> images) const {
   return base::translated("preprocessing", [&] {
     auto shape = impl().input_shape();
     shape[0] = std::ssize(images);
-    const auto batch = at::empty(shape, at::kFloat);
+    const auto batch = at::empty(shape, at::kFloat, at::MemoryFormat::ChannelsLast);
     const auto size = static_cast<std::size_t>(batch.numel()) / images.size();
     for (std::size_t i = 0; i < images.size(); ++i)
       image::to_input(images[i], impl().preprocessing, std::span(batch.mutable_data_ptr<float>() + i * size, size));

@@ -32,6 +32,7 @@ TEST(DataLoader, EveryExampleComesOnceInOrder) {
   EXPECT_EQ(loader.batches_per_epoch(), 3u);
   EXPECT_EQ(batches[2].indices, (std::vector<std::size_t>{8, 9}));
   EXPECT_EQ(batches[0].images.sizes(), (std::vector<std::int64_t>{4, 3, 24, 24}));
+  EXPECT_TRUE(batches[0].images.is_contiguous(at::MemoryFormat::ChannelsLast));
   EXPECT_TRUE(at::equal(batches[0].labels, at::tensor({0, 1, 0, 1}, at::kLong)));
   EXPECT_EQ(batches[0].one_hot(2)[1][1].item<float>(), 1);
   EXPECT_GRAFT_ERROR(batches[0].one_hot(1), kMismatch, "found 1");
@@ -89,6 +90,7 @@ TEST(DataLoader, Case80UnreadablePicturesFailOrAreSkippedAndListed) {
   const auto batches = epoch(skipping);
   EXPECT_EQ(batches[0].indices, (std::vector<std::size_t>{0, 1, 2}));
   EXPECT_EQ(batches[1].images.size(0), 3);
+  EXPECT_TRUE(batches[1].images.is_contiguous(at::MemoryFormat::ChannelsLast));
   DrawnDataset fine(10, 2);
   DataLoader reference(fine, kSmall, {.batch_size = 4});
   EXPECT_TRUE(at::equal(batches[1].images[0], epoch(reference)[1].images[1]));

@@ -7,7 +7,8 @@ From version 13 on, Pillow resizes columns before rows where the height shrinks 
 otherwise.
 
 NAME.rgb8: raw RGB bytes of the decoded picture, orientation applied, as Image.open(NAME).convert("RGB") gives them.
-resize_*.rgb8: resized copies of photo.png. op_*.rgb8: OPERATIONS on photo.png.
+NAME.N.rgb8: the same decoded at 1/N of its size (Image.draft). resize_*.rgb8: resized copies of photo.png.
+reduced_N_METHOD.rgb8: photo.jpg decoded at 1/N and resized. op_*.rgb8: OPERATIONS on photo.png.
 """
 import pathlib
 import struct
@@ -35,6 +36,15 @@ def write_pixels(name, image):
 def save(name, image, **options):
     image.save(OUT / name, **options)
     write_pixels(name, ImageOps.exif_transpose(Image.open(OUT / name)))
+
+
+def reduced(name, denominator):
+    """Decoded at 1/denominator, sides rounded up."""
+    image = Image.open(OUT / name)
+    width, height = image.size
+    image.draft("RGB", (width // denominator, height // denominator))
+    assert image.size == (-(-width // denominator), -(-height // denominator)), image.size
+    return image
 
 
 def png_chunk(kind, data):
@@ -127,6 +137,17 @@ def main():
         exif = Image.Exif()
         exif[0x0112] = orientation
         save(f"orientation_{orientation}.jpg", photo.crop((0, 0, 24, 16)), quality=95, exif=exif)
+        write_pixels(f"orientation_{orientation}.jpg.2", ImageOps.exif_transpose(reduced(f"orientation_{orientation}.jpg", 2)))
+    Image.fromarray(picture(285, 223, 2)).save(OUT / "large.jpg", quality=80)
+
+    for denominator in (2, 4, 8):
+        small = reduced("photo.jpg", denominator)
+        write_pixels(f"photo.jpg.{denominator}", small)
+        box = (0, 0, photo.width / denominator, photo.height / denominator)  # what of it is the picture
+        for method in ("NEAREST", "BILINEAR", "BICUBIC"):
+            write_pixels(f"reduced_{denominator}_{method.lower()}", small.resize((7, 5), getattr(Image.Resampling, method), box))
+    for name in ("grey.jpg", "progressive.jpg"):
+        write_pixels(f"{name}.2", reduced(name, 2))
 
     for name, size in (("down", (23, 17)), ("up", (100, 90)), ("wider", (90, 20)), ("flatter", (58, 20)), ("same_height", (30, 47)), ("same", (61, 47))):
         for method in ("NEAREST", "BILINEAR", "BICUBIC"):

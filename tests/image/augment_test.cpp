@@ -126,12 +126,12 @@ TEST(Augmented, ErasedPartsAreZeroAfterNormalisation) {
   image::to_input(photo(), p, plain);
   image::to_input(photo(), p, augment, {0, 0, 3}, out);
   const auto window = image::draw_torchvision(augment, {0, 0, 3}, 61, 47, 32, 32).erased.value();
-  for (int c = 0; c < 3; ++c)
-    for (int y = 0; y < 32; ++y)
-      for (int x = 0; x < 32; ++x) {
+  for (int y = 0; y < 32; ++y)
+    for (int x = 0; x < 32; ++x)
+      for (int c = 0; c < 3; ++c) {
         const bool inside =
             x >= window.left && x < window.left + window.width && y >= window.top && y < window.top + window.height;
-        const auto at = static_cast<std::size_t>((c * 32 + y) * 32 + x);
+        const auto at = static_cast<std::size_t>((y * 32 + x) * 3 + c);
         ASSERT_EQ(out[at], inside ? 0 : plain[at]);
       }
 }
@@ -144,8 +144,7 @@ TEST(Augmented, ShowsWhatTheNetworkGets) {
     std::vector<float> input(3 * 32 * 32);
     image::to_input(photo(), p, augment, {7, 1, index}, input);
     const auto shown = augmented(photo(), p, augment, 7, 1, index);
-    for (std::size_t i = 0; i < 32 * 32; ++i)
-      for (std::size_t c = 0; c < 3; ++c) ASSERT_NEAR(input[c * 1024 + i] * 255, shown.rgb()[i * 3 + c], 0.501);
+    for (std::size_t i = 0; i < input.size(); ++i) ASSERT_NEAR(input[i] * 255, shown.rgb()[i], 0.501);
   }
 }
 

@@ -47,6 +47,70 @@ TEST(Decode, JpegsEqualPillow) {  // cases 38, 48, 51
     EXPECT_LE(difference(decode(file(name)), file(name + ".rgb8")), jpeg_tolerance()) << name;
 }
 
+/// Decoded at 1/2, 1/4 or 1/8, if this build can.
+bool decodes_reduced() {
+  return decode(file("photo.jpg"), {.reduced = ReducedSize{}}).width_px() < decode(file("photo.jpg")).width_px();
+}
+
+TEST(ReducedDecoding, EqualsPillow) {
+  if (!decodes_reduced()) GTEST_SKIP() << "this build decodes in full";
+  for (const int n : {2, 4, 8}) {
+    const auto image = decode(file("photo.jpg"), {.reduced = ReducedSize{61 / n, 47 / n}});
+    EXPECT_EQ(image.width_px(), (61 + n - 1) / n);
+    EXPECT_EQ(image.filled_width_px(), 61.0 / n);
+    EXPECT_EQ(difference(image, file("photo.jpg." + std::to_string(n) + ".rgb8")), 0) << n;
+    // Rounded sides would shift the pixels; torchvision's size of the longer side follows the full picture, too.
+    for (const auto method : {Interpolation::kNearest, Interpolation::kBilinear, Interpolation::kBicubic})
+      EXPECT_EQ(difference(image.resize(7, 5, method),
+                           file("reduced_" + std::to_string(n) + "_" + std::string(to_string(method)) + ".rgb8")),
+                0)
+          << n << " " << to_string(method);
+    for (int size = 1; size < 40; ++size)
+      EXPECT_EQ(image.resize_shorter(size).width_px(), decode(file("photo.jpg")).resize_shorter(size).width_px());
+  }
+  for (const std::string name : {"grey.jpg", "progressive.jpg"})
+    EXPECT_EQ(difference(decode(file(name), {.reduced = ReducedSize{30, 23}}), file(name + ".2.rgb8")), 0) << name;
+  for (int orientation = 0; orientation <= 8; ++orientation) {
+    const std::string name = "orientation_" + std::to_string(orientation) + ".jpg";
+    const auto upright = orientation >= 5 ? ReducedSize{8, 12} : ReducedSize{12, 8};
+    EXPECT_EQ(difference(decode(file(name), {.reduced = upright}), file(name + ".2.rgb8")), 0) << name;
+  }
+}
+
+TEST(ReducedDecoding, NeverGoesBelowTheSizeAskedFor) {
+  if (!decodes_reduced()) GTEST_SKIP() << "this build decodes in full";
+  const auto width = [&](int min_width, int min_height) {
+    return decode(file("photo.jpg"), {.reduced = ReducedSize{min_width, min_height}}).width_px();
+  };
+  EXPECT_EQ(width(1, 1), 8);
+  EXPECT_EQ(width(8, 1), 16);  // 61 / 8 is less than 8, though its begun pixel makes eight columns
+  EXPECT_EQ(width(1, 12), 31);
+  EXPECT_EQ(width(31, 1), 61);
+  EXPECT_EQ(width(1000, 1000), 61);
+}
+
+TEST(ReducedDecoding, IsInFullWhereItMustBe) {
+  // 61 x 47 turned about would have its begun column on the left.
+  auto turned = file("photo.jpg");
+  const auto exif = file("orientation_3.jpg");
+  const auto at = exif.find("Exif");
+  ASSERT_NE(at, std::string::npos);
+  const auto length = static_cast<std::size_t>(static_cast<unsigned char>(exif[at - 2]) << 8 |
+                                               static_cast<unsigned char>(exif[at - 1]));
+  turned.insert(2, exif.substr(at - 4, length + 2));
+  const auto upright = decode(file("photo.jpg")), found = decode(turned, {.reduced = ReducedSize{}});
+  ASSERT_EQ(found.width_px(), 61);
+  EXPECT_TRUE(std::equal(found.rgb().begin(), found.rgb().begin() + 3, upright.rgb().end() - 3));
+  for (const std::string name : {"cmyk.jpg", "photo.png", "photo.bmp"})
+    EXPECT_EQ(decode(file(name), {.reduced = ReducedSize{}}), decode(file(name))) << name;
+  EXPECT_GRAFT_ERROR(decode(file("photo.jpg"), {.reduced = ReducedSize{0, 5}}), kConfig, "min_width_px: expected 1 or");
+}
+
+TEST(ReducedDecoding, DamageIsFoundAsInFull) {
+  const auto bytes = file("photo.jpg");
+  EXPECT_GRAFT_ERROR(decode(bytes.substr(0, bytes.size() / 2), {.reduced = ReducedSize{}}), kFormat, "cut off");
+}
+
 TEST(Decode, Case45CmykIsConverted) {
   EXPECT_LE(difference(decode(file("cmyk.jpg")), file("cmyk.jpg.rgb8")), 1 + jpeg_tolerance());
 }

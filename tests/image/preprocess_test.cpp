@@ -1,5 +1,6 @@
 #include <graft/preprocess.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -24,6 +25,7 @@ using graft::testing::slurp;
 
 Image photo() { return Image::read(golden("images/photo.png")); }
 
+/// [crop_height, crop_width, 3]
 std::vector<float> input(const Image& image, const Preprocessing& p) {
   std::vector<float> out(3 * static_cast<std::size_t>(p.crop_height_px) * static_cast<std::size_t>(p.crop_width_px));
   image::to_input(image, p, out);
@@ -37,7 +39,7 @@ TEST(Preprocessing, TorchModeIsResizeCropAndNormalise) {
   const float mean[] = {0.485f, 0.456f, 0.406f}, std[] = {0.229f, 0.224f, 0.225f};
   for (std::size_t c = 0; c < 3; ++c)
     for (std::size_t i = 0; i < 24 * 24; ++i)
-      ASSERT_FLOAT_EQ(found[c * 576 + i], (static_cast<float>(pixels.rgb()[i * 3 + c]) / 255.0f - mean[c]) / std[c]);
+      ASSERT_FLOAT_EQ(found[i * 3 + c], (static_cast<float>(pixels.rgb()[i * 3 + c]) / 255.0f - mean[c]) / std[c]);
 }
 
 TEST(Preprocessing, KerasModesFollowTheirFormulas) {
@@ -63,7 +65,42 @@ TEST(Preprocessing, StretchesWithNearestAsLoadImgDoes) {
   const auto p = Preprocessing::rescale_mode(40);
   const auto found = input(photo(), p);
   const auto pixels = photo().resize(40, 40, Interpolation::kNearest);
-  for (std::size_t i = 0; i < 1600; ++i) ASSERT_FLOAT_EQ(found[i], static_cast<float>(pixels.rgb()[i * 3]) / 255.0f);
+  for (std::size_t i = 0; i < found.size(); ++i)
+    ASSERT_FLOAT_EQ(found[i], static_cast<float>(pixels.rgb()[i]) / 255.0f);
+}
+
+TEST(Preprocessing, ReducedDecodingStaysNearTheFullPicture) {
+  const auto full = Image::read(golden("images/large.jpg"));  // 285 x 223
+  for (const auto& [size, width] : {std::pair(50, 143), std::pair(27, 72)}) {
+    for (const auto interpolation : {Interpolation::kBilinear, Interpolation::kBicubic}) {
+      auto p = Preprocessing::torch_mode(size, size - 3);
+      p.mean = {0, 0, 0};
+      p.std = {1 / 255.0, 1 / 255.0, 1 / 255.0};  // the values are those of the pixels
+      p.interpolation = interpolation;
+      EXPECT_EQ(p.reduced_size(), (ReducedSize{2 * size, 2 * size}));
+      const auto reduced = Image::read(golden("images/large.jpg"), {.reduced = p.reduced_size()});
+      if (reduced.width_px() == full.width_px()) GTEST_SKIP() << "this build decodes in full";
+      EXPECT_EQ(reduced.width_px(), width);
+      const auto expected = input(full, p), found = input(reduced, p);
+      double sum = 0, largest = 0;
+      for (std::size_t i = 0; i < found.size(); ++i) {
+        const double difference = std::abs(found[i] - expected[i]);
+        sum += difference;
+        largest = std::max(largest, difference);
+      }
+      const auto name = "reduced decoding, " + std::string(to_string(interpolation)) + " to " + std::to_string(size);
+      EXPECT_TRUE(measured(name + ", mean", sum / static_cast<double>(found.size()), 4));
+      EXPECT_TRUE(measured(name, largest, 32));
+    }
+  }
+}
+
+TEST(Preprocessing, ReducedSizeIsTwiceWhatIsResizedTo) {
+  auto stretched = Preprocessing::rescale_mode(24);
+  EXPECT_FALSE(stretched.reduced_size());  // nearest
+  stretched.interpolation = Interpolation::kBilinear;
+  stretched.crop_height_px = 30;
+  EXPECT_EQ(stretched.reduced_size(), (ReducedSize{48, 60}));
 }
 
 TEST(Preprocessing, BadValuesAreRefusedByName) {
@@ -100,7 +137,10 @@ TEST(Preprocessing, IsParsed) {
   refused("torch,scale=nan", "scale");
 }
 
-double largest_difference(const std::vector<float>& found, const std::string& golden_name) {
+double largest_difference(const image::Values& values, const std::string& golden_name) {
+  const auto* bytes_of = std::get_if<Image>(&values);
+  const auto found = bytes_of ? std::vector<float>(bytes_of->rgb().begin(), bytes_of->rgb().end())
+                              : std::get<std::vector<float>>(values);
   const auto bytes = slurp(golden("images/" + golden_name));
   std::vector<float> expected(bytes.size() / 4);
   std::memcpy(expected.data(), bytes.data(), bytes.size());
