@@ -17,26 +17,18 @@
 
 namespace graft {
 
-namespace {
+namespace base {
 
-[[noreturn]] void raise_errno(const std::filesystem::path& path, const char* what, int error) {
+void raise_errno(const std::filesystem::path& path, const char* what, int error) {
   throw Error(ErrorCode::kIo, path.string() + ": " + what + ": " + std::generic_category().message(error));
 }
 
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-  int release() { return std::exchange(fd_, -1); }
+}  // namespace base
 
- private:
-  int fd_;
-};
+namespace {
+
+using base::Descriptor;
+using base::raise_errno;
 
 std::filesystem::path directory_of(const std::filesystem::path& path) {
   const auto parent = path.parent_path();

@@ -4,8 +4,35 @@
 #include <cstddef>
 #include <filesystem>
 #include <span>
+#include <utility>
+
+#include <unistd.h>
 
 namespace graft::base {
+
+/// Throws Error kIo "PATH: WHAT: the system's words for `error`", an errno.
+[[noreturn]] void raise_errno(const std::filesystem::path& path, const char* what, int error);
+
+/// An open file, closed with the object.
+class Descriptor {
+ public:
+  Descriptor() = default;
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() { close(); }
+  Descriptor(Descriptor&& other) noexcept : fd_(other.release()) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  int get() const { return fd_; }
+  int release() { return std::exchange(fd_, -1); }
+  void close() {
+    if (fd_ >= 0) ::close(release());
+  }
+
+ private:
+  int fd_ = -1;
+};
 
 /// A regular file's bytes, mapped read-only: parsed, hashed and checked are the same bytes, and pages that were copied
 /// elsewhere need not stay in memory. Movable; the span is valid as long as the object.

@@ -14,6 +14,7 @@
 #include <graft/error.h>
 
 #include "engine/execute.h"
+#include "engine/stamp.h"
 #include "graph/jit.h"
 
 namespace graft::engine {
@@ -30,13 +31,6 @@ graph::FlatGraph flat_with_one_input(const torch::jit::Module& module) {
 
 }  // namespace
 
-/// Whether a tensor still is what it was: every change in place counts its version up.
-struct Stamp {
-  const void* data;
-  std::int64_t version;
-  bool operator==(const Stamp&) const = default;
-};
-
 struct Runner::Impl {
   graph::Network network;
   torch::jit::Module module;
@@ -49,14 +43,6 @@ struct Runner::Impl {
   };
   std::mutex mutex;
   std::map<std::pair<Precision, bool>, Compiled> compiled;  ///< the second: for single pictures
-
-  std::vector<Stamp> stamps() const {
-    std::vector<Stamp> result;
-    result.reserve(weights.size());
-    for (const auto& weight : weights)
-      result.push_back({weight.const_data_ptr(), weight.is_inference() ? 0 : weight._version()});
-    return result;
-  }
 };
 
 Runner::Runner(const graph::Network& network) {
@@ -99,7 +85,7 @@ bool agrees(const Plan& plan, const Runner& interpreter, const at::Tensor& input
 std::shared_ptr<const Plan> Runner::plan(const at::Tensor& input, Precision precision) const {
   const bool single = input.size(0) == 1;
   const std::lock_guard lock(impl_->mutex);
-  auto stamps = impl_->stamps();
+  auto stamps = stamps_of(impl_->weights);
   auto& compiled = impl_->compiled[{precision, single}];
   if (compiled.stamps != stamps) {
     compiled.plan = Plan::compile(impl_->network, precision, single ? input : at::Tensor());

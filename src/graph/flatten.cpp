@@ -38,6 +38,12 @@ std::shared_ptr<Graph> method_graph(const c10::ClassType& type, const std::strin
   return graph_function->graph();
 }
 
+const Value* input_named(const Node* node, const char* name) {
+  const auto* schema = node->maybeSchema();
+  const auto index = schema ? schema->argumentIndexWithName(name) : std::nullopt;
+  return index ? node->input(static_cast<std::size_t>(*index)) : nullptr;
+}
+
 namespace {
 
 class Flattener {

@@ -42,4 +42,16 @@ std::string short_type_name(const torch::jit::TypePtr& type);
 /// The graph of `type`'s method. Throws Error kMismatch if it has no such TorchScript method.
 std::shared_ptr<torch::jit::Graph> method_graph(const c10::ClassType& type, const std::string& method);
 
+/// The operator's input of this name; null if it has none.
+const torch::jit::Value* input_named(const torch::jit::Node* node, const char* name);
+
+/// visit(node) for the nodes of the block and of those inside it, in order.
+template <class Visit>
+void for_each_node(torch::jit::Block* block, const Visit& visit) {
+  for (torch::jit::Node* node : block->nodes()) {
+    visit(node);
+    for (auto* inner : node->blocks()) for_each_node(inner, visit);
+  }
+}
+
 }  // namespace graft::graph

@@ -25,13 +25,6 @@ bool holds_batch_norm_statistics(const torch::jit::Module& module) {
   return module.hasattr("running_mean") && module.hasattr("running_var") && module.attr("running_mean").isTensor();
 }
 
-/// The operator's input of this name; null if it has none.
-const torch::jit::Value* input_named(const Node* node, const char* name) {
-  const auto* schema = node->maybeSchema();
-  const auto index = schema ? schema->argumentIndexWithName(name) : std::nullopt;
-  return index ? node->input(static_cast<std::size_t>(*index)) : nullptr;
-}
-
 bool is_none(const torch::jit::Value* value) { return value->type()->kind() == c10::TypeKind::NoneType; }
 
 /// The constant that an operator has for its argument "train" or "training", if it has the argument and it is constant.
@@ -44,14 +37,6 @@ std::optional<bool> fixed_training_of(const Node* node) {
     if (value && value->node()->kind() == c10::prim::Constant) return torch::jit::constant_as<bool>(value);
   }
   return std::nullopt;
-}
-
-template <class Visit>
-void for_each_node(torch::jit::Block* block, const Visit& visit) {
-  for (Node* node : block->nodes()) {
-    visit(node);
-    for (auto* inner : node->blocks()) for_each_node(inner, visit);
-  }
 }
 
 bool reads_training_flag(const Node* node) {

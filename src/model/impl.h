@@ -1,6 +1,7 @@
 /// The state behind a Model.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -35,6 +36,8 @@ struct [[gnu::visibility("hidden")]] Model::Impl {
   mutable std::mutex parts_mutex;
   mutable std::map<std::string, engine::Runner, std::less<>> parts;
 
+  static const Impl& of(const Model& model) { return model.impl(); }
+
   /// A model of what was read from `file`, moved to its device.
   static Model assemble(const std::string& file, graph::Network network, const model::Artefact& artefact,
                         const LoadOptions& options);
@@ -56,6 +59,13 @@ struct [[gnu::visibility("hidden")]] Model::Impl {
   void check_batch(const at::Tensor& batch, bool evaluation) const;
   /// `part` of the network for a batch, in evaluation mode and without gradients; the result is float32.
   at::Tensor infer(const engine::Runner& part, const at::Tensor& batch, Precision precision) const;
+  /// The same for anything that the part takes; the part has to be in evaluation mode.
+  at::Tensor evaluate(const engine::Runner& part, const at::Tensor& input, Precision precision) const;
+  /// `part` with gradients; the result is float32.
+  at::Tensor train(const std::function<at::Tensor(const at::Tensor&)>& part, const at::Tensor& input,
+                   Precision precision) const;
+  /// On the model's device; a map of features with its channels last.
+  at::Tensor on_device(const at::Tensor& input) const;
 
   /// The golden picture and this network's answer to it; nothing if the answer is not always the same.
   std::optional<model::Golden> golden() const;

@@ -4,13 +4,14 @@
 #include <optional>
 
 #include <ATen/ATen.h>
-#include <ATen/autocast_mode.h>
 
 #include "base/alive.h"
+#include "base/tensor_hash.h"
 #include "base/text.h"
 #include "base/torch_device.h"
 #include "base/translate.h"
 #include "image/pipeline.h"
+#include "model/autocast.h"
 #include "model/hash.h"
 #include "model/head_recipe.h"
 #include "model/impl.h"
@@ -18,36 +19,6 @@
 #include "model/task.h"
 
 namespace graft {
-
-namespace {
-
-/// Autocast for the calling thread, as torch.autocast sets it; undone at the end of the scope.
-class Autocast {
- public:
-  Autocast(Precision precision, Device device) : type_(base::to_torch(device).type()) {
-    if (precision != Precision::kBFloat16) return;
-    was_enabled_ = at::autocast::is_autocast_enabled(type_);
-    old_type_ = at::autocast::get_autocast_dtype(type_);
-    at::autocast::set_autocast_enabled(type_, true);
-    at::autocast::set_autocast_dtype(type_, at::kBFloat16);
-    at::autocast::increment_nesting();
-  }
-  ~Autocast() {
-    if (!was_enabled_) return;
-    if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
-    at::autocast::set_autocast_enabled(type_, *was_enabled_);
-    at::autocast::set_autocast_dtype(type_, old_type_);
-  }
-  Autocast(const Autocast&) = delete;
-  Autocast& operator=(const Autocast&) = delete;
-
- private:
-  c10::DeviceType type_;
-  std::optional<bool> was_enabled_;
-  at::ScalarType old_type_ = at::kFloat;
-};
-
-}  // namespace
 
 // --- State
 
@@ -114,14 +85,27 @@ void Model::Impl::check_batch(const at::Tensor& batch, bool evaluation) const {
 
 at::Tensor Model::Impl::infer(const engine::Runner& part, const at::Tensor& batch, Precision precision) const {
   check_batch(batch, /*evaluation=*/true);
-  return base::translated("predicting", [&] {
-    const at::NoGradGuard no_grad;
-    const auto input =
-        batch.to(base::to_torch(device), /*non_blocking=*/true).contiguous(at::MemoryFormat::ChannelsLast);
-    if (const auto plan = part.plan(input, precision)) return plan->run(input);
-    const Autocast autocast(precision, device);
-    return part.run(input).to(at::kFloat);
-  });
+  return base::translated("predicting", [&] { return evaluate(part, batch, precision); });
+}
+
+at::Tensor Model::Impl::evaluate(const engine::Runner& part, const at::Tensor& input, Precision precision) const {
+  const at::NoGradGuard no_grad;
+  const auto there = on_device(input);
+  if (const auto plan = there.dim() == 4 ? part.plan(there, precision) : nullptr) return plan->run(there);
+  const model::Autocast autocast(precision, device);
+  return part.run(there).to(at::kFloat);
+}
+
+at::Tensor Model::Impl::train(const std::function<at::Tensor(const at::Tensor&)>& part, const at::Tensor& input,
+                              Precision precision) const {
+  const model::Autocast autocast(precision, device);
+  const at::AutoGradMode with_gradients(true);
+  return part(on_device(input)).to(at::kFloat);
+}
+
+at::Tensor Model::Impl::on_device(const at::Tensor& input) const {
+  const auto there = input.to(base::to_torch(device), /*non_blocking=*/true);
+  return there.dim() == 4 ? there.contiguous(at::MemoryFormat::ChannelsLast) : there;
 }
 
 Model::Impl& Model::impl() const { return base::alive(impl_, "Model"); }
@@ -222,11 +206,7 @@ at::Tensor Model::forward(const at::Tensor& batch, Precision precision) const {
   if (!impl().training) return impl().infer(impl().runner, batch, precision);
   impl().check_batch(batch, /*evaluation=*/false);
   return base::translated("running the network", [&] {
-    const Autocast autocast(precision, impl().device);
-    const at::AutoGradMode with_gradients(true);
-    const auto input =
-        batch.to(base::to_torch(impl().device), /*non_blocking=*/true).contiguous(at::MemoryFormat::ChannelsLast);
-    return impl().runner.run(input).to(at::kFloat);
+    return impl().train([&](const at::Tensor& input) { return impl().runner.run(input); }, batch, precision);
   });
 }
 
@@ -292,10 +272,10 @@ std::string Model::frozen_hash() const {
     };
     base::Sha256 sha;
     for (const auto& [name, tensor] : impl().network.named_parameters())
-      if (!tensor.requires_grad()) model::hash_tensor(sha, name, tensor);
+      if (!tensor.requires_grad()) base::hash_tensor(sha, name, tensor);
     for (const auto& [name, tensor] : impl().network.named_buffers()) {
       const auto owner = model::owner_of(name);
-      if (!contains(batch_norms, owner) || contains(at_rest, owner)) model::hash_tensor(sha, name, tensor);
+      if (!contains(batch_norms, owner) || contains(at_rest, owner)) base::hash_tensor(sha, name, tensor);
     }
     return sha.hex();
   });

@@ -58,6 +58,7 @@ Fit::Fit(Model& model, const TrainerOptions& options, const FitOptions& fit, con
     : model_(model),
       options_(options),
       fit_(fit),
+      network_(model),
       objective_(model.tasks(), options.label_smoothing),
       loader_(train, model.preprocessing(),
               {.batch_size = fit.batch_size,
@@ -96,6 +97,7 @@ std::int64_t Fit::steps() const {
 
 Running Fit::epoch(std::int64_t number) {
   const TrainingMode training(model_);
+  network_.refresh();
   const auto start = Clock::now();
   Running running;
   const bool once_through = fit_.steps_per_epoch == 0;
@@ -144,7 +146,7 @@ void Fit::train_on(const Batch& batch, std::int64_t epoch, std::int64_t step, Ru
         {options_.seed, static_cast<std::uint64_t>(epoch), static_cast<std::uint64_t>(step), kMixingStream});
   }
   optimizer_->set_learning_rate(learning_rate_.at(steps_done_++));
-  const auto logits = model_.forward(images, options_.precision);
+  const auto logits = network_.logits(images, options_.precision);
   const auto loss = objective_.loss(logits, targets);
   const double value = loss.item<double>();
   if (!std::isfinite(value)) {

@@ -12,6 +12,7 @@
 #include <graft/loader.h>
 #include <graft/trainer.h>
 
+#include "model/training_network.h"
 #include "train/objective.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
@@ -57,6 +58,7 @@ class Fit {
   Model& model_;
   const TrainerOptions& options_;
   const FitOptions& fit_;
+  model::TrainingNetwork network_;
   Objective objective_;
   DataLoader loader_;
   std::unique_ptr<Optimizer> optimizer_;

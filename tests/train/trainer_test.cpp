@@ -91,6 +91,52 @@ TEST_P(OnDevice, TwentyStepsEqualPyTorch) {
   }
 }
 
+/// Steps of plain SGD on the whole network, as Model::forward runs it in training mode.
+void train_whole(Model& model, const Dataset& data, const FitOptions& options, double rate) {
+  DataLoader loader(data, model.preprocessing(), {.batch_size = options.batch_size});
+  for (std::int64_t epoch = 0; epoch < options.epochs; ++epoch) {
+    model.train();
+    loader.start_epoch(0);
+    while (const auto batch = loader.next()) {
+      const auto logits = model.forward(batch->images);
+      at::cross_entropy_loss(logits, batch->labels.to(logits.device())).backward();
+      const at::NoGradGuard no_grad;
+      for (auto [name, tensor] : model.trainable_parameters()) {
+        tensor.sub_(tensor.grad() * rate);
+        tensor.mutable_grad().reset();
+      }
+    }
+    model.eval();
+  }
+}
+
+TEST_P(OnDevice, TheFrozenPartApartGivesTheWeightsOfTheWhole) {
+  const DrawnDataset data(20, 5);
+  const FitOptions options{.epochs = 2, .batch_size = 8, .shuffle = false};
+  for (const char* network : {"resnet_scripted", "vgg_scripted"}) {
+    for (const char* freeze : {"all", "stages:1", "none"}) {
+      for (const auto policy : {BatchNormPolicy::kFollow, BatchNormPolicy::kInference}) {
+        auto whole = load(network), apart = load(network);
+        for (auto* model : {&whole, &apart}) {
+          model->replace_head(heads::mlp({.hidden = {8}, .classes = 5, .seed = 3}));
+          model->apply_freeze(freeze);
+          model->set_batch_norm(policy);
+        }
+        train_whole(whole, data, options, 0.02);
+        const auto history = Trainer(apart, {.optimizer = Sgd{.learning_rate = 0.02}}).fit(data, options);
+        EXPECT_TRUE(history.frozen_unchanged);
+        double most = 0;
+        const auto parameters = apart.named_parameters(), buffers = apart.named_buffers();
+        for (const auto& [name, tensor] : whole.named_parameters())
+          most = std::max(most, (tensor - parameters.at(name)).abs().max().item<double>());
+        for (const auto& [name, tensor] : whole.named_buffers())
+          most = std::max(most, (tensor - buffers.at(name)).abs().max().to(at::kDouble).item<double>());
+        EXPECT_TRUE(measured(std::string("weights of ") + network + ", " + freeze, most, 1e-4));
+      }
+    }
+  }
+}
+
 TEST_P(OnDevice, AHeadLearnsAndTheTrunkStays) {
   auto model = load("vgg_scripted");
   model.replace_head(heads::linear({.classes = 3, .seed = 1}));
