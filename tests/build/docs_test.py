@@ -143,8 +143,11 @@ def run_python(command, scratch):
     script, *arguments = command.split()[1:]
     file = ROOT / script if (ROOT / script).exists() else ROOT / "models" / script  # after a cd models
     demand(file.exists(), f"there is no {script}")
+    known = file.read_text()
+    if re.search(r"^import common$", known, re.MULTILINE):
+        known += (file.parent / "common.py").read_text()
     for option in re.findall(r"(?<!\S)--[\w-]+", command):
-        demand(f'"{option}"' in file.read_text(), f"{script} has no {option}")
+        demand(f'"{option}"' in known, f"{script} has no {option}")
     if script in RUNNABLE or "--weights random" in command:
         return finished(scratch.run(re.sub(r"^\S+", ".venv/bin/python", command)))
     return "checked"
