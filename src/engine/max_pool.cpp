@@ -11,6 +11,7 @@
 #include <ATen/native/Pool.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/max_pool2d.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/jit/runtime/operator.h>
 
 #include "base/cpu_clones.h"
@@ -131,6 +132,7 @@ class Registration {
 }  // namespace
 
 at::Tensor max_pool2d(const at::Tensor& input, const PoolWindows& given) {
+  RECORD_FUNCTION("graft::max_pool2d", {});  // LibTorch's profilers see its own operators alone
   PoolWindows windows = given;
   if (windows.stride.empty()) windows.stride = windows.kernel;
   for (auto* values : {&windows.kernel, &windows.stride, &windows.padding, &windows.dilation})

@@ -31,6 +31,10 @@ class Runner {
   /// changed. Only in evaluation mode.
   std::shared_ptr<const Plan> plan(const at::Tensor& input, Precision precision) const;
 
+  /// run(input) gave this `output` [1, ...] in evaluation mode with the weights as they are now: plans for inputs of
+  /// this size are checked by it, and need no other run of the interpreter.
+  void remember(const at::Tensor& input, const at::Tensor& output);
+
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;

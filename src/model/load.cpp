@@ -1,6 +1,7 @@
 // Model::load and Model::save: what travels in the file, and what of it is checked.
 
 #include <cmath>
+#include <future>
 #include <string>
 #include <unordered_set>
 #include <utility>
@@ -59,16 +60,29 @@ void refuse_traced_in_training(const graph::Network& network) {
                       "as it is)");
 }
 
-/// Runs the network once, on the golden picture if there is one: its answer is checked on the way.
-engine::Probe probe(const graph::Network& network, const Preprocessing& preprocessing, const model::Artefact& artefact,
-                    bool verify) {
-  const std::vector<std::int64_t> shape{1, 3, preprocessing.crop_height_px, preprocessing.crop_width_px};
-  if (!verify || !artefact.golden) return engine::probe(network, at::zeros(shape));
-  const auto input = model::golden_input(artefact.golden->picture, artefact.preprocessing.value());
-  auto seen = engine::probe(network, input);
-  model::check_golden(*artefact.golden, seen.output);
+/// A picture as the network wants it, and what running on it showed.
+struct Trial {
+  at::Tensor input;
+  engine::Probe seen;
+};
+
+/// Runs the network once, on the golden picture, and checks the answer if the file states it.
+Trial try_out(const graph::Network& network, const Preprocessing& preprocessing, const model::Artefact& artefact,
+              bool verify) {
+  const bool check = verify && artefact.golden;
+  const Image picture = check ? artefact.golden->picture : model::golden_picture();
+  const auto run = [&](const Preprocessing& p) {
+    // Channels last, as pictures are when the network is used: LibTorch is faster with it.
+    auto input = model::golden_input(picture, p).contiguous(at::MemoryFormat::ChannelsLast);
+    auto seen = engine::probe(network, input);
+    return Trial{std::move(input), std::move(seen)};
+  };
+  if (!check) return run(preprocessing);
+  const Preprocessing& own = artefact.preprocessing.value();
+  auto trial = run(own);
+  model::check_golden(*artefact.golden, trial.seen.output);
   // Where another preprocessing was asked for, the layers' shapes are those of its input.
-  return input.sizes() == at::IntArrayRef(shape) ? std::move(seen) : engine::probe(network, at::zeros(shape));
+  return own == preprocessing ? std::move(trial) : run(preprocessing);
 }
 
 }  // namespace
@@ -86,17 +100,29 @@ Model Model::load(const std::filesystem::path& path, const LoadOptions& options)
 
 Model Model::Impl::assemble(const std::string& name, graph::Network network, const model::Artefact& artefact,
                             const LoadOptions& options) {
-  check_content(network, options.verify ? artefact.sha256 : "", options.sha256);
-  if (!options.allow_traced_training) refuse_traced_in_training(network);
+  // Hashing takes one thread as long as the first run takes all.
+  auto content = std::async(std::launch::async,
+                            [&] { check_content(network, options.verify ? artefact.sha256 : "", options.sha256); });
   auto preprocessing = options.preprocessing ? options.preprocessing : artefact.preprocessing;
   const bool guessed = !preprocessing;
   if (guessed) preprocessing = Preprocessing::torch_mode();
   preprocessing->validate();
 
-  auto structure = model::analyse(network, probe(network, *preprocessing, artefact, options.verify),
-                                  options.head.empty() ? artefact.head : options.head);
+  auto trial = [&] {
+    try {
+      if (!options.allow_traced_training) refuse_traced_in_training(network);
+      return try_out(network, *preprocessing, artefact, options.verify);
+    } catch (...) {
+      content.get();  // other weights explain whatever else is wrong
+      throw;
+    }
+  }();
+  content.get();
+  const auto answer = trial.seen.output;
+  auto structure = model::analyse(network, std::move(trial.seen), options.head.empty() ? artefact.head : options.head);
   Model result(std::make_unique<Impl>(name, std::move(network), std::move(structure)));
   Impl& impl = *result.impl_;
+  impl.runner.remember(trial.input, answer);
   impl.preprocessing = *preprocessing;
   impl.head_kind = artefact.head_kind;
   impl.batch_norm = artefact.batch_norm;
