@@ -31,8 +31,8 @@ struct Convolution {
 };
 
 std::optional<Convolution> convolution_of(const Node* node) {
-  const bool plain = node->kind() == c10::aten::conv2d, general = node->kind() == c10::aten::_convolution;
-  if (!plain && !general) return std::nullopt;
+  if (!is_convolution(node)) return std::nullopt;
+  const bool general = node->kind() == c10::aten::_convolution;
   const auto weight = torch::jit::toIValue(node->input(1)), bias = torch::jit::toIValue(node->input(2));
   if (!weight || !weight->isTensor() || !bias) return std::nullopt;
   Convolution c{weight->toTensor(), bias->isTensor() ? bias->toTensor() : at::Tensor(), {}, {}, {}, 1};
@@ -70,18 +70,21 @@ class Fusion {
  public:
   Fusion(std::shared_ptr<Graph> graph, PlanSummary& summary) : graph_(std::move(graph)), summary_(summary) {}
 
-  void run() {
-    std::vector<Node*> nodes;
+  std::vector<Node*> run() {
+    std::vector<Node*> nodes, fused;
     for (Node* node : graph_->block()->nodes())
-      if (node->kind() == c10::aten::conv2d || node->kind() == c10::aten::_convolution) nodes.push_back(node);
+      if (is_convolution(node)) nodes.push_back(node);
     summary_.convolutions = std::ssize(nodes);
-    for (Node* node : nodes)
-      if (const auto convolution = convolution_of(node)) fuse(node, *convolution);
+    for (Node* node : nodes) {
+      const auto convolution = convolution_of(node);
+      fused.push_back(convolution ? fuse(node, *convolution) : nullptr);
+    }
     torch::jit::EliminateDeadCode(graph_->block());
+    return fused;
   }
 
  private:
-  void fuse(Node* node, const Convolution& c) {
+  Node* fuse(Node* node, const Convolution& c) {
     Node* last = node;
     Value* other = nullptr;
     Node* sum = only_user(node->output());
@@ -120,6 +123,7 @@ class Fusion {
     ++summary_.fused;
     summary_.with_relu += with_relu;
     summary_.with_add += other != nullptr;
+    return fused;
   }
 
   /// Adds something else to the convolution's output, and changes nothing but that.
@@ -154,7 +158,9 @@ Value* no_scalars(Graph& graph) {
   return graph.insertNode(graph.createList(type, std::vector<Value*>()))->output();
 }
 
-void fuse_convolutions(const std::shared_ptr<Graph>& graph, PlanSummary& summary) { Fusion(graph, summary).run(); }
+std::vector<Node*> fuse_convolutions(const std::shared_ptr<Graph>& graph, PlanSummary& summary) {
+  return Fusion(graph, summary).run();
+}
 
 std::vector<Node*> fused_nodes(Graph& graph) {
   std::vector<Node*> nodes;

@@ -13,14 +13,20 @@
 
 namespace graft::engine {
 
+/// Over two dimensions, before it is fused.
+inline bool is_convolution(const torch::jit::Node* node) {
+  return node->kind() == c10::aten::conv2d || node->kind() == c10::aten::_convolution;
+}
+
 /// mkldnn::_convolution_pointwise, and the form that writes into the addition's operand.
 extern const c10::Symbol kFused, kFusedInPlace;
 
 inline bool is_fused(const torch::jit::Node* node) { return node->kind() == kFused || node->kind() == kFusedInPlace; }
 
 /// In the frozen graph, makes each convolution over two dimensions, its bias, the addition and the ReLU behind it one
-/// node: kFused, with its weights as constants in their ordinary layout.
-void fuse_convolutions(const std::shared_ptr<torch::jit::Graph>& graph, PlanSummary& summary);
+/// node: kFused, with its weights as constants in their ordinary layout. Yields for each convolution, in their order
+/// before, the node it is in now; null if it could not be fused.
+std::vector<torch::jit::Node*> fuse_convolutions(const std::shared_ptr<torch::jit::Graph>& graph, PlanSummary& summary);
 
 /// Where nobody looks at an addition's operand after it, the result goes into the operand's own memory.
 void add_in_place(torch::jit::Graph& graph);

@@ -49,25 +49,19 @@ at::Tensor prepacked(const at::Tensor& weight, const FusedOperands& c, const c10
   return stack.front().toTensor();
 }
 
-/// What goes into the fused convolutions, in order, when the graph runs on `input`.
-std::vector<std::vector<std::int64_t>> convolution_inputs(Graph& graph, const at::Tensor& input) {
-  auto observed = graph.copy();
-  std::vector<Value*> inputs;
-  for (const Node* node : fused_nodes(*observed)) inputs.push_back(operands_of(node).input);
-  Node* tuple = observed->createTuple(inputs);
-  observed->appendNode(tuple);
-  observed->eraseOutput(0);
-  observed->registerOutput(tuple->output());
-  std::vector<std::vector<std::int64_t>> sizes;
-  const auto values = execute(torch::jit::Code(observed, "shapes"), {input}).toTuple();
-  for (const auto& value : values->elements()) sizes.push_back(value.toTensor().sizes().vec());
+/// Those that belong to the fused nodes, in the nodes' order; none if the graph does not have these convolutions.
+Sizes for_fused_nodes(Graph& graph, const std::vector<Node*>& convolutions, const Sizes& given) {
+  if (given.size() != convolutions.size()) return {};
+  Sizes sizes;
+  for (const Node* node : fused_nodes(graph))
+    sizes.push_back(given[std::ranges::find(convolutions, node) - convolutions.begin()]);
   return sizes;
 }
 
 /// Gives the fused convolutions their weights in oneDNN's layout, for inputs of these sizes where they are known.
-/// Such tensors cannot be constants of a graph: they become inputs of it, behind those it has.
-std::vector<at::Tensor> prepack(Graph& graph, at::ScalarType type,
-                                const std::vector<std::vector<std::int64_t>>& sizes) {
+/// Such tensors cannot be constants of a graph: they become inputs of it, behind those it has. Each constant goes as
+/// soon as it is packed, so that no two copies of all weights are there at a time.
+std::vector<at::Tensor> prepack(Graph& graph, at::ScalarType type, const Sizes& sizes) {
   std::vector<at::Tensor> weights;
   const auto nodes = fused_nodes(graph);
   for (std::size_t i = 0; i < nodes.size(); ++i) {
@@ -77,8 +71,8 @@ std::vector<at::Tensor> prepack(Graph& graph, at::ScalarType type,
     Value* input = graph.addInput();
     input->setType(c10::TensorType::get());
     replace_weight(nodes[i], input);
+    if (!operands.weight->hasUses()) operands.weight->node()->destroy();
   }
-  torch::jit::EliminateDeadCode(graph.block());
   return weights;
 }
 
@@ -224,11 +218,10 @@ Plan::Plan(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Plan::~Plan() = default;
 const PlanSummary& Plan::summary() const { return impl_->summary; }
 
-std::unique_ptr<const Plan> Plan::compile(const graph::Network& network, Precision precision,
-                                          const at::Tensor& single) try {
+std::unique_ptr<const Plan> Plan::compile(const graph::Network& network, Precision precision, const Sizes& single) try {
   if (!can_run(precision)) return nullptr;
-  const auto tensors = network.named_parameters();
-  if (tensors.empty() || !tensors.front().second.is_cpu()) return nullptr;
+  for (const auto& [name, tensor] : network.named_parameters())
+    if (!tensor.is_cpu()) return nullptr;
   const at::NoGradGuard no_grad;
   auto impl = std::make_unique<Impl>();
   impl->type = precision == Precision::kBFloat16 ? at::kBFloat16 : at::kFloat;
@@ -240,10 +233,10 @@ std::unique_ptr<const Plan> Plan::compile(const graph::Network& network, Precisi
   torch::jit::OptimizeFrozenGraph(graph);
   if (graph->inputs().size() != 2 || graph->inputs().at(0)->hasUses()) return nullptr;  // something is still looked up
   graph->eraseInput(0);
-  fuse_convolutions(graph, impl->summary);
+  const auto convolutions = fuse_convolutions(graph, impl->summary);
   if (impl->summary.fused == 0) return nullptr;
   replace_max_pools(*graph);
-  const auto sizes = single.defined() ? convolution_inputs(*graph, single) : std::vector<std::vector<std::int64_t>>();
+  const auto sizes = for_fused_nodes(*graph, convolutions, single);
   add_in_place(*graph);
   impl->weights = prepack(*graph, impl->type, sizes);
   if (precision == Precision::kBFloat16) {

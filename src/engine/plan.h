@@ -3,7 +3,7 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 
@@ -12,6 +12,9 @@
 #include "graph/network.h"
 
 namespace graft::engine {
+
+/// The sizes of some tensors.
+using Sizes = std::vector<std::vector<std::int64_t>>;
 
 /// What a plan is made of.
 struct PlanSummary {
@@ -28,10 +31,10 @@ class Plan {
  public:
   /// Nothing where there is nothing to gain: not on the CPU, no convolution that oneDNN takes, no hardware for the
   /// precision, or a network that cannot be frozen. For single pictures oneDNN wants some weights in another layout
-  /// than for batches, and with the wrong one rearranges them at every call: `single` is one such input, [1, C, H, W].
-  /// A plan for either gives right answers for both.
+  /// than for batches, and with the wrong one rearranges them at every call: `single` has the sizes of what goes into
+  /// the network's convolutions then, in order; none for batches. A plan for either gives right answers for both.
   static std::unique_ptr<const Plan> compile(const graph::Network& network, Precision precision,
-                                             const at::Tensor& single = {});
+                                             const Sizes& single = {});
   ~Plan();
 
   /// Logits for [N, C, H, W] float32, channels last, as float32.

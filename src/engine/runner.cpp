@@ -15,6 +15,7 @@
 #include <graft/error.h>
 
 #include "engine/execute.h"
+#include "engine/fusion.h"
 #include "engine/stamp.h"
 #include "graph/jit.h"
 
@@ -45,11 +46,22 @@ struct Runner::Impl {
   std::mutex mutex;
   std::map<std::pair<Precision, bool>, Compiled> compiled;  ///< the second: for single pictures
 
-  struct Answer {
+  struct Seen {
     std::vector<Stamp> stamps;
-    at::Tensor input, output;
+    at::Tensor input, output;  ///< of one picture
+    Sizes convolution_inputs;
   };
-  std::optional<Answer> known;
+  std::optional<Seen> seen;
+
+  /// What a run on such an input showed. Not by two threads at a time.
+  const Seen& look_at(const at::Tensor& one) {
+    const auto stamps = stamps_of(weights);
+    if (!seen || seen->stamps != stamps || seen->input.sizes() != one.sizes()) remember(one, probe(network, one));
+    return *seen;
+  }
+  void remember(const at::Tensor& one, const Probe& what) {
+    seen = {stamps_of(weights), one, what.output.to(at::kFloat), what.convolution_inputs};
+  }
 };
 
 Runner::Runner(const graph::Network& network) {
@@ -88,9 +100,9 @@ bool agrees(const Plan& plan, const at::Tensor& input, const at::Tensor& expecte
 
 }  // namespace
 
-void Runner::remember(const at::Tensor& input, const at::Tensor& output) {
+void Runner::remember(const at::Tensor& input, const Probe& seen) {
   const std::lock_guard lock(impl_->mutex);
-  impl_->known = {stamps_of(impl_->weights), input, output.to(at::kFloat)};
+  impl_->remember(input, seen);
 }
 
 std::shared_ptr<const Plan> Runner::plan(const at::Tensor& input, Precision precision) const {
@@ -99,16 +111,9 @@ std::shared_ptr<const Plan> Runner::plan(const at::Tensor& input, Precision prec
   auto stamps = stamps_of(impl_->weights);
   auto& compiled = impl_->compiled[{precision, single}];
   if (compiled.stamps != stamps) {
-    compiled.plan = Plan::compile(impl_->network, precision, single ? input : at::Tensor());
-    if (compiled.plan) {
-      const at::NoGradGuard no_grad;
-      const auto one = input.narrow(0, 0, 1);
-      const auto& known = impl_->known;
-      const bool knows = known && known->stamps == stamps && known->input.sizes() == one.sizes();
-      if (!agrees(*compiled.plan, knows ? known->input : one, knows ? known->output : run(one).to(at::kFloat),
-                  precision))
-        compiled.plan.reset();
-    }
+    const auto& seen = impl_->look_at(input.narrow(0, 0, 1));
+    compiled.plan = Plan::compile(impl_->network, precision, single ? seen.convolution_inputs : Sizes());
+    if (compiled.plan && !agrees(*compiled.plan, seen.input, seen.output, precision)) compiled.plan.reset();
     compiled.stamps = std::move(stamps);
   }
   return compiled.plan;
@@ -145,6 +150,8 @@ Probe probe(const graph::Network& network, const at::Tensor& input) {
   for (const auto& flat_call : flat.calls)
     for (torch::jit::Value* value : {flat_call.input, flat_call.output})
       if (observable(value)) seen.push_back(sizes_of(value));
+  for (const torch::jit::Node* node : flat.graph->nodes())
+    if (is_convolution(node)) seen.push_back(sizes_of(node->input(0)));
   flat.graph->eraseOutput(0);
   torch::jit::Node* tuple = flat.graph->createTuple(seen);
   flat.graph->appendNode(tuple);
@@ -153,13 +160,15 @@ Probe probe(const graph::Network& network, const at::Tensor& input) {
   const at::NoGradGuard no_grad;
   const auto values = execute(torch::jit::Code(flat.graph, "probe"), {module._ivalue(), input}).toTuple();
   std::size_t next = 0;
-  Probe result{one_tensor(values->elements()[next++]), {}};
+  Probe result{one_tensor(values->elements()[next++]), {}, {}};
   for (const auto& flat_call : flat.calls) {
     ProbedCall probed{flat_call.call, {}, {}};
     if (observable(flat_call.input)) probed.input_shape = values->elements()[next++].toIntVector();
     if (observable(flat_call.output)) probed.output_shape = values->elements()[next++].toIntVector();
     result.calls.push_back(std::move(probed));
   }
+  while (next < values->elements().size())
+    result.convolution_inputs.push_back(values->elements()[next++].toIntVector());
   return result;
 }
 

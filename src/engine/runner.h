@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -12,6 +11,19 @@
 #include "graph/network.h"
 
 namespace graft::engine {
+
+/// A call and the shapes of what went in and came out; empty where it is no single tensor or the call is conditional.
+struct ProbedCall {
+  graph::Call call;
+  std::vector<std::int64_t> input_shape;
+  std::vector<std::int64_t> output_shape;
+};
+
+struct Probe {
+  at::Tensor output;
+  std::vector<ProbedCall> calls;  ///< in execution order
+  Sizes convolution_inputs;       ///< for each convolution outside of conditions, in that order
+};
 
 /// A network made ready to run. It shares the network's tensors and reads its training flags at every call.
 /// run() may be called from many threads at once.
@@ -31,25 +43,13 @@ class Runner {
   /// changed. Only in evaluation mode.
   std::shared_ptr<const Plan> plan(const at::Tensor& input, Precision precision) const;
 
-  /// run(input) gave this `output` [1, ...] in evaluation mode with the weights as they are now: plans for inputs of
-  /// this size are checked by it, and need no other run of the interpreter.
-  void remember(const at::Tensor& input, const at::Tensor& output);
+  /// What was `seen` on this `input` of one picture, in evaluation mode with the weights as they are now: plans for
+  /// inputs of its size are made and checked by it, and need no other run of the interpreter.
+  void remember(const at::Tensor& input, const Probe& seen);
 
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
-};
-
-/// A call and the shapes of what went in and came out; empty where it is no single tensor or the call is conditional.
-struct ProbedCall {
-  graph::Call call;
-  std::vector<std::int64_t> input_shape;
-  std::vector<std::int64_t> output_shape;
-};
-
-struct Probe {
-  at::Tensor output;
-  std::vector<ProbedCall> calls;  ///< in execution order
 };
 
 /// Runs the network once, without gradients, and looks at all its calls.

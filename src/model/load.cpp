@@ -118,11 +118,10 @@ Model Model::Impl::assemble(const std::string& name, graph::Network network, con
     }
   }();
   content.get();
-  const auto answer = trial.seen.output;
-  auto structure = model::analyse(network, std::move(trial.seen), options.head.empty() ? artefact.head : options.head);
+  auto structure = model::analyse(network, trial.seen, options.head.empty() ? artefact.head : options.head);
   Model result(std::make_unique<Impl>(name, std::move(network), std::move(structure)));
   Impl& impl = *result.impl_;
-  impl.runner.remember(trial.input, answer);
+  impl.runner.remember(trial.input, trial.seen);
   impl.preprocessing = *preprocessing;
   impl.head_kind = artefact.head_kind;
   impl.batch_norm = artefact.batch_norm;

@@ -118,7 +118,10 @@ TEST(Plan, WhateverUsesWhatTheNumbersAreTheSame) {
 
 TEST(Plan, SinglePicturesHaveAPlanOfTheirOwn) {
   const auto network = load("resnet_traced");
-  const auto single = Plan::compile(network, Precision::kFloat32, pictures(1));
+  const auto inputs = probe(network, pictures(1)).convolution_inputs;
+  ASSERT_FALSE(inputs.empty());
+  EXPECT_EQ(inputs.front(), pictures(1).sizes().vec());
+  const auto single = Plan::compile(network, Precision::kFloat32, inputs);
   ASSERT_TRUE(single);
   EXPECT_EQ(single->summary().with_add, 4);
   for (const auto& x : {pictures(1), pictures(6), pictures(1, 48)}) EXPECT_LT(difference(network, *single, x), 1e-4);
@@ -161,7 +164,17 @@ TEST(Plan, NothingToGainIsNoPlan) {
                                  .parameter("w", at::ones({2, 3}))
                                  .build("return torch.linear(x.mean([2, 3]), self.w)"),
                              Precision::kFloat32));
-  EXPECT_FALSE(Plan::compile(load("resnet_frozen"), Precision::kFloat32));
+}
+
+TEST(Plan, AFrozenArchiveHasOne) {
+  const auto network = load("resnet_frozen");
+  const Runner runner(network);
+  for (const auto& x : {pictures(1), pictures(3)}) {
+    const auto plan = runner.plan(x, Precision::kFloat32);
+    ASSERT_TRUE(plan);
+    EXPECT_EQ(plan->summary().fused, plan->summary().convolutions);
+    EXPECT_LT(difference(network, *plan, x), 1e-4);
+  }
 }
 
 TEST(Plan, AChangedWeightIsNoticed) {
