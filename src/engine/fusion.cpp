@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include <ATen/ATen.h>
 #include <torch/csrc/jit/ir/alias_analysis.h>
 #include <torch/csrc/jit/ir/constants.h>
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
@@ -26,6 +27,7 @@ namespace {
 /// A convolution over two dimensions whose weights are known.
 struct Convolution {
   at::Tensor weight, bias;  ///< bias may be undefined
+  at::Tensor scale;         ///< of the weight, [O, 1, 1, 1]; undefined without a batch norm
   std::vector<std::int64_t> stride, padding, dilation;
   std::int64_t groups = 1;
 };
@@ -35,7 +37,7 @@ std::optional<Convolution> convolution_of(const Node* node) {
   const bool general = node->kind() == c10::aten::_convolution;
   const auto weight = torch::jit::toIValue(node->input(1)), bias = torch::jit::toIValue(node->input(2));
   if (!weight || !weight->isTensor() || !bias) return std::nullopt;
-  Convolution c{weight->toTensor(), bias->isTensor() ? bias->toTensor() : at::Tensor(), {}, {}, {}, 1};
+  Convolution c{weight->toTensor(), bias->isTensor() ? bias->toTensor() : at::Tensor(), {}, {}, {}, {}, 1};
   const auto lists = {std::pair(&c.stride, std::size_t{3}), std::pair(&c.padding, std::size_t{4}),
                       std::pair(&c.dilation, std::size_t{5})};
   for (const auto& [list, index] : lists) {
@@ -55,12 +57,39 @@ std::optional<Convolution> convolution_of(const Node* node) {
   return c;
 }
 
+/// y = (x - mean) / sqrt(var + eps) * weight + bias becomes part of the convolution. False if not all of it is known.
+bool fold_batch_norm(const Node* norm, Convolution& c) {
+  if (norm->kind() != c10::aten::batch_norm) return false;
+  const auto training = torch::jit::constant_as<bool>(norm->input(5));
+  const auto eps = torch::jit::constant_as<double>(norm->input(7));
+  if (training.value_or(true) || !eps) return false;
+  at::Tensor tensors[4];  // weight, bias, mean, variance
+  for (std::size_t i = 0; i < 4; ++i) {
+    const auto value = torch::jit::toIValue(norm->input(i + 1));
+    if (!value || (!value->isTensor() && !value->isNone())) return false;
+    if (value->isTensor()) tensors[i] = value->toTensor();
+  }
+  const auto& [weight, bias, mean, variance] = tensors;
+  if (!mean.defined() || !variance.defined()) return false;
+  auto scale = (variance + *eps).rsqrt();
+  if (weight.defined()) scale = scale * weight;
+  c.scale = scale.reshape({-1, 1, 1, 1});
+  c.bias = ((c.bias.defined() ? c.bias : at::zeros_like(mean)) - mean) * scale;
+  if (bias.defined()) c.bias = c.bias + bias;
+  return true;
+}
+
 bool is_relu(const Node* node) { return node->kind() == c10::aten::relu || node->kind() == c10::aten::relu_; }
 
 bool is_sum(const Node* node) {
   if (node->kind() != c10::aten::add && node->kind() != c10::aten::add_) return false;
   const auto alpha = torch::jit::toIValue(node->input(2));
   return node->input(1)->type()->isSubtypeOf(*c10::TensorType::get()) && alpha && alpha->isInt() && alpha->toInt() == 1;
+}
+
+bool may_write(const Node* node) {
+  const auto* schema = node->maybeSchema();
+  return !schema || schema->is_mutable() || !node->blocks().empty();
 }
 
 /// The only node that uses the value; null if there are several, or none.
@@ -76,7 +105,7 @@ class Fusion {
       if (is_convolution(node)) nodes.push_back(node);
     summary_.convolutions = std::ssize(nodes);
     for (Node* node : nodes) {
-      const auto convolution = convolution_of(node);
+      auto convolution = convolution_of(node);
       fused.push_back(convolution ? fuse(node, *convolution) : nullptr);
     }
     torch::jit::EliminateDeadCode(graph_->block());
@@ -84,9 +113,14 @@ class Fusion {
   }
 
  private:
-  Node* fuse(Node* node, const Convolution& c) {
+  Node* fuse(Node* node, Convolution& c) {
     Node* last = node;
     Value* other = nullptr;
+    Node* norm = only_user(node->output());
+    if (norm && can_move_to(node, norm) && fold_batch_norm(norm, c)) {
+      norm->output()->replaceAllUsesWith(node->output());
+      norm->destroy();
+    }
     Node* sum = only_user(node->output());
     // The other operand must be there when this one runs, and must not be this one.
     if (sum && is_sum_of(sum, node) && can_move_to(node, sum)) {
@@ -100,7 +134,8 @@ class Fusion {
     const torch::jit::WithInsertPoint at(last);
     std::vector<Value*> inputs{node->input(0)};
     if (other) inputs.push_back(other);
-    inputs.push_back(graph_->insertConstant(c.weight));
+    Value* const weight = graph_->insertConstant(c.weight);
+    inputs.push_back(c.scale.defined() ? graph_->insert(c10::aten::mul, {weight, c.scale}) : weight);
     inputs.push_back(c.bias.defined() ? graph_->insertConstant(c.bias) : none());
     for (const auto* values : {&c.padding, &c.stride, &c.dilation}) inputs.push_back(graph_->insertConstant(*values));
     inputs.push_back(graph_->insertConstant(c.groups));
@@ -135,9 +170,10 @@ class Fusion {
   /// In the same block, and nothing between them writes into the convolution's input.
   bool can_move_to(Node* node, Node* place) const {
     if (place->owningBlock() != node->owningBlock()) return false;
-    const torch::jit::AliasDb aliases(graph_);
+    std::optional<torch::jit::AliasDb> aliases;  // takes longer to make than everything else here
     for (Node* between = node->next(); between != place; between = between->next())
-      if (aliases.writesToAlias(between, {node->input(0)})) return false;
+      if (may_write(between) && (aliases ? *aliases : aliases.emplace(graph_)).writesToAlias(between, {node->input(0)}))
+        return false;
     return true;
   }
 
@@ -205,6 +241,12 @@ FusedOperands operands_of(const Node* fused) {
           numbers(4),
           torch::jit::toIValue(fused->input(at + 5))->toInt(),
           word.isString() && word.toStringRef() == "relu"};
+}
+
+at::Tensor weight_of(const FusedOperands& operands) {
+  if (const auto constant = torch::jit::toIValue(operands.weight)) return constant->toTensor();
+  const Node* product = operands.weight->node();
+  return torch::jit::toIValue(product->input(0))->toTensor() * torch::jit::toIValue(product->input(1))->toTensor();
 }
 
 void replace_weight(Node* fused, Value* weight) { fused->replaceInput(weight_place(fused), weight); }

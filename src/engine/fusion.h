@@ -23,8 +23,9 @@ extern const c10::Symbol kFused, kFusedInPlace;
 
 inline bool is_fused(const torch::jit::Node* node) { return node->kind() == kFused || node->kind() == kFusedInPlace; }
 
-/// In the frozen graph, makes each convolution over two dimensions, its bias, the addition and the ReLU behind it one
-/// node: kFused, with its weights as constants in their ordinary layout. Yields for each convolution, in their order
+/// In the frozen graph, makes each convolution over two dimensions, its bias, the batch norm, the addition and the ReLU
+/// behind it one node: kFused, with its weight as a constant in the ordinary layout, or the product of that and the
+/// batch norm's scale. Yields for each convolution, in their order
 /// before, the node it is in now; null if it could not be fused.
 std::vector<torch::jit::Node*> fuse_convolutions(const std::shared_ptr<torch::jit::Graph>& graph, PlanSummary& summary);
 
@@ -42,6 +43,10 @@ struct FusedOperands {
   bool with_relu;
 };
 FusedOperands operands_of(const torch::jit::Node* fused);
+
+/// The weight's value, [O, I, H, W]. A folded batch norm's is made anew at each call: all at once would be a second
+/// copy of the network's weights.
+at::Tensor weight_of(const FusedOperands& operands);
 
 /// An empty Scalar?[], as oneDNN's operators want it.
 torch::jit::Value* no_scalars(torch::jit::Graph& graph);

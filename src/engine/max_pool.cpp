@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -12,9 +11,9 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/max_pool2d.h>
 #include <ATen/record_function.h>
-#include <torch/csrc/jit/runtime/operator.h>
 
 #include "base/cpu_clones.h"
+#include "engine/registered_operators.h"
 
 namespace graft::engine {
 
@@ -110,25 +109,6 @@ void max_pool2d_operator(torch::jit::Stack& stack) {
   torch::jit::push(stack, max_pool2d(input, windows));
 }
 
-/// The operator, for as long as this library is loaded.
-class Registration {
- public:
-  Registration() {
-    torch::jit::Operator max_pool(
-        "graft::max_pool2d(Tensor x, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, "
-        "bool ceil_mode) -> Tensor",
-        max_pool2d_operator, c10::AliasAnalysisKind::FROM_SCHEMA);
-    schema_ = max_pool.schema();
-    torch::jit::registerOperator(std::move(max_pool));
-  }
-  ~Registration() { torch::jit::deregisterOperator(*schema_); }
-  Registration(const Registration&) = delete;
-  Registration& operator=(const Registration&) = delete;
-
- private:
-  std::optional<c10::FunctionSchema> schema_;
-};
-
 }  // namespace
 
 at::Tensor max_pool2d(const at::Tensor& input, const PoolWindows& given) {
@@ -160,7 +140,10 @@ at::Tensor max_pool2d(const at::Tensor& input, const PoolWindows& given) {
 }
 
 void replace_max_pools(torch::jit::Graph& graph) {
-  static const Registration registered;
+  static const RegisteredOperators registered{
+      {"graft::max_pool2d(Tensor x, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, "
+       "bool ceil_mode) -> Tensor",
+       max_pool2d_operator}};
   for (auto it = graph.nodes().begin(); it != graph.nodes().end();) {
     torch::jit::Node* node = *it++;
     if (node->kind() != c10::aten::max_pool2d) continue;

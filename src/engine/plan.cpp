@@ -12,20 +12,15 @@
 #include <ATen/Config.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/grad_mode.h>
-#include <torch/csrc/jit/passes/constant_propagation.h>
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
-#include <torch/csrc/jit/passes/freeze_module.h>
-#include <torch/csrc/jit/passes/frozen_graph_optimizations.h>
-#include <torch/csrc/jit/passes/inliner.h>
-#include <torch/csrc/jit/passes/remove_dropout.h>
 #include <torch/csrc/jit/runtime/interpreter.h>
 
 #include "engine/arena.h"
 #include "engine/execute.h"
+#include "engine/freeze.h"
 #include "engine/fusion.h"
 #include "engine/max_pool.h"
 #include "engine/slices.h"
-#include "graph/jit.h"
 
 namespace graft::engine {
 
@@ -59,20 +54,19 @@ Sizes for_fused_nodes(Graph& graph, const std::vector<Node*>& convolutions, cons
 }
 
 /// Gives the fused convolutions their weights in oneDNN's layout, for inputs of these sizes where they are known.
-/// Such tensors cannot be constants of a graph: they become inputs of it, behind those it has. Each constant goes as
-/// soon as it is packed, so that no two copies of all weights are there at a time.
+/// Such tensors cannot be constants of a graph: they become inputs of it, behind those it has.
 std::vector<at::Tensor> prepack(Graph& graph, at::ScalarType type, const Sizes& sizes) {
   std::vector<at::Tensor> weights;
   const auto nodes = fused_nodes(graph);
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     const auto operands = operands_of(nodes[i]);
-    const auto weight = torch::jit::toIValue(operands.weight)->toTensor().to(type).contiguous();
+    const auto weight = weight_of(operands).to(type).contiguous();
     weights.push_back(prepacked(weight, operands, i < sizes.size() ? c10::IValue(sizes[i]) : c10::IValue()));
     Value* input = graph.addInput();
     input->setType(c10::TensorType::get());
     replace_weight(nodes[i], input);
-    if (!operands.weight->hasUses()) operands.weight->node()->destroy();
   }
+  torch::jit::EliminateDeadCode(graph.block());
   return weights;
 }
 
@@ -225,14 +219,8 @@ std::unique_ptr<const Plan> Plan::compile(const graph::Network& network, Precisi
   const at::NoGradGuard no_grad;
   auto impl = std::make_unique<Impl>();
   impl->type = precision == Precision::kBFloat16 ? at::kBFloat16 : at::kFloat;
-  const auto frozen = torch::jit::freeze_module(network.jit().module);
-  auto graph = frozen.get_method("forward").graph()->copy();
-  torch::jit::Inline(*graph);
-  torch::jit::ConstantPropagation(graph);
-  torch::jit::removeDropout(graph);
-  torch::jit::OptimizeFrozenGraph(graph);
-  if (graph->inputs().size() != 2 || graph->inputs().at(0)->hasUses()) return nullptr;  // something is still looked up
-  graph->eraseInput(0);
+  auto graph = frozen_graph(network);
+  if (!graph) return nullptr;
   const auto convolutions = fuse_convolutions(graph, impl->summary);
   if (impl->summary.fused == 0) return nullptr;
   replace_max_pools(*graph);

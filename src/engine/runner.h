@@ -1,29 +1,15 @@
-/// Runs a network, or looks at what its layers yield.
+/// Runs a network.
 #pragma once
 
-#include <cstdint>
 #include <memory>
-#include <vector>
 
 #include <ATen/core/Tensor.h>
 
 #include "engine/plan.h"
+#include "engine/probe.h"
 #include "graph/network.h"
 
 namespace graft::engine {
-
-/// A call and the shapes of what went in and came out; empty where it is no single tensor or the call is conditional.
-struct ProbedCall {
-  graph::Call call;
-  std::vector<std::int64_t> input_shape;
-  std::vector<std::int64_t> output_shape;
-};
-
-struct Probe {
-  at::Tensor output;
-  std::vector<ProbedCall> calls;  ///< in execution order
-  Sizes convolution_inputs;       ///< for each convolution outside of conditions, in that order
-};
 
 /// A network made ready to run. It shares the network's tensors and reads its training flags at every call.
 /// run() may be called from many threads at once.
@@ -43,9 +29,15 @@ class Runner {
   /// changed. Only in evaluation mode.
   std::shared_ptr<const Plan> plan(const at::Tensor& input, Precision precision) const;
 
-  /// What was `seen` on this `input` of one picture, in evaluation mode with the weights as they are now: plans for
-  /// inputs of its size are made and checked by it, and need no other run of the interpreter.
+  /// What was `seen` on this `input` of one picture: plans for inputs of its size need not look again.
   void remember(const at::Tensor& input, const Probe& seen);
+
+  /// How far a float32 plan's answer may be from what is expected, as a fraction of the largest value, or of 1.
+  static constexpr double kTolerance = 1e-3;
+
+  /// True if a float32 plan answers `input` [1, ...] with `output`. Plans for inputs of this size then need no run of
+  /// the interpreter to be checked by. False says nothing about run().
+  bool answers(const at::Tensor& input, const at::Tensor& output);
 
  private:
   struct Impl;

@@ -25,6 +25,15 @@ std::optional<std::string> path_of(const Value* value, const Value* self) {
   return parent->empty() ? name : *parent + "." + name;
 }
 
+std::optional<torch::jit::IValue> attribute(const torch::jit::Module& module, const Value* value, const Value* self) {
+  if (value == self) return module._ivalue();
+  const Node* node = value->node();
+  if (node->kind() != c10::prim::GetAttr) return std::nullopt;
+  const auto owner = attribute(module, node->input(), self);
+  if (!owner || !owner->isObject()) return std::nullopt;
+  return owner->toObjectRef().getAttr(node->s(c10::attr::name));
+}
+
 std::string short_type_name(const torch::jit::TypePtr& type) {
   const auto named = type->cast<c10::NamedType>();
   return named && named->name() ? named->name()->name() : type->str();
@@ -101,6 +110,14 @@ class Flattener {
 FlatGraph flatten(const torch::jit::Module& module) {
   FlatGraph flat{method_graph(*module.type(), "forward")->copy(), {}};
   Flattener(flat).walk(flat.graph->block(), false);
+  return flat;
+}
+
+FlatGraph flatten_one_input(const torch::jit::Module& module) {
+  auto flat = flatten(module);
+  if (flat.graph->inputs().size() != 2)
+    throw Error(ErrorCode::kMismatch,
+                "expected a network with one input, found " + std::to_string(flat.graph->inputs().size() - 1));
   return flat;
 }
 

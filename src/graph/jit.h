@@ -31,10 +31,16 @@ struct FlatGraph {
 };
 
 FlatGraph flatten(const torch::jit::Module& module);
+/// The same. Throws Error kMismatch if forward takes more or less than one input.
+FlatGraph flatten_one_input(const torch::jit::Module& module);
 
 /// The dotted path of the sub-module that `value` holds, read off the chain of prim::GetAttr from `self`; "" for self,
 /// nothing if it comes from elsewhere.
 std::optional<std::string> path_of(const torch::jit::Value* value, const torch::jit::Value* self);
+
+/// What a chain of prim::GetAttr from `self` yields in `module`; nothing if the value comes from elsewhere.
+std::optional<torch::jit::IValue> attribute(const torch::jit::Module& module, const torch::jit::Value* value,
+                                            const torch::jit::Value* self);
 
 /// "Conv2d" for __torch__.torch.nn.modules.conv.___torch_mangle_3.Conv2d.
 std::string short_type_name(const torch::jit::TypePtr& type);

@@ -42,16 +42,6 @@ bool is_plain(const Value* value) {
   return kinds.contains(value->type()->kind());
 }
 
-/// What a chain of prim::GetAttr from `self` yields in `module`; nothing if the value comes from elsewhere.
-std::optional<IValue> attribute(const Module& module, const Value* value, const Value* self) {
-  if (value == self) return module._ivalue();
-  const Node* node = value->node();
-  if (node->kind() != c10::prim::GetAttr) return std::nullopt;
-  const auto owner = attribute(module, node->input(), self);
-  if (!owner || !owner->isObject()) return std::nullopt;
-  return owner->toObjectRef().getAttr(node->s(c10::attr::name));
-}
-
 // --- The graph as it runs in one mode
 
 /// forward, flat, with the attributes that are plain values as constants and the branches that these decide gone.

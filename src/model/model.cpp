@@ -227,7 +227,7 @@ void Model::replace_head(const Head& head, const Cut& cut) {
     base::translated("replacing the head", [&] {
       auto backbone = impl().cut(cut);
       to(Device::cpu());
-      const auto feature_shape = engine::probe(backbone, at::zeros(impl().input_shape())).output.sizes().vec();
+      const auto feature_shape = engine::probe(backbone, at::zeros(impl().input_shape())).output_shape;
       if (feature_shape.size() < 2 || feature_shape.size() > 4)
         throw Error(ErrorCode::kMismatch,
                     c10::str("the cut \"", cut.str(), "\" yields ", at::IntArrayRef(feature_shape),

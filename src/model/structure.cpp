@@ -193,7 +193,7 @@ std::string_view owner_of(std::string_view name) {
 
 Structure analyse(const graph::Network& network, engine::Probe probe, std::string_view head) {
   Structure structure;
-  structure.output_shape = probe.output.sizes().vec();
+  structure.output_shape = std::move(probe.output_shape);
   structure.calls = std::move(probe.calls);
   if (structure.output_shape.size() != 2)
     throw Error(ErrorCode::kMismatch, "expected an image classifier that yields [N, classes], found output " +
