@@ -89,7 +89,7 @@ bool is_sum(const Node* node) {
 
 bool may_write(const Node* node) {
   const auto* schema = node->maybeSchema();
-  return !schema || schema->is_mutable() || !node->blocks().empty();
+  return !node->blocks().empty() || (schema ? schema->is_mutable() : node->hasSideEffects());
 }
 
 /// The only node that uses the value; null if there are several, or none.

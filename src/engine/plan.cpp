@@ -57,10 +57,15 @@ Sizes for_fused_nodes(Graph& graph, const std::vector<Node*>& convolutions, cons
 /// Such tensors cannot be constants of a graph: they become inputs of it, behind those it has.
 std::vector<at::Tensor> prepack(Graph& graph, at::ScalarType type, const Sizes& sizes) {
   std::vector<at::Tensor> weights;
+  Arena arena;
+  const auto ordinary = [&](const FusedOperands& operands) {
+    const Arena::Use use(arena);
+    return weight_of(operands).to(type).contiguous();
+  };
   const auto nodes = fused_nodes(graph);
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     const auto operands = operands_of(nodes[i]);
-    const auto weight = weight_of(operands).to(type).contiguous();
+    const auto weight = ordinary(operands);
     weights.push_back(prepacked(weight, operands, i < sizes.size() ? c10::IValue(sizes[i]) : c10::IValue()));
     Value* input = graph.addInput();
     input->setType(c10::TensorType::get());

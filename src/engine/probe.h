@@ -25,7 +25,7 @@ struct Probe {
 };
 
 /// Runs the network once, without gradients, for the shapes alone: convolutions and linear layers, where the time goes,
-/// yield zeros. Throws Error kMismatch (not one tensor comes out, or an operator refuses the shapes), kOutOfMemory.
+/// yield zeros, and batch norm yields what it is given. Throws Error kMismatch (not one tensor comes out, or an operator refuses the shapes), kOutOfMemory.
 Probe probe(const graph::Network& network, const at::Tensor& input);
 
 }  // namespace graft::engine

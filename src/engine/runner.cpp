@@ -39,9 +39,12 @@ bool agrees(const Plan& plan, const at::Tensor& input, const at::Tensor& expecte
 }  // namespace
 
 struct Runner::Impl {
-  graph::Network network;
-  torch::jit::Module module;
-  torch::jit::Code code;
+  explicit Impl(const graph::Network& given) : network(given) {
+    for (const auto& [name, tensor] : network.named_parameters()) weights.push_back(tensor);
+    for (const auto& [name, tensor] : network.named_buffers()) weights.push_back(tensor);
+  }
+
+  const graph::Network network;
   std::vector<at::Tensor> weights;
 
   struct Compiled {
@@ -49,7 +52,7 @@ struct Runner::Impl {
     std::shared_ptr<const Plan> plan;
     bool asked_for = false;  ///< by plan()
   };
-  std::mutex mutex;
+  std::mutex mutex;                                         ///< of all that follows
   std::map<std::pair<Precision, bool>, Compiled> compiled;  ///< the second: for single pictures
 
   std::vector<std::int64_t> probed_size;  ///< of an input [1, ...]
@@ -60,7 +63,6 @@ struct Runner::Impl {
   };
   std::optional<Answer> known;
 
-  /// The rest by no two threads at a time.
   const Sizes& convolution_inputs_for(const at::Tensor& one) {
     if (probed_size != one.sizes()) remember(one, probe(network, one));
     return convolution_inputs;
@@ -77,7 +79,18 @@ struct Runner::Impl {
     return known->output;
   }
 
-  at::Tensor run(const at::Tensor& input) const { return one_tensor(execute(code, {module._ivalue(), input})); }
+  /// Where a plan answers, the interpreter's code is never needed.
+  std::once_flag interpreted;
+  std::optional<torch::jit::Code> code;
+
+  at::Tensor run(const at::Tensor& input) {
+    std::call_once(interpreted, [&] {
+      const auto graph = graph::flatten_one_input(network.jit().module).graph;
+      torch::jit::EliminateDeadCode(graph);
+      code.emplace(graph, "forward");
+    });
+    return one_tensor(execute(*code, {network.jit().module._ivalue(), input}));
+  }
 
   /// The entry for such inputs, made anew if a weight has changed.
   Compiled& compile(const at::Tensor& input, Precision precision) {
@@ -98,16 +111,7 @@ struct Runner::Impl {
   }
 };
 
-Runner::Runner(const graph::Network& network) {
-  const auto& module = network.jit().module;
-  auto flat = graph::flatten_one_input(module);
-  torch::jit::EliminateDeadCode(flat.graph);
-  std::vector<at::Tensor> weights;
-  for (const auto& [name, tensor] : network.named_parameters()) weights.push_back(tensor);
-  for (const auto& [name, tensor] : network.named_buffers()) weights.push_back(tensor);
-  impl_.reset(
-      new Impl{network, module, torch::jit::Code(flat.graph, "forward"), std::move(weights), {}, {}, {}, {}, {}});
-}
+Runner::Runner(const graph::Network& network) : impl_(std::make_unique<Impl>(network)) {}
 
 Runner::~Runner() = default;
 Runner::Runner(Runner&&) noexcept = default;

@@ -1,12 +1,17 @@
 // Model::load and Model::save: what travels in the file, and what of it is checked.
 
+#include <array>
 #include <cmath>
-#include <future>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <optional>
 #include <string>
 #include <unordered_set>
 #include <utility>
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 
 #include <graft/files.h>
@@ -60,6 +65,24 @@ void refuse_traced_in_training(const graph::Network& network) {
                       "as it is)");
 }
 
+/// Each on one thread: hashing takes one that long, and an operator that all threads share waits for it. Where both
+/// fail, the second explains the first.
+void side_by_side(const std::function<void()>& first, const std::function<void()>& second) {
+  const std::array steps{&first, &second};
+  std::array<std::exception_ptr, 2> errors;
+  at::parallel_for(0, 2, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
+      try {
+        (*steps[i])();
+      } catch (...) {
+        errors[i] = std::current_exception();
+      }
+    }
+  });
+  for (const auto& error : {errors[1], errors[0]})
+    if (error) std::rethrow_exception(error);
+}
+
 /// A plan answers in a fraction of the interpreter's time, and will be needed; what it cannot show, the interpreter
 /// can.
 void check_answer(engine::Runner& runner, const model::Artefact& artefact) {
@@ -86,8 +109,6 @@ Model Model::load(const std::filesystem::path& path, const LoadOptions& options)
 
 Model Model::Impl::assemble(const std::string& name, graph::Network network, const model::Artefact& artefact,
                             const LoadOptions& options) {
-  auto content = std::async(std::launch::async,
-                            [&] { check_content(network, options.verify ? artefact.sha256 : "", options.sha256); });
   auto preprocessing = options.preprocessing ? options.preprocessing : artefact.preprocessing;
   const bool guessed = !preprocessing;
   if (guessed) preprocessing = Preprocessing::torch_mode();
@@ -95,21 +116,18 @@ Model Model::Impl::assemble(const std::string& name, graph::Network network, con
 
   const std::vector<std::int64_t> shape{1, 3, preprocessing->crop_height_px, preprocessing->crop_width_px};
   const auto input = at::zeros(shape).contiguous(at::MemoryFormat::ChannelsLast);
-  engine::Probe seen;
-  auto structure = [&] {
-    try {
-      if (!options.allow_traced_training) refuse_traced_in_training(network);
-      seen = engine::probe(network, input);
-      return model::analyse(network, seen, options.head.empty() ? artefact.head : options.head);
-    } catch (...) {
-      content.get();  // other weights explain whatever else is wrong
-      throw;
-    }
-  }();
-  Model result(std::make_unique<Impl>(name, network, std::move(structure)));
+  std::optional<Model> loaded;
+  side_by_side(
+      [&] {
+        if (!options.allow_traced_training) refuse_traced_in_training(network);
+        const auto seen = engine::probe(network, input);
+        auto structure = model::analyse(network, seen, options.head.empty() ? artefact.head : options.head);
+        loaded = Model(std::make_unique<Impl>(name, network, std::move(structure)));
+        loaded->impl_->runner.remember(input, seen);
+      },
+      [&] { check_content(network, options.verify ? artefact.sha256 : "", options.sha256); });
+  Model& result = *loaded;
   Impl& impl = *result.impl_;
-  impl.runner.remember(input, seen);
-  content.get();
   if (options.verify && artefact.golden) check_answer(impl.runner, artefact);
   impl.preprocessing = *preprocessing;
   impl.head_kind = artefact.head_kind;
@@ -131,7 +149,7 @@ Model Model::Impl::assemble(const std::string& name, graph::Network network, con
   impl.labels = given ? *given : imagenet ? imagenet_labels() : model::numbered_labels(impl.classes());
   model::check_labels(impl.labels, impl.tasks);
   result.to(options.device);
-  return result;
+  return std::move(result);
 }
 
 void Model::save(const std::filesystem::path& path) const {

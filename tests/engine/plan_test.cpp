@@ -177,6 +177,24 @@ TEST(Plan, AFrozenArchiveHasOne) {
   }
 }
 
+TEST(Plan, AnAnswerThatIsKnownChecksIt) {
+  const auto network = load("resnet_scripted");
+  const at::NoGradGuard no_grad;
+  const auto x = pictures(1);
+  const auto right = Runner(network).run(x);
+  Runner runner(network);
+  EXPECT_TRUE(runner.answers(x, right));
+  EXPECT_TRUE(runner.plan(x, Precision::kFloat32));
+  for (const auto& wrong : {right + 0.1 * right.abs().max().item<double>(), right.narrow(1, 0, 2)}) {
+    Runner other(network);
+    EXPECT_FALSE(other.answers(x, wrong));
+    EXPECT_TRUE(other.run(x).allclose(right));
+  }
+  for (const auto& [name, tensor] : network.named_parameters())
+    if (name == "fc.bias") at::Tensor(tensor).detach().add_(1);
+  EXPECT_LT(difference(network, *runner.plan(x, Precision::kFloat32), x), 1e-4);  // not beside the old answer
+}
+
 TEST(Plan, AChangedWeightIsNoticed) {
   const auto network = load("resnet_scripted");
   const Runner runner(network);
