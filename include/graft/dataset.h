@@ -38,6 +38,9 @@ class GRAFT_EXPORT Dataset {
   virtual std::vector<float> targets(std::size_t i) const;
   /// Decodes picture i. Throws Error if it cannot be read.
   virtual Image image(std::size_t i) const = 0;
+  /// What picture i is made from, in any text that differs wherever image(i) does, now or in another process: what the
+  /// frozen part of a network yields for a picture is kept under it. Empty, the default: not known, nothing is kept.
+  virtual std::string content_id(std::size_t i) const;
   /// How messages and result lists call example i: its path, for files.
   virtual std::string name(std::size_t i) const = 0;
   /// What happens to pictures that image() throws for.
@@ -80,6 +83,9 @@ class GRAFT_EXPORT ImageFolder : public Dataset {
   std::int64_t label(std::size_t i) const override;
   Image image(std::size_t i) const override;
   std::string name(std::size_t i) const override;
+  /// The file's SHA-256 and the decode options. A file that looks the same as when it was last hashed (size, time of
+  /// change, inode) is not read again. Empty for one that cannot be read.
+  std::string content_id(std::size_t i) const override;
   OnBadImage on_bad_image() const override;
   const Augment& augment() const override;
 

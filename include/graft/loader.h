@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,21 +19,29 @@ namespace graft {
 /// What a DataLoader hands out, and how far ahead it works.
 struct LoaderOptions {
   std::int64_t batch_size = 32;
-  bool shuffle = false;    ///< a new order every epoch, from `seed`
-  bool augment = false;    ///< apply the data set's augmentation
+  bool shuffle = false;  ///< a new order every epoch, from `seed`
+  bool augment = false;  ///< apply the data set's augmentation
+  /// Epoch e augments as epoch e % this did; 0: each epoch in a way of its own.
+  std::uint64_t augmented_variants = 0;
   bool drop_last = false;  ///< leave out a last batch that is smaller than batch_size
   std::uint64_t seed = 0;
   int threads = 2;           ///< decoding threads
   int prefetch_batches = 2;  ///< batches prepared ahead; bounds the memory used
   bool pin_memory = false;   ///< page-locked batches for asynchronous copies to a CUDA device
+  /// Says that a picture is not wanted, as it would be augmented in `epoch` (with augmented_variants the remainder): it
+  /// is not read, its example is in the batch without it. Called from the loader's threads, once for each example.
+  std::function<bool(std::size_t index, std::uint64_t epoch)> skip_image = {};
 };
 
 /// Some of a data set, ready for the network.
 struct GRAFT_EXPORT Batch {
-  at::Tensor images;                 ///< [N, 3, H, W], float32, CPU; channels last in memory, as convolutions want it
-  at::Tensor labels;                 ///< [N], int64: class indices, CPU
-  at::Tensor targets;                ///< [N, T], float32: Dataset::targets, CPU
-  std::vector<std::size_t> indices;  ///< which examples of the data set these are
+  /// [N, 3, H, W], float32, CPU; channels last in memory, as convolutions want it. With skip_image those of image_rows
+  /// alone.
+  at::Tensor images;
+  at::Tensor labels;                     ///< [N], int64: class indices, CPU
+  at::Tensor targets;                    ///< [N, T], float32: Dataset::targets, CPU
+  std::vector<std::size_t> indices;      ///< which examples of the data set these are
+  std::vector<std::int64_t> image_rows;  ///< which of these have their picture in `images`: all without skip_image
 
   std::int64_t size() const { return static_cast<std::int64_t>(indices.size()); }
   /// [N, classes], float32: Keras' class_mode="categorical". Throws Error kMismatch if a label does not fit.
@@ -59,6 +68,10 @@ class GRAFT_EXPORT DataLoader {
   /// under kSkip the batch is that much smaller (never empty). Throws kMismatch at an epoch's end if no picture of the
   /// whole epoch could be read.
   std::optional<Batch> next();
+
+  /// Pictures of these examples as this epoch has them, [indices, 3, H, W], read now: for some that were skipped.
+  /// Throws the Error of one that cannot be read.
+  at::Tensor load(const std::vector<std::size_t>& indices) const;
 
   /// Begins epoch `epoch` (0-based). A new loader stands at the beginning of epoch 0.
   void start_epoch(std::uint64_t epoch);

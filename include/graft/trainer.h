@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -22,6 +23,20 @@
 
 namespace graft {
 
+/// What the frozen part of a network yields for a picture is computed once and kept, so that later epochs cost the rest
+/// alone and read no picture. On wherever that is exact: the data is not augmented and not mixed, and says what it is
+/// made of (Dataset::content_id). Each value is kept under the picture's content, the preprocessing, the frozen weights
+/// and operations, the precision and the versions: what has changed is computed anew.
+struct FeatureCacheOptions {
+  bool enabled = true;
+  /// Where to keep it, for other runs too; empty: in memory, for one fit.
+  std::filesystem::path directory = {};
+  /// In memory, or of all caches in the directory: what was unused for longest goes, then nothing more is kept.
+  std::int64_t max_bytes = std::int64_t{1} << 30;
+  /// Above 0: augmented data repeats its changes after this many epochs, so that it can be kept as well.
+  std::int64_t augmented_variants = 0;
+};
+
 /// How a Trainer trains.
 struct TrainerOptions {
   OptimizerSpec optimizer = Adam{};
@@ -34,6 +49,7 @@ struct TrainerOptions {
   double mixup_alpha = 0;
   double cutmix_alpha = 0;
   std::uint64_t seed = 0;  ///< of shuffling, augmentation, mixing and dropout
+  FeatureCacheOptions feature_cache = {};
   WarningCallback on_warning = {};
 };
 

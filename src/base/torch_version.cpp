@@ -20,6 +20,8 @@ std::string text(std::uint64_t version) {
 
 }  // namespace
 
+std::string running_torch_version() { return text(aoti_torch_abi_version()); }
+
 void check_torch_version() { check_torch_version(aoti_torch_abi_version()); }
 
 void check_torch_version(std::uint64_t running) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace graft::base {
 
@@ -11,5 +12,8 @@ void check_torch_version();
 
 /// The same for a version as LibTorch states it: bytes from the top are major, minor, patch.
 void check_torch_version(std::uint64_t running);
+
+/// "2.13.0": of the LibTorch in this process.
+std::string running_torch_version();
 
 }  // namespace graft::base

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstdio>
+#include <limits>
 
 #include "cli/common.h"
 #include "cli/numbers.h"
@@ -7,6 +8,8 @@
 namespace graft::cli {
 
 namespace {
+
+constexpr const char* kInMemory = "memory";
 
 struct Options {
   ModelFile model;
@@ -19,6 +22,9 @@ struct Options {
   std::optional<double> learning_rate;
   std::uint64_t seed = 0;
   bool reduced_decoding = false;
+  std::string feature_cache = kInMemory;
+  std::uint64_t feature_cache_bytes = 1 << 30;
+  std::int64_t augmented_variants = 0;
 };
 
 std::string percent(double fraction) {
@@ -43,6 +49,16 @@ void check_same_classes(const Model& model, const Dataset& data) {
   if (!same)
     throw Error(ErrorCode::kMismatch,
                 "--head keep: the model's classes are not those of the training folder; give it a new head");
+}
+
+FeatureCacheOptions feature_cache(const Options& o) {
+  FeatureCacheOptions options;
+  options.enabled = o.feature_cache != "off";
+  if (options.enabled && o.feature_cache != kInMemory) options.directory = o.feature_cache;
+  options.max_bytes = static_cast<std::int64_t>(
+      std::min<std::uint64_t>(o.feature_cache_bytes, std::numeric_limits<std::int64_t>::max()));
+  options.augmented_variants = o.augmented_variants;
+  return options;
 }
 
 /// One bar for each epoch, and one line that stays.
@@ -111,6 +127,7 @@ void run(const Options& o, const Common& common) {
                           .mixup_alpha = o.mixup,
                           .cutmix_alpha = o.cutmix,
                           .seed = o.seed,
+                          .feature_cache = feature_cache(o),
                           .on_warning = warnings(common)});
   const auto history = trainer.fit(train, val,
                                    {.epochs = o.epochs,
@@ -166,6 +183,16 @@ Command add_finetune(CLI::App& app) {
       ->check(CLI::IsMember({"float32", "bfloat16"}))
       ->capture_default_str();
   app.add_option("--seed", o->seed, "of the head, the order and the augmentation")->capture_default_str();
+  app.add_option("--feature-cache", o->feature_cache,
+                 "where to keep what the frozen layers yield for each picture: a folder that runs share, memory or off")
+      ->capture_default_str();
+  app.add_option("--feature-cache-size", o->feature_cache_bytes, "its most, in bytes or as 500MB, 2GB")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+      ->capture_default_str();
+  app.add_option("--augmented-variants", o->augmented_variants,
+                 "epochs after which augmentation repeats itself, so that the cache serves it; 0: never")
+      ->check(CLI::Range(0, 1'000'000))
+      ->capture_default_str();
   app.add_option("--on-bad-image", o->on_bad_image, "unreadable pictures")
       ->check(CLI::IsMember({"fail", "skip"}))
       ->capture_default_str();

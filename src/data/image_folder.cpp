@@ -1,12 +1,21 @@
 #include <graft/dataset.h>
 
 #include <algorithm>
+#include <chrono>
 #include <map>
+#include <mutex>
+#include <optional>
 #include <set>
+#include <unordered_map>
+
+#include <sys/stat.h>
 
 #include "base/alive.h"
+#include "base/files.h"
+#include "base/sha256.h"
 #include "base/text.h"
 #include "base/translate.h"
+#include "data/identity.h"
 #include "data/shuffle.h"
 
 namespace graft {
@@ -69,11 +78,66 @@ std::string lower_case(std::string text) {
   return text;
 }
 
+/// A file as its directory entry shows it.
+struct Look {
+  dev_t device;
+  ino_t inode;
+  off_t bytes;
+  std::int64_t changed_ns;
+  bool operator==(const Look&) const = default;
+
+  /// Whether a change just after the look would show: not within the clock's tick of the last one.
+  bool is_settled() const {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    return std::chrono::nanoseconds(now).count() - changed_ns > 2'000'000'000;
+  }
+};
+
+std::optional<Look> look_at(const fs::path& path) {
+  struct stat status{};
+  if (::stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return std::nullopt;
+  const auto change = std::max(std::pair(status.st_mtim.tv_sec, status.st_mtim.tv_nsec),
+                               std::pair(status.st_ctim.tv_sec, status.st_ctim.tv_nsec));
+  return Look{status.st_dev, status.st_ino, status.st_size, change.first * 1'000'000'000 + change.second};
+}
+
+/// Hashes of files, computed again for those that look otherwise than before. May be used from many threads.
+class FileHashes {
+ public:
+  /// Of the file at `path`, `i` in the list; empty if it cannot be read or is too large.
+  std::string of(std::size_t i, const fs::path& path, std::size_t max_bytes) {
+    const auto look = look_at(path);
+    if (!look || static_cast<std::size_t>(look->bytes) > max_bytes) return {};
+    {
+      const std::lock_guard lock(mutex_);
+      if (const auto it = known_.find(i); it != known_.end() && it->second.first == *look) return it->second.second;
+    }
+    const auto hash = hash_of(path);
+    if (!hash.empty() && look->is_settled() && look_at(path) == look) {
+      const std::lock_guard lock(mutex_);
+      known_[i] = {*look, hash};
+    }
+    return hash;
+  }
+
+ private:
+  static std::string hash_of(const fs::path& path) try {
+    return base::Sha256().update(base::MappedFile::open(path).bytes()).hex();
+  } catch (const Error&) {
+    return {};
+  }
+
+  std::mutex mutex_;
+  std::unordered_map<std::size_t, std::pair<Look, std::string>> known_;
+};
+
 }  // namespace
 
 Dataset::~Dataset() = default;
 
 std::vector<float> Dataset::targets(std::size_t i) const { return {static_cast<float>(label(i))}; }
+
+std::string Dataset::content_id(std::size_t) const { return {}; }
 
 const Augment& Dataset::augment() const {
   static const Augment none;
@@ -86,6 +150,7 @@ struct [[gnu::visibility("hidden")]] ImageFolder::Impl {
   std::vector<fs::path> paths;
   std::vector<std::int64_t> labels;
   std::vector<fs::path> stray;
+  FileHashes hashes;
 
   void list(const fs::path& root) {
     check_is_folder(root);
@@ -184,6 +249,11 @@ std::int64_t ImageFolder::label(std::size_t i) const {
 }
 Image ImageFolder::image(std::size_t i) const { return Image::read(path(i), impl().options.decode); }
 std::string ImageFolder::name(std::size_t i) const { return path(i).string(); }
+std::string ImageFolder::content_id(std::size_t i) const {
+  const auto& decode = impl().options.decode;
+  const auto hash = impl().hashes.of(i, path(i), decode.max_file_bytes);
+  return hash.empty() ? hash : hash + " " + data::to_text(decode);
+}
 OnBadImage ImageFolder::on_bad_image() const { return impl().options.on_bad_image; }
 const Augment& ImageFolder::augment() const { return impl().options.augment; }
 

@@ -36,11 +36,14 @@ at::Tensor Batch::one_hot(std::int64_t classes) const {
 
 namespace {
 
+/// What became of an example's picture. A byte each, since threads write neighbouring ones.
+enum class Slot : char { kUnreadable, kRead, kSkipped };
+
 /// A batch under construction: its slots are filled by several threads.
 struct Filling {
   std::vector<std::size_t> indices;
-  at::Tensor images;           ///< [size, 3, H, W], channels last
-  std::vector<char> readable;  ///< by slot; char, since threads write neighbouring elements
+  at::Tensor images;  ///< [size, 3, H, W], channels last
+  std::vector<Slot> slots;
 };
 
 /// What is left when the unreadable slots are taken out.
@@ -51,9 +54,12 @@ Batch finished(Filling filling, const Dataset& dataset) {
   const auto slot_bytes = filling.images.nbytes() / filling.indices.size();
   auto* data = static_cast<std::byte*>(filling.images.mutable_data_ptr());
   for (std::size_t slot = 0; slot < filling.indices.size(); ++slot) {
-    if (!filling.readable[slot]) continue;
-    if (batch.indices.size() != slot)
-      std::copy_n(data + slot * slot_bytes, slot_bytes, data + batch.indices.size() * slot_bytes);
+    if (filling.slots[slot] == Slot::kUnreadable) continue;
+    if (filling.slots[slot] == Slot::kRead) {
+      if (batch.image_rows.size() != slot)
+        std::copy_n(data + slot * slot_bytes, slot_bytes, data + batch.image_rows.size() * slot_bytes);
+      batch.image_rows.push_back(std::ssize(batch.indices));
+    }
     batch.indices.push_back(filling.indices[slot]);
     labels.push_back(dataset.label(filling.indices[slot]));
     const auto row = dataset.targets(filling.indices[slot]);
@@ -62,7 +68,7 @@ Batch finished(Filling filling, const Dataset& dataset) {
       throw Error(ErrorCode::kMismatch, dataset.name(filling.indices[slot]) + ": has " + std::to_string(row.size()) +
                                             " targets, examples before it have another number of them");
   }
-  batch.images = filling.images.narrow(0, 0, batch.size());
+  batch.images = filling.images.narrow(0, 0, std::ssize(batch.image_rows));
   batch.labels = at::tensor(labels, at::kLong);
   const auto width = batch.indices.empty() ? 0 : targets.size() / batch.indices.size();
   batch.targets = at::tensor(targets, at::kFloat).view({batch.size(), static_cast<std::int64_t>(width)});
@@ -133,27 +139,52 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
     const auto size = static_cast<std::size_t>(options.batch_size);
     const auto begin = order.begin() + static_cast<std::ptrdiff_t>(number * size);
     next.indices.assign(begin, begin + static_cast<std::ptrdiff_t>(std::min(size, order.size() - number * size)));
-    next.images = at::empty({std::ssize(next.indices), 3, preprocessing.crop_height_px, preprocessing.crop_width_px},
-                            at::TensorOptions().dtype(at::kFloat).pinned_memory(options.pin_memory),
-                            at::MemoryFormat::ChannelsLast);
-    next.readable.assign(next.indices.size(), 0);
+    next.images = empty_images(std::ssize(next.indices));
+    next.slots.assign(next.indices.size(), Slot::kUnreadable);
     const std::lock_guard lock(filling_mutex);
     Filling& mine = filling.emplace(number, std::move(next)).first->second;
     return {mine.indices.size(), [this, &mine](std::size_t slot) { fill(mine, slot); }};
   }
 
+  at::Tensor empty_images(std::int64_t count) const {
+    return at::empty({count, 3, preprocessing.crop_height_px, preprocessing.crop_width_px},
+                     at::TensorOptions().dtype(at::kFloat).pinned_memory(options.pin_memory),
+                     at::MemoryFormat::ChannelsLast);
+  }
+
+  /// The epoch that the random changes are drawn for.
+  std::uint64_t drawn_epoch() const {
+    return options.augmented_variants > 0 ? epoch % options.augmented_variants : epoch;
+  }
+
+  void read(std::size_t index, std::span<float> out) const {
+    const Image image = dataset.image(index);
+    if (options.augment) {
+      image::to_input(image, preprocessing, dataset.augment(), {options.seed, drawn_epoch(), index}, out);
+    } else {
+      image::to_input(image, preprocessing, out);
+    }
+  }
+
+  at::Tensor load(const std::vector<std::size_t>& indices) const {
+    const auto images = empty_images(std::ssize(indices));
+    const auto size = static_cast<std::size_t>(images.numel()) / std::max<std::size_t>(indices.size(), 1);
+    for (std::size_t i = 0; i < indices.size(); ++i)
+      read(indices[i], {images.mutable_data_ptr<float>() + i * size, size});
+    return images;
+  }
+
   void fill(Filling& mine, std::size_t slot) {
     const std::size_t index = mine.indices[slot];
+    if (options.skip_image && options.skip_image(index, drawn_epoch())) {
+      mine.slots[slot] = Slot::kSkipped;
+      return;
+    }
     const auto size = static_cast<std::size_t>(mine.images.numel()) / mine.indices.size();
     const std::span out(mine.images.mutable_data_ptr<float>() + slot * size, size);
     try {
-      const Image image = dataset.image(index);
-      if (options.augment) {
-        image::to_input(image, preprocessing, dataset.augment(), {options.seed, epoch, index}, out);
-      } else {
-        image::to_input(image, preprocessing, out);
-      }
-      mine.readable[slot] = 1;
+      read(index, out);
+      mine.slots[slot] = Slot::kRead;
     } catch (const Error& error) {
       if (dataset.on_bad_image() == OnBadImage::kFail) throw;
       const std::lock_guard lock(bad_mutex);
@@ -196,6 +227,10 @@ DataLoader& DataLoader::operator=(DataLoader&&) noexcept = default;
 
 std::optional<Batch> DataLoader::next() {
   return base::translated("loading a batch", [&] { return impl().next(); });
+}
+
+at::Tensor DataLoader::load(const std::vector<std::size_t>& indices) const {
+  return base::translated("loading pictures", [&] { return impl().load(indices); });
 }
 
 void DataLoader::start_epoch(std::uint64_t epoch) {

@@ -1,6 +1,7 @@
 // Which parameters train, and what batch norm does about it.
 
 #include <algorithm>
+#include <set>
 
 #include "base/text.h"
 #include "base/translate.h"
@@ -115,10 +116,10 @@ bool Model::uses_batch_statistics() const {
   return impl().inference_batch_norms().size() < impl().network.batch_norms().size();
 }
 
-bool Model::Impl::has_trainable_parameter(std::string_view layer) const {
-  const auto parameters = network.named_parameters();
-  return std::any_of(parameters.begin(), parameters.end(),
-                     [&](const auto& p) { return is_within(p.first, layer) && p.second.requires_grad(); });
+const std::vector<graph::FixedTraining>& Model::Impl::fixed_training() const {
+  const std::lock_guard lock(parts_mutex);
+  if (!found_fixed) found_fixed = network.fixed_training();
+  return *found_fixed;
 }
 
 void Model::Impl::apply_batch_norm_policy() {
@@ -130,13 +131,16 @@ void Model::Impl::apply_batch_norm_policy() {
 }
 
 std::vector<std::string> Model::Impl::inference_batch_norms() const {
+  std::set<std::string, std::less<>> with_parameters, trained;  // the latter with all the layers around them
+  for (const auto& [parameter, tensor] : network.named_parameters()) {
+    with_parameters.emplace(owner_of(parameter));
+    for (auto layer = owner_of(parameter); tensor.requires_grad() && trained.emplace(layer).second && !layer.empty();)
+      layer = owner_of(layer);
+  }
   std::vector<std::string> layers;
-  const auto parameters = network.named_parameters();
   for (const auto& layer : network.batch_norms()) {
-    const bool affine =
-        std::any_of(parameters.begin(), parameters.end(), [&](const auto& p) { return owner_of(p.first) == layer; });
     // One without parameters goes with the layers around it.
-    const bool trains = has_trainable_parameter(affine ? std::string_view(layer) : owner_of(layer));
+    const bool trains = trained.contains(with_parameters.contains(layer) ? std::string_view(layer) : owner_of(layer));
     const bool by_policy = batch_norm == BatchNormPolicy::kInference && !is_head(layer);
     if (batch_norm != BatchNormPolicy::kTrain && (by_policy || !trains)) layers.push_back(layer);
   }
@@ -147,7 +151,7 @@ void Model::train(bool on) {
   base::translated("entering training mode", [&] {
     const auto in_inference = impl().inference_batch_norms();
     if (on) {
-      for (const auto& fixed : impl().network.fixed_training()) {
+      for (const auto& fixed : impl().fixed_training()) {
         const bool trains = std::find(in_inference.begin(), in_inference.end(), fixed.layer) == in_inference.end();
         if (fixed.kind != "batch norm" || !trains) continue;
         throw Error(
@@ -165,7 +169,7 @@ void Model::train(bool on) {
 std::vector<std::string> Model::fixed_dropouts() const {
   return base::translated("looking for dropout", [&] {
     std::vector<std::string> layers;
-    for (const auto& fixed : impl().network.fixed_training())
+    for (const auto& fixed : impl().fixed_training())
       if (fixed.kind == "dropout" && !fixed.on) layers.push_back(fixed.layer);
     return layers;
   });

@@ -32,9 +32,10 @@ struct [[gnu::visibility("hidden")]] Model::Impl {
   Device device;
   bool training = false;
 
-  // Parts of the network that were asked for, by the cut that made them.
+  // Parts of the network that were asked for, by the cut that made them, and what was found in it.
   mutable std::mutex parts_mutex;
   mutable std::map<std::string, engine::Runner, std::less<>> parts;
+  mutable std::optional<std::vector<graph::FixedTraining>> found_fixed;
 
   static const Impl& of(const Model& model) { return model.impl(); }
 
@@ -75,7 +76,8 @@ struct [[gnu::visibility("hidden")]] Model::Impl {
   }
   /// Batch norms that run in inference mode while training, under the policy.
   std::vector<std::string> inference_batch_norms() const;
-  bool has_trainable_parameter(std::string_view layer) const;
+  /// network.fixed_training(), looked for once.
+  const std::vector<graph::FixedTraining>& fixed_training() const;
   /// Under kTrain the parameters of every batch norm are trainable.
   void apply_batch_norm_policy();
 };

@@ -32,6 +32,7 @@ void Model::Impl::replace_network(graph::Network next, std::string_view head) {
   network = std::move(next);
   structure = std::move(found);
   parts.clear();
+  found_fixed.reset();
 }
 
 std::vector<std::int64_t> Model::Impl::input_shape() const {

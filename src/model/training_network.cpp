@@ -27,10 +27,6 @@ at::Tensor TrainingNetwork::forward(const at::Tensor& features, Precision precis
   });
 }
 
-at::Tensor TrainingNetwork::logits(const at::Tensor& batch, Precision precision) const {
-  return has_trunk() ? forward(features(batch, precision), precision) : model_.forward(batch, precision);
-}
-
 std::string TrainingNetwork::trunk_hash() const {
   return base::Sha256().update(split_->trunk_text()).update(content_hash(split_->trunk_network())).hex();
 }

@@ -29,9 +29,6 @@ class TrainingNetwork {
   /// Logits [N, num_classes()] for that: in training mode with gradients, else without.
   at::Tensor forward(const at::Tensor& features, Precision precision) const;
 
-  /// Logits for a batch [N, 3, H, W]: both parts, or the whole network.
-  at::Tensor logits(const at::Tensor& batch, Precision precision) const;
-
   /// SHA-256 of the trunk's operations and weights.
   std::string trunk_hash() const;
 

@@ -28,12 +28,11 @@ class TrainingMode {
   Model& model_;
 };
 
-/// The model's buffers as they are now: a forward pass in training mode changes a batch norm's statistics.
-class Buffers {
+/// Tensors as they are now: a forward pass in training mode changes a batch norm's statistics.
+class Saved {
  public:
-  explicit Buffers(const Model& model) {
-    if (!model.uses_batch_statistics()) return;
-    for (const auto& [name, tensor] : model.named_buffers()) saved_.emplace_back(tensor, tensor.clone());
+  explicit Saved(const std::vector<at::Tensor>& tensors) {
+    for (const auto& tensor : tensors) saved_.emplace_back(tensor, tensor.clone());
   }
   void restore() const {
     const at::NoGradGuard no_grad;
@@ -43,6 +42,12 @@ class Buffers {
  private:
   std::vector<std::pair<at::Tensor, at::Tensor>> saved_;
 };
+
+std::vector<at::Tensor> buffers_of(const Model& model) {
+  std::vector<at::Tensor> buffers;
+  for (const auto& [name, tensor] : model.named_buffers()) buffers.push_back(tensor);
+  return buffers;
+}
 
 std::vector<at::Tensor> parameters_of(const Model& model) {
   std::vector<at::Tensor> parameters;
@@ -58,15 +63,17 @@ Fit::Fit(Model& model, const TrainerOptions& options, const FitOptions& fit, con
     : model_(model),
       options_(options),
       fit_(fit),
-      network_(model),
+      network_(model, options),
+      examples_(network_, train, options, /*training=*/true),
       objective_(model.tasks(), options.label_smoothing),
       loader_(train, model.preprocessing(),
-              {.batch_size = fit.batch_size,
-               .shuffle = fit.shuffle,
-               .augment = true,
-               .seed = options.seed,
-               .threads = fit.loader_threads,
-               .pin_memory = model.device().is_cuda()}),
+              for_loader({.batch_size = fit.batch_size,
+                          .shuffle = fit.shuffle,
+                          .augment = true,
+                          .augmented_variants = static_cast<std::uint64_t>(options.feature_cache.augmented_variants),
+                          .seed = options.seed,
+                          .threads = fit.loader_threads,
+                          .pin_memory = model.device().is_cuda()})),
       optimizer_(Optimizer::create(options.optimizer, options.numerics, parameters_of(model))),
       learning_rate_(options.schedule, options.numerics, optimizer_->learning_rate(), fit.epochs, steps()) {
   const auto is_alpha = [](double value) { return value >= 0 && std::isfinite(value); };
@@ -78,6 +85,14 @@ Fit::Fit(Model& model, const TrainerOptions& options, const FitOptions& fit, con
     throw Error(
         ErrorCode::kConfig,
         "batch_size: expected 2 or more where batch norm trains, found 1; or set the batch norm policy to inference");
+}
+
+LoaderOptions Fit::for_loader(const LoaderOptions& options) {
+  {  // the loader's threads ask at once what is kept
+    const TrainingMode training(model_);
+    network_.refresh();
+  }
+  return mixes() ? options : examples_.for_loader(options);  // mixing wants all pictures
 }
 
 double Running::accuracy() const {
@@ -97,8 +112,9 @@ std::int64_t Fit::steps() const {
 
 Running Fit::epoch(std::int64_t number) {
   const TrainingMode training(model_);
-  network_.refresh();
   const auto start = Clock::now();
+  network_.refresh();
+  changing_buffers_ = model_.uses_batch_statistics() ? buffers_of(model_) : std::vector<at::Tensor>();
   Running running;
   const bool once_through = fit_.steps_per_epoch == 0;
   if (number > 0 && (once_through || data_ended_)) start_over();
@@ -116,7 +132,7 @@ Running Fit::epoch(std::int64_t number) {
         warn_once("ran out of data: an epoch ends before its steps_per_epoch, and the next begins with the data anew");
       break;
     }
-    if (batch->size() == 1 && model_.uses_batch_statistics()) {
+    if (batch->size() == 1 && !changing_buffers_.empty()) {
       warn_once("a batch of one example was left out: batch norm cannot train on it");
       continue;
     }
@@ -133,20 +149,19 @@ Running Fit::epoch(std::int64_t number) {
 }
 
 void Fit::train_on(const Batch& batch, std::int64_t epoch, std::int64_t step, Running& running) {
-  const Buffers before(model_);
+  const Saved before(changing_buffers_);
   const at::AutoGradMode with_gradients(true);
   const auto device = base::to_torch(model_.device());
-  const bool mixes = options_.mixup_alpha > 0 || options_.cutmix_alpha > 0;
   auto images = batch.images;
-  auto targets = objective_.is_plain() && !mixes ? batch.labels : objective_.dense(batch.targets);
+  auto targets = objective_.is_plain() && !mixes() ? batch.labels : objective_.dense(batch.targets);
   targets = targets.to(device, /*non_blocking=*/true);
-  if (mixes) {
+  if (mixes()) {
     images = images.to(device, /*non_blocking=*/true);
     mix(images, targets, {options_.mixup_alpha, options_.cutmix_alpha},
         {options_.seed, static_cast<std::uint64_t>(epoch), static_cast<std::uint64_t>(step), kMixingStream});
   }
   optimizer_->set_learning_rate(learning_rate_.at(steps_done_++));
-  const auto logits = network_.logits(images, options_.precision);
+  const auto logits = mixes() ? network_.forward(network_.features(images)) : examples_.logits(batch, loader_);
   const auto loss = objective_.loss(logits, targets);
   const double value = loss.item<double>();
   if (!std::isfinite(value)) {

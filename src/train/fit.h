@@ -12,7 +12,7 @@
 #include <graft/loader.h>
 #include <graft/trainer.h>
 
-#include "model/training_network.h"
+#include "train/cached_network.h"
 #include "train/objective.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
@@ -47,20 +47,25 @@ class Fit {
 
   double images_per_second() const { return static_cast<double>(trained_) / training_seconds_; }
   double learning_rate() const { return optimizer_->learning_rate(); }
+  CachedNetwork& network() { return network_; }
   std::vector<BadImage> bad_images() const { return loader_.bad_images(); }
 
  private:
+  LoaderOptions for_loader(const LoaderOptions& options);
   std::int64_t steps() const;
   void train_on(const Batch& batch, std::int64_t epoch, std::int64_t step, Running& running);
+  bool mixes() const { return options_.mixup_alpha > 0 || options_.cutmix_alpha > 0; }
   void start_over();
   void warn_once(const std::string& text);
 
   Model& model_;
   const TrainerOptions& options_;
   const FitOptions& fit_;
-  model::TrainingNetwork network_;
+  CachedNetwork network_;
+  Examples examples_;
   Objective objective_;
   DataLoader loader_;
+  std::vector<at::Tensor> changing_buffers_;  ///< what a forward pass changes, this epoch
   std::unique_ptr<Optimizer> optimizer_;
   LearningRate learning_rate_;
   std::uint64_t data_epoch_ = 0;

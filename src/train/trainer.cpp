@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -17,6 +18,7 @@
 #include "base/torch_device.h"
 #include "base/translate.h"
 #include "model/task.h"
+#include "train/cached_network.h"
 #include "train/fit.h"
 #include "train/metrics.h"
 #include "train/objective.h"
@@ -86,8 +88,8 @@ struct [[gnu::visibility("hidden")]] Trainer::Impl {
   }
 
   History fit(const Dataset& train, const Dataset* val, const FitOptions& fit_options);
-  void validate(const Dataset& val, const FitOptions& fit_options, std::int64_t number, EpochInfo& epoch,
-                History& history) const;
+  void validate(const Dataset& val, train::Examples& examples, const FitOptions& fit_options, std::int64_t number,
+                EpochInfo& epoch, History& history) const;
   bool is_best(const History& history) const;
   void restore(const Snapshot& snapshot);
 
@@ -105,17 +107,22 @@ struct [[gnu::visibility("hidden")]] Trainer::Impl {
 
   using OnStep = std::function<void(std::int64_t step, std::int64_t steps)>;
 
+  /// `examples`: `data` with what a fit keeps of it.
   Logits run(const Dataset& data, std::int64_t batch_size, int threads, bool with_targets,
-             const OnStep& on_step = {}) const {
+             train::Examples* examples = nullptr, const OnStep& on_step = {}) const {
     const auto start = train::Clock::now();
-    DataLoader loader(data, model.preprocessing(), loader_options(batch_size, threads));
+    const auto all = loader_options(batch_size, threads);
+    DataLoader loader(data, model.preprocessing(), examples ? examples->for_loader(all) : all);
     const auto size = static_cast<std::int64_t>(data.size());
     const train::Objective objective(model.tasks(), 0);
     const auto unknown = at::full({size, model.num_classes()}, std::numeric_limits<float>::quiet_NaN(), at::kFloat);
     Logits logits{unknown, objective.is_plain() ? at::zeros({size}, at::kLong) : unknown.clone(), {}, {}, 0};
     std::int64_t step = 0;
     while (auto batch = loader.next()) {
-      const auto values = model.forward(batch->images, options.precision).to(at::kCPU);
+      const auto forward = [&] {
+        return examples ? examples->logits(*batch, loader) : model.forward(batch->images, options.precision);
+      };
+      const auto values = forward().to(at::kCPU);
       require_answers(model.tasks(), values, *batch, data);
       const std::vector<std::int64_t> indices(batch->indices.begin(), batch->indices.end());
       const auto rows = at::tensor(indices, at::kLong);
@@ -130,9 +137,10 @@ struct [[gnu::visibility("hidden")]] Trainer::Impl {
     return logits;
   }
 
-  Evaluation evaluate(const Dataset& data, std::int64_t batch_size, int threads, const OnStep& on_step = {}) const {
+  Evaluation evaluate(const Dataset& data, std::int64_t batch_size, int threads, train::Examples* examples = nullptr,
+                      const OnStep& on_step = {}) const {
     const at::NoGradGuard no_grad;
-    const auto logits = run(data, batch_size, threads, /*with_targets=*/true, on_step);
+    const auto logits = run(data, batch_size, threads, /*with_targets=*/true, examples, on_step);
     const auto readable = at::tensor(logits.readable, at::kLong);
     auto result =
         train::evaluate_logits(logits.values.index_select(0, readable), logits.targets.index_select(0, readable),
@@ -170,11 +178,13 @@ History Trainer::Impl::fit(const Dataset& train_data, const Dataset* val, const 
     const std::string frozen = model.frozen_hash();
     History history;
     train::Fit fit(model, options, fit_options, train_data);
+    std::optional<train::Examples> val_examples;
+    if (val) val_examples.emplace(fit.network(), *val, options, /*training=*/false);
     for (std::int64_t number = 0; number < fit_options.epochs; ++number) {
       const auto start = train::Clock::now();
       const train::Running running = fit.epoch(number);
       EpochInfo epoch{running.loss(), running.accuracy(), {}, {}, {}, fit.learning_rate(), 0};
-      if (val) validate(*val, fit_options, number, epoch, history);
+      if (val) validate(*val, *val_examples, fit_options, number, epoch, history);
       fit.epoch_ended(epoch.val_loss.value_or(epoch.loss));
       epoch.seconds = train::seconds_since(start);
       history.epochs.push_back(epoch);
@@ -196,12 +206,12 @@ History Trainer::Impl::fit(const Dataset& train_data, const Dataset* val, const 
   });
 }
 
-void Trainer::Impl::validate(const Dataset& val, const FitOptions& fit_options, std::int64_t number, EpochInfo& epoch,
-                             History& history) const {
+void Trainer::Impl::validate(const Dataset& val, train::Examples& examples, const FitOptions& fit_options,
+                             std::int64_t number, EpochInfo& epoch, History& history) const {
   const auto report = [&](std::int64_t step, std::int64_t steps) {
     if (fit_options.on_step) fit_options.on_step({number, step, steps, epoch.loss, epoch.accuracy, 0, true});
   };
-  const auto scores = evaluate(val, fit_options.batch_size, fit_options.loader_threads, report);
+  const auto scores = evaluate(val, fit_options.batch_size, fit_options.loader_threads, &examples, report);
   epoch.val_loss = scores.loss;
   double sum = 0;
   std::int64_t classifying = 0;

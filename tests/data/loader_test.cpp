@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <mutex>
+#include <utility>
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -106,6 +108,50 @@ TEST(DataLoader, Case76AllPicturesUnreadable) {
   data.policy = OnBadImage::kSkip;
   DataLoader loader(data, kSmall, {.batch_size = 2});
   EXPECT_GRAFT_ERROR(loader.next(), kMismatch, "none of 3");
+}
+
+TEST(DataLoader, PicturesThatAreNotWantedAreNotRead) {
+  DrawnDataset data(10, 2);
+  data.changes = {.zoom = 0.2};
+  data.bad = {5, 6};  // 5 is not wanted
+  data.policy = OnBadImage::kSkip;
+  std::mutex mutex;
+  std::vector<std::pair<std::size_t, std::uint64_t>> asked;
+  const LoaderOptions all{.batch_size = 4, .augment = true};
+  auto some = all;
+  some.skip_image = [&](std::size_t index, std::uint64_t number) {
+    const std::lock_guard lock(mutex);
+    asked.emplace_back(index, number);
+    return index % 2 == 1;
+  };
+  DataLoader loader(data, kSmall, some);
+  const auto batches = epoch(loader, 3);
+  std::erase_if(asked, [](const auto& question) { return question.second != 3; });  // it began with epoch 0
+  std::sort(asked.begin(), asked.end());
+  ASSERT_EQ(asked.size(), 10u);
+  for (std::size_t i = 0; i < 10; ++i) EXPECT_EQ(asked[i], (std::pair<std::size_t, std::uint64_t>(i, 3)));
+  EXPECT_EQ(batches[1].indices, (std::vector<std::size_t>{4, 5, 7}));
+  EXPECT_EQ(batches[1].image_rows, (std::vector<std::int64_t>{0}));
+  EXPECT_EQ(batches[2].image_rows, (std::vector<std::int64_t>{0}));
+  EXPECT_EQ(batches[0].image_rows, (std::vector<std::int64_t>{0, 2}));
+  EXPECT_EQ(batches[0].labels.size(0), 4);
+  DataLoader reference(data, kSmall, all);
+  const auto whole = epoch(reference, 3);
+  EXPECT_EQ(whole[0].image_rows, (std::vector<std::int64_t>{0, 1, 2, 3}));
+  EXPECT_TRUE(at::equal(batches[0].images, whole[0].images.index_select(0, at::tensor({0, 2}))));
+  EXPECT_TRUE(at::equal(loader.load({3, 1}), whole[0].images.index_select(0, at::tensor({3, 1}))));
+  EXPECT_GRAFT_ERROR(loader.load({5}), kFormat, "planted");
+}
+
+TEST(DataLoader, VariantsOfAugmentationRepeat) {
+  DrawnDataset data(10, 2);
+  data.changes = {.zoom = 0.2};
+  DataLoader loader(data, kSmall, {.batch_size = 10, .augment = true, .augmented_variants = 2});
+  const auto images = [&](std::uint64_t number) { return epoch(loader, number).at(0).images; };
+  const auto first = images(0), second = images(1);
+  EXPECT_FALSE(at::equal(first, second));
+  EXPECT_TRUE(at::equal(images(2), first));
+  EXPECT_TRUE(at::equal(images(5), second));
 }
 
 TEST(DataLoader, BadOptionsAreRefused) {

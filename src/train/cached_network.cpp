@@ -1,0 +1,197 @@
+#include "train/cached_network.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <ATen/ATen.h>
+#include <ATen/Version.h>
+#include <ATen/core/grad_mode.h>
+
+#include "base/check.h"
+#include "base/sha256.h"
+#include "base/torch_version.h"
+#include "data/identity.h"
+#include "model/artefact.h"
+
+namespace graft::train {
+
+namespace {
+
+std::string hash(const std::string& text) { return base::Sha256().update(text).hex(); }
+
+at::Tensor positions(const std::vector<std::int64_t>& rows, const at::Tensor& beside) {
+  return at::tensor(rows, at::kLong).to(beside.device());
+}
+
+/// [rows of both, ...]: a's rows at `a_rows`, b's at `b_rows`.
+at::Tensor merged(const at::Tensor& a, const std::vector<std::int64_t>& a_rows, const at::Tensor& b,
+                  const std::vector<std::int64_t>& b_rows) {
+  auto sizes = a.sizes().vec();
+  sizes[0] = std::ssize(a_rows) + std::ssize(b_rows);
+  auto all = at::empty(sizes, a.options(), a.suggest_memory_format());
+  all.index_copy_(0, positions(a_rows, a), a);
+  all.index_copy_(0, positions(b_rows, a), b.to(a.device()));
+  return all;
+}
+
+}  // namespace
+
+// --- The network
+
+CachedNetwork::CachedNetwork(const Model& model, const TrainerOptions& options)
+    : model_(model), options_(options), network_(model) {
+  const auto& cache = options.feature_cache;
+  base::require(cache.max_bytes >= 0, "feature_cache.max_bytes", "0 or more", cache.max_bytes);
+  base::require(cache.augmented_variants >= 0, "feature_cache.augmented_variants", "0 or more",
+                cache.augmented_variants);
+}
+
+void CachedNetwork::refresh() {
+  if (!network_.refresh()) return;
+  const auto& o = options_.feature_cache;
+  std::shared_ptr<FeatureCache> next;
+  if (o.enabled && network_.has_trunk()) {
+    auto file = o.directory.empty()
+                    ? nullptr
+                    : std::make_unique<FeatureFile>(o.directory, space(), o.max_bytes, options_.on_warning);
+    next = std::make_shared<FeatureCache>(o.max_bytes, std::move(file));
+  }
+  checked_ = warned_ = false;
+  const std::lock_guard lock(mutex_);
+  cache_ = std::move(next);
+}
+
+std::shared_ptr<FeatureCache> CachedNetwork::cache() const {
+  const std::lock_guard lock(mutex_);
+  return cache_;
+}
+
+/// All that features depend on beside the picture.
+std::string CachedNetwork::space() const {
+  std::string text;
+  for (const std::string& part :
+       {std::string("graft " GRAFT_VERSION_TEXT), base::running_torch_version(), at::get_cpu_capability(),
+        std::string(image_decoder()), model::preprocessing_json(model_.preprocessing()),
+        std::string(to_string(options_.precision)), std::string(model_.device().is_cuda() ? "cuda" : "cpu"),
+        network_.trunk_hash()})
+    text += part + "\n";
+  return hash(text);
+}
+
+at::Tensor CachedNetwork::features(const at::Tensor& images) {
+  if (!has_trunk()) return images;
+  const auto features = network_.features(images, options_.precision);
+  if (cache() && !std::exchange(checked_, true) && !rows_stand_alone(images, features)) {
+    const std::lock_guard lock(mutex_);
+    cache_.reset();
+  }
+  return features;
+}
+
+at::Tensor CachedNetwork::forward(const at::Tensor& features) const {
+  return has_trunk() ? network_.forward(features, options_.precision) : model_.forward(features, options_.precision);
+}
+
+/// Whether each row is one picture's, whatever else is in the batch: not so where a layer normalises over the batch, or
+/// where the first dimension is another one.
+bool CachedNetwork::rows_stand_alone(const at::Tensor& images, const at::Tensor& features) const {
+  if (features.dim() < 2 || features.size(0) != images.size(0)) return false;
+  const auto first = images.narrow(0, 0, 1);
+  const auto beside_another = network_.features(at::cat({first, first.neg()}), options_.precision);
+  if (beside_another.size(0) != 2 || beside_another[0].sizes() != features[0].sizes()) return false;
+  const double scale = std::max(1.0, features[0].abs().nan_to_num(0, 0, 0).max().item<double>());
+  const double tolerance = options_.precision == Precision::kBFloat16 ? 0.05 : 1e-3;
+  return at::allclose(beside_another[0], features[0], /*rtol=*/0, tolerance * scale, /*equal_nan=*/true);
+}
+
+void CachedNetwork::keep(const std::vector<std::string>& keys, const at::Tensor& rows) {
+  const auto kept = cache();
+  if (!kept || kept->insert(keys, rows) || std::exchange(warned_, true) || !options_.on_warning) return;
+  options_.on_warning("the feature cache has no room for more than its " +
+                      std::to_string(options_.feature_cache.max_bytes) +
+                      " bytes: the frozen layers' output for other pictures is computed anew in every epoch");
+}
+
+// --- A data set
+
+Examples::Examples(CachedNetwork& network, const Dataset& data, const TrainerOptions& options, bool training)
+    : network_(network),
+      data_(data),
+      options_(options),
+      augments_(training && data.augment().enabled()),
+      may_keep_(options.feature_cache.enabled && (!augments_ || options.feature_cache.augmented_variants > 0)),
+      seen_(data.size()) {}
+
+LoaderOptions Examples::for_loader(LoaderOptions options) {
+  if (!may_keep_) return options;
+  options.skip_image = [this](std::size_t index, std::uint64_t epoch) { return is_known(index, epoch); };
+  return options;
+}
+
+std::string Examples::key(std::size_t index, std::uint64_t epoch) const {
+  std::string content = data_.content_id(index);
+  if (content.empty()) return {};
+  if (augments_)
+    content += "\n" + data::to_text(data_.augment()) + "\n" + std::to_string(options_.seed) + " " +
+               std::to_string(epoch) + " " + std::to_string(index);
+  return hash(content);
+}
+
+bool Examples::is_known(std::size_t index, std::uint64_t epoch) {
+  const auto cache = network_.cache();
+  seen_[index] = cache ? Seen{key(index, epoch), epoch} : Seen{};
+  return cache && !seen_[index].key.empty() && cache->contains(seen_[index].key);
+}
+
+at::Tensor Examples::logits(const Batch& batch, const DataLoader& loader) {
+  const auto cache = network_.cache();
+  std::vector<std::int64_t> lost, known;
+  std::vector<std::size_t> lost_indices;
+  std::vector<std::string> known_keys;
+  for (std::int64_t row = 0; row < batch.size(); ++row) {
+    if (std::binary_search(batch.image_rows.begin(), batch.image_rows.end(), row)) continue;
+    const auto index = batch.indices[static_cast<std::size_t>(row)];
+    if (cache && cache->contains(seen_[index].key)) {
+      known.push_back(row);
+      known_keys.push_back(seen_[index].key);
+    } else {  // another part is frozen than when the loader asked
+      lost.push_back(row);
+      lost_indices.push_back(index);
+    }
+  }
+  if (known.size() == batch.indices.size()) return network_.forward(cache->rows(known_keys));
+
+  const at::NoGradGuard no_grad;
+  auto rows = batch.image_rows;
+  at::Tensor images = batch.images;
+  if (!lost.empty()) {
+    rows.insert(rows.end(), lost.begin(), lost.end());
+    images = at::cat({images, loader.load(lost_indices)});
+  }
+  auto features = network_.features(images);
+  keep(batch, rows, features);
+  if (!known.empty()) {
+    features = merged(features, rows, cache->rows(known_keys), known);
+  } else if (!lost.empty()) {
+    features = features.index_select(0, at::tensor(rows).argsort().to(features.device()));
+  }
+  return network_.forward(features);
+}
+
+/// Of pictures whose content still is what it was before they were decoded.
+void Examples::keep(const Batch& batch, const std::vector<std::int64_t>& rows, const at::Tensor& features) {
+  if (!may_keep_ || !network_.cache()) return;
+  std::vector<std::string> keys;
+  std::vector<std::int64_t> chosen;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto index = batch.indices[static_cast<std::size_t>(rows[i])];
+    if (seen_[index].key.empty() || seen_[index].key != key(index, seen_[index].epoch)) continue;
+    keys.push_back(seen_[index].key);
+    chosen.push_back(static_cast<std::int64_t>(i));
+  }
+  if (keys.empty()) return;
+  const bool all = chosen.size() == static_cast<std::size_t>(features.size(0));
+  network_.keep(keys, all ? features : features.index_select(0, positions(chosen, features)));
+}
+
+}  // namespace graft::train

@@ -1,0 +1,48 @@
+/// Rows of numbers by what they were computed from: in memory, or in a file that processes share.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "train/feature_file.h"
+
+namespace graft::train {
+
+/// Rows of one shape, float32. A key (64 characters) says all that its row depends on. contains() may be called from
+/// many threads beside one that calls the others.
+class FeatureCache {
+ public:
+  /// Keeps at most `max_bytes` in memory; with a file what that holds and takes, and in memory what cannot be appended.
+  explicit FeatureCache(std::int64_t max_bytes, std::unique_ptr<FeatureFile> file = nullptr);
+
+  bool contains(const std::string& key) const;
+
+  /// [keys, ...], on the CPU, a map of features with its channels last. All keys must be there.
+  at::Tensor rows(std::span<const std::string> keys) const;
+
+  /// Keeps rows[i], [keys, ...] of float32, for keys[i] where none is kept. False if there was no room for all of them,
+  /// or if their shape is not that of those before.
+  bool insert(std::span<const std::string> keys, const at::Tensor& rows);
+
+ private:
+  /// Where the row is kept; null if there is no room.
+  const std::byte* keep(const std::string& key, const at::Tensor& row);
+
+  const std::int64_t max_bytes_;
+  std::unique_ptr<FeatureFile> file_;
+  std::vector<std::int64_t> shape_;  ///< of a row; empty until there is one
+  mutable std::mutex mutex_;         ///< of rows_
+  std::unordered_map<std::string, const std::byte*> rows_;
+  std::vector<at::Tensor> in_memory_;
+  std::int64_t in_memory_bytes_ = 0;
+};
+
+}  // namespace graft::train
