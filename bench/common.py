@@ -108,7 +108,7 @@ class Files:
 
 
 class Subject:
-    """A process that has prepared itself and waits: it prints "ready", and a figure for each line it is given."""
+    """A process that has prepared itself and waits: it prints "ready", and a line of figures for each line it is given."""
 
     def __init__(self, command, environment=None):
         self.errors = tempfile.TemporaryFile("w+")
@@ -124,9 +124,12 @@ class Subject:
         self.errors.seek(0)
         raise Unavailable(last_words(self.errors.read()))
 
-    def figure(self, seconds):
-        print(seconds, file=self.process.stdin, flush=True)
-        return float(self.expect())
+    def figures(self, line):
+        print(line, file=self.process.stdin, flush=True)
+        return [float(word) for word in self.expect().split()]
+
+    def figure(self, line):
+        return self.figures(line)[0]
 
     def peak_mb(self):
         """The most memory it ever held, its libraries' pages included."""

@@ -3,6 +3,9 @@
 
     peers.py serve PEER MODEL NETWORK PRECISION BATCH THREADS    prints "ready", then images per second for each line SECONDS
     peers.py first PEER MODEL PICTURE THREADS                    prints the class of one picture, as soon as it can
+    peers.py train MODEL NETWORK FREEZE PRECISION BATCH THREADS  prints "ready", then images per second for each line PICTURES: PyTorch
+                                                                 trains an epoch on so many, channels last, frozen layers under no_grad
+    peers.py finetune MODEL NETWORK FOLDER EPOCHS BATCH THREADS OUT    PyTorch trains a linear head on the JPEGs of FOLDER/train and saves it
     peers.py pictures FOLDER                                     draws pictures to calibrate with
     peers.py openvino MODEL.onnx MODEL.xml
     peers.py quantize-onnx MODEL.onnx FOLDER OUT.onnx            ONNX Runtime's static quantisation
@@ -48,14 +51,19 @@ def calibration(folder):
 
 # --- Each peer: (what brings a NumPy batch into its form, what runs on that)
 
-def pytorch(model, network, precision, threads, compiled=False):
+def read_network(model, network):
     import torch
-    torch.set_num_threads(threads)
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "models"))
     import networks
     net = networks.NETWORKS[network]().eval()
     net.load_state_dict(torch.jit.load(str(model)).state_dict())
-    net = net.to(memory_format=torch.channels_last)
+    return net.to(memory_format=torch.channels_last)
+
+
+def pytorch(model, network, precision, threads, compiled=False):
+    import torch
+    torch.set_num_threads(threads)
+    net = read_network(model, network)
     if compiled:
         torch._inductor.config.freezing = True
         net = torch.compile(net)
@@ -125,6 +133,93 @@ def first(out, peer, model, picture, threads):
     print(run(convert(prepare(picture))).argmax(), file=out, flush=True)
 
 
+# --- Fine-tuning
+
+class Tuning:
+    """A network in two, the frozen layers and those that train: a linear head, for VGG16 the tutorial's."""
+
+    def __init__(self, model, network, freeze, precision, classes):
+        import torch
+        from torch import nn
+        net = read_network(model, network)
+        if network == "vgg16":
+            layers, head = [net.features], [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 1024), nn.ReLU(), nn.Linear(1024, classes)]
+        else:
+            layers = [net.conv1, net.bn1, net.relu, net.maxpool, net.layer1, net.layer2, net.layer3, net.layer4, net.avgpool, nn.Flatten()]
+            head = [nn.Linear(2048, classes)]
+        frozen = layers.index(net.layer4) if freeze == "until:layer4" else len(layers)
+        self.trunk, self.rest = nn.Sequential(*layers[:frozen]).eval(), nn.Sequential(*layers[frozen:], *head)
+        self.optimizer = torch.optim.Adam(self.rest.parameters())
+        self.autocast = functools.partial(torch.autocast, "cpu", torch.bfloat16, enabled=precision == "bfloat16")
+
+    def logits(self, x):
+        import torch
+        with self.autocast():
+            with torch.no_grad():
+                features = self.trunk(x.to(memory_format=torch.channels_last))
+            return self.rest(features).float()
+
+    def train(self, batches):
+        """Returns how many pictures it were."""
+        import torch
+        self.rest.train()
+        done = 0
+        for x, labels in batches:
+            self.optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(self.logits(x), labels).backward()
+            self.optimizer.step()
+            done += len(x)
+        return done
+
+    def accuracy(self, batches):
+        import torch
+        self.rest.eval()
+        with torch.no_grad():
+            right = [self.logits(x).argmax(1) == labels for x, labels in batches]
+        return torch.cat(right).float().mean().item()
+
+
+def train(out, model, network, freeze, precision, batch, threads):
+    import torch
+    torch.set_num_threads(int(threads))
+    tuning, batch = Tuning(model, network, freeze, precision, classes=10), int(batch)
+    print("ready", file=out, flush=True)
+    for line in sys.stdin:
+        x = torch.rand(int(line), 3, SIDE, SIDE).to(memory_format=torch.channels_last)
+        labels = torch.arange(len(x)) % 10
+        start = time.monotonic()
+        done = tuning.train(zip(x.split(batch), labels.split(batch)))
+        print(done / (time.monotonic() - start), file=out, flush=True)
+
+
+class Folder:
+    """A folder for each class, as torchvision's ImageFolder has it: for PyTorch's DataLoader."""
+
+    def __init__(self, root):
+        classes = sorted(entry for entry in root.iterdir() if entry.is_dir())
+        self.files = [(path, i) for i, folder in enumerate(classes) for path in sorted(folder.iterdir()) if path.suffix.lower() in (".jpg", ".jpeg")]
+
+    def __len__(self):
+        return len(self.files)
+
+    def __getitem__(self, i):
+        path, label = self.files[i]
+        return prepare(path)[0], label
+
+
+def finetune(out, model, network, folder, epochs, batch, threads, saved):
+    import torch
+    torch.set_num_threads(int(threads))
+    tuning = Tuning(model, network, "all", "float32", classes=2)
+    options = {"batch_size": int(batch), "num_workers": int(threads), "persistent_workers": True}
+    loaders = {part: torch.utils.data.DataLoader(Folder(pathlib.Path(folder) / part), shuffle=part == "train", **options) for part in ("train", "val")}
+    for _ in range(int(epochs)):
+        tuning.train(loaders["train"])
+        accuracy = tuning.accuracy(loaders["val"])
+    torch.save(torch.nn.Sequential(tuning.trunk, tuning.rest).state_dict(), saved)
+    print(accuracy, file=out, flush=True)
+
+
 # --- Files
 
 def convert_to_openvino(source, out):
@@ -156,10 +251,8 @@ def main():
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what the peers print is not a result
     job, *arguments = sys.argv[1:]
-    if job == "serve":
-        serve(out, *arguments)
-    elif job == "first":
-        first(out, *arguments)
+    if job in ("serve", "first", "train", "finetune"):
+        {"serve": serve, "first": first, "train": train, "finetune": finetune}[job](out, *arguments)
     elif job == "pictures":
         draw_pictures(pathlib.Path(*arguments))
     else:
