@@ -58,7 +58,8 @@ void serve(graft::Model& model, const graft::TrainerOptions& options, std::int64
   std::uint64_t seed = 0;
   for (std::size_t pictures = 0; std::cin >> pictures;) {
     const Noise data(pictures, model.preprocessing().crop_height_px, seed++);
-    const auto epochs = graft::Trainer(model, options).fit(data, {.epochs = 1 + kLaterEpochs, .batch_size = batch}).epochs;
+    const auto epochs =
+        graft::Trainer(model, options).fit(data, {.epochs = 1 + kLaterEpochs, .batch_size = batch}).epochs;
     std::vector<double> later;
     for (std::size_t i = 1; i < epochs.size(); ++i) later.push_back(epochs[i].seconds);
     std::nth_element(later.begin(), later.begin() + kLaterEpochs / 2, later.end());

@@ -187,6 +187,7 @@ Command add_finetune(CLI::App& app) {
                  "where to keep what the frozen layers yield for each picture: a folder that runs share, memory or off")
       ->capture_default_str();
   app.add_option("--feature-cache-size", o->feature_cache_bytes, "its most, in bytes or as 500MB, 2GB")
+      ->check(not_negative())  // which AsSizeValue reads as well, as a large number
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
       ->capture_default_str();
   app.add_option("--augmented-variants", o->augmented_variants,

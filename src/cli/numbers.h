@@ -26,6 +26,14 @@ inline CLI::Validator positive_number() {
   return number_that([](double value) { return value > 0; }, "a number above 0", "NUMBER > 0");
 }
 
+/// Without a sign; a unit may follow.
+inline CLI::Validator not_negative() {
+  return {[](std::string& text) {
+            return text.starts_with('-') ? "expected 0 or more, found \"" + text + "\"" : std::string();
+          },
+          ""};
+}
+
 inline CLI::Validator fraction() {
   return number_that([](double value) { return value >= 0 && value < 1; }, "0 to below 1", "0 <= NUMBER < 1");
 }

@@ -27,6 +27,7 @@ constexpr std::string_view kSuffix = ".features";
 constexpr std::size_t kDigest = 64;
 constexpr std::size_t kHeader = 512;
 constexpr std::size_t kBeforeRow = 2 * kDigest;  ///< of a record: the key and the checksum
+constexpr std::int64_t kLargest = std::int64_t{1} << 40;
 
 /// The first kHeader bytes of a file: what it is, for which space, the rows' shape and a checksum of that.
 std::string header(const std::string& space, const std::vector<std::int64_t>& shape) {
@@ -135,7 +136,8 @@ void FeatureFile::open() {
   ::futimens(fd_.get(), nullptr);
   if (mapped_) ::munmap(mapped_, mapped_bytes_);
   // As much as the file may ever have: pages behind its end may be mapped, not touched.
-  mapped_bytes_ = std::max({static_cast<std::size_t>(max_bytes_), size_of(fd_.get(), path_), kHeader});
+  mapped_bytes_ =
+      std::max({static_cast<std::size_t>(std::min(max_bytes_, kLargest)), size_of(fd_.get(), path_), kHeader});
   void* data = ::mmap(nullptr, mapped_bytes_, PROT_READ, MAP_SHARED, fd_.get(), 0);
   mapped_ = data == MAP_FAILED ? nullptr : static_cast<std::byte*>(data);
   if (!mapped_) base::raise_errno(path_, "cannot map", errno);

@@ -212,13 +212,42 @@ class Cli(unittest.TestCase):
         result = run(*self.finetune, "--epochs", 1, "--on-bad-image", "skip", "--json")
         self.assertEqual([b["file"] for b in json.loads(result.stdout)["bad_images"]], [str(bad)])
 
+    def test_the_feature_cache_changes_nothing_but_the_time(self):
+        cache, augmented = self.data / "features", ["--augment", "zoom=0.2", "--augmented-variants", 1]
+
+        def finetune(*options):
+            result = run(*self.finetune, "--epochs", 3, "--lr", 0.01, "--batch", 4, "--json", *options)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            return json.loads(result.stdout)["epochs"], result.stderr
+
+        def compare(found, expected):
+            for epoch, wanted in zip(found, expected, strict=True):
+                for key in wanted.keys() - {"seconds"}:
+                    self.assertAlmostEqual(epoch[key], wanted[key], delta=1e-5, msg=key)
+
+        expected, _ = finetune("--feature-cache", "off")
+        for options in ([], ["--feature-cache", cache], ["--feature-cache", cache]):
+            found, messages = finetune(*options)
+            compare(found, expected)
+            self.assertNotIn("feature cache", messages)
+        [file] = cache.iterdir()
+        written = file.read_bytes()
+        file.write_bytes(written[:600] + bytes(100) + written[700:])
+        for options, warning in ((["--feature-cache", cache], f"{file} is damaged"), (["--feature-cache-size", "0"], "no room")):
+            found, messages = finetune(*options)
+            compare(found, expected)
+            self.assertIn(warning, messages)
+        compare(finetune(*augmented)[0], finetune(*augmented, "--feature-cache", "off")[0])
+        self.assertEqual(run(*self.finetune, "--feature-cache", file).returncode, 1)
+
     def test_case_100_bad_usage_does_no_work(self):
         out = self.data / "never.pt"
         good = ["finetune", MODEL, "--train", self.data / "train", "--val", self.data / "val", "--out", out]
         for bad in (["--nonsense"], ["--epochs", 1, "--epochs", 2], ["--epochs", "99999999999999999999"], ["--lr", "nan"],
                     ["--lr", "1,5"], ["--lr", "inf"], ["--epochs", 0], ["--epochs", "two"], ["--optimizer", "lion"],
                     ["--head", "cnn"], ["--augment", "zoom=2"], ["--freeze", "half"], ["--freeze", "until:nowhere"],
-                    ["--cut", "nowhere"], ["--device", "tpu"], ["--bn", "off"], ["extra"]):
+                    ["--cut", "nowhere"], ["--device", "tpu"], ["--bn", "off"], ["--feature-cache-size", "-1"], ["--augmented-variants", "-1"],
+                    ["extra"]):
             result = run(*good, *bad)
             self.assertEqual(result.returncode, 2, (bad, result.stderr))
             self.assertNotEqual(result.stderr, "")
