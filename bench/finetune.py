@@ -36,7 +36,7 @@ def measure(case, precision, files, args):
     subjects = start(case, precision, files, args)
     try:
         for subject in subjects.values():
-            subject.figures(2 * args.batch)  # libraries and allocators warm up
+            subject.figures(args.batch)  # libraries and allocators warm up
         rounds = [{name: subject.figures(args.pictures) for name, subject in subjects.items()} for _ in range(args.rounds)]
         peaks = {name: subject.peak_mb() for name, subject in subjects.items()}
     finally:

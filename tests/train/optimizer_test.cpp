@@ -74,6 +74,29 @@ TEST(Optimizer, OneAndAHundredStepsEqualTheReferences) {
   }
 }
 
+TEST(Optimizer, TheLayoutOfAGradientDoesNotMatter) {  // Adam has a kernel for those that lie as their parameter does
+  const auto start = at::randn({13, 11}), gradient = at::randn({13, 11});
+  for (const OptimizerSpec& spec : {OptimizerSpec(Adam{.weight_decay = 0.01}), OptimizerSpec(AdamW{})}) {
+    const auto after = [&](bool transposed_parameter, bool transposed_gradient) {
+      const auto laid_out = [](const at::Tensor& x, bool transposed) {
+        return transposed ? x.t().contiguous().t() : x.clone();
+      };
+      auto p = laid_out(start, transposed_parameter).set_requires_grad(true);
+      const auto optimizer = Optimizer::create(spec, Numerics::kTorch, {p});
+      for (int t = 1; t <= 20; ++t) {
+        p.mutable_grad() = laid_out(gradient * std::cos(t), transposed_gradient);
+        optimizer->step();
+      }
+      return p.detach();
+    };
+    const auto expected = after(false, false);
+    EXPECT_GT((expected - start).abs().max().item<double>(), 1e-3);
+    for (const bool parameter : {false, true})
+      for (const bool other : {false, true})
+        EXPECT_TRUE(graft::testing::close(after(parameter, other), expected, 1e-6));
+  }
+}
+
 TEST(Optimizer, NumericsDiffer) {
   const auto vectors = json::parse(std::ifstream(golden("train/optimizers.json")));
   EXPECT_FALSE(at::equal(run(RmsProp{.learning_rate = 1e-3, .rho = 0.9}, Numerics::kTorch, vectors, 1),
