@@ -76,9 +76,10 @@ at::Tensor SplitRunner::train(const at::Tensor& features) const {
   return one_tensor(execute(impl_->parts->training, {impl_->module._ivalue(), features}));
 }
 
-bool SplitRunner::is_current() const {
-  return impl_->current_state() == impl_->state &&
-         (!has_trunk() || stamps_of(impl_->parts->trunk_tensors) == impl_->parts->trunk_stamps);
+bool SplitRunner::is_current() const { return impl_->current_state() == impl_->state && trunk_is_current(); }
+
+bool SplitRunner::trunk_is_current() const {
+  return !has_trunk() || stamps_of(impl_->parts->trunk_tensors) == impl_->parts->trunk_stamps;
 }
 
 }  // namespace graft::engine

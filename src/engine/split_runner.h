@@ -31,6 +31,8 @@ class SplitRunner {
 
   /// False once a training flag, a requires_grad, or a weight of the trunk has changed.
   bool is_current() const;
+  /// False once a weight of the trunk has changed.
+  bool trunk_is_current() const;
 
   const graph::Network& trunk_network() const;
   /// The trunk's operations and constants; the same in every process.

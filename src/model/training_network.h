@@ -24,6 +24,9 @@ class TrainingNetwork {
   /// False if the whole network has to run: features() then may not be called.
   bool has_trunk() const { return split_->has_trunk(); }
 
+  /// False once a weight of the trunk is other than at the last refresh().
+  bool trunk_is_current() const { return split_->trunk_is_current(); }
+
   /// What the trunk yields for a batch [N, 3, H, W]: float32, on the model's device, without gradients, in either mode.
   at::Tensor features(const at::Tensor& batch, Precision precision) const;
   /// Logits [N, num_classes()] for that: in training mode with gradients, else without.

@@ -66,6 +66,16 @@ std::shared_ptr<FeatureCache> CachedNetwork::cache() const {
   return cache_;
 }
 
+std::shared_ptr<FeatureCache> CachedNetwork::current_cache() {
+  if (!network_.trunk_is_current()) forget();
+  return cache();
+}
+
+void CachedNetwork::forget() {
+  const std::lock_guard lock(mutex_);
+  cache_.reset();
+}
+
 /// All that features depend on beside the picture.
 std::string CachedNetwork::space() const {
   std::string text;
@@ -81,10 +91,7 @@ std::string CachedNetwork::space() const {
 at::Tensor CachedNetwork::features(const at::Tensor& images) {
   if (!has_trunk()) return images;
   const auto features = network_.features(images, options_.precision);
-  if (cache() && !std::exchange(checked_, true) && !rows_stand_alone(images, features)) {
-    const std::lock_guard lock(mutex_);
-    cache_.reset();
-  }
+  if (cache() && !std::exchange(checked_, true) && !rows_stand_alone(images, features)) forget();
   return features;
 }
 
@@ -144,7 +151,7 @@ bool Examples::is_known(std::size_t index, std::uint64_t epoch) {
 }
 
 at::Tensor Examples::logits(const Batch& batch, const DataLoader& loader) {
-  const auto cache = network_.cache();
+  const auto cache = network_.current_cache();
   std::vector<std::int64_t> lost, known;
   std::vector<std::size_t> lost_indices;
   std::vector<std::string> known_keys;

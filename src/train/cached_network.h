@@ -31,6 +31,8 @@ class CachedNetwork {
   bool has_trunk() const { return network_.has_trunk(); }
   /// Null where nothing is kept. May be called from many threads.
   std::shared_ptr<FeatureCache> cache() const;
+  /// The same if no frozen weight has changed since refresh(); else nothing is kept until the next.
+  std::shared_ptr<FeatureCache> current_cache();
 
   /// What the frozen part yields for a batch [N, 3, H, W]; if nothing else can be, it is the batch.
   at::Tensor features(const at::Tensor& images);
@@ -41,6 +43,7 @@ class CachedNetwork {
   void keep(const std::vector<std::string>& keys, const at::Tensor& rows);
 
  private:
+  void forget();
   std::string space() const;
   bool rows_stand_alone(const at::Tensor& images, const at::Tensor& features) const;
 

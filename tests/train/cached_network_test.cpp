@@ -68,6 +68,7 @@ struct Job {
   FitOptions fit = {.epochs = 3, .batch_size = 8};
   TrainerOptions trainer = {.optimizer = Adam{.learning_rate = 0.01}, .seed = 3};
   std::function<void(Model&, std::int64_t epoch)> between = {};
+  std::function<void(Model&)> step = {};
 };
 
 /// All that a run comes to.
@@ -78,21 +79,22 @@ struct Outcome {
   bool frozen_unchanged = false;
 };
 
-Outcome train(const Job& run, const Dataset& data, const Dataset& val) {
-  auto model = load(run.network);
-  model.set_preprocessing(run.preprocessing);
-  model.replace_head(run.head);
-  model.apply_freeze(run.freeze);
-  if (run.change_model) run.change_model(model);
+Outcome train(const Job& job, const Dataset& data, const Dataset& val) {
+  auto model = load(job.network);
+  model.set_preprocessing(job.preprocessing);
+  model.replace_head(job.head);
+  model.apply_freeze(job.freeze);
+  if (job.change_model) job.change_model(model);
   Outcome outcome;
-  auto trainer = run.trainer;
+  auto trainer = job.trainer;
   trainer.on_warning = [&](std::string_view text) { outcome.warnings.emplace_back(text); };
-  auto fit = run.fit;
-  fit.on_step = [&](const StepInfo& info) {
+  auto fit = job.fit;
+  fit.on_step = [&, step = job.step](const StepInfo& info) {
     outcome.numbers.insert(outcome.numbers.end(), {info.loss, info.accuracy});
+    if (step) step(model);
   };
   fit.on_epoch = [&, epoch = std::int64_t{0}](const EpochInfo&) mutable {
-    if (run.between) run.between(model, epoch);
+    if (job.between) job.between(model, epoch);
     ++epoch;
   };
   const auto history = Trainer(model, trainer).fit(data, val, fit);
@@ -116,16 +118,16 @@ void expect_equal(const Outcome& found, const Outcome& expected, double toleranc
   EXPECT_EQ(found.frozen_unchanged, expected.frozen_unchanged);
 }
 
-Job without_cache(Job run) {
-  run.trainer.feature_cache.enabled = false;
-  return run;
+Job without_cache(Job job) {
+  job.trainer.feature_cache.enabled = false;
+  return job;
 }
 
 /// The run comes to the same with and without the cache. Returns how many pictures were read with it.
-int compare(const Job& run, const KnownPictures& data, const KnownPictures& val, double tolerance = 1e-5) {
-  const auto expected = train(without_cache(run), data, val);
+int compare(const Job& job, const KnownPictures& data, const KnownPictures& val, double tolerance = 1e-5) {
+  const auto expected = train(without_cache(job), data, val);
   data.reads_since();
-  const auto found = train(run, data, val);
+  const auto found = train(job, data, val);
   expect_equal(found, expected, tolerance);
   EXPECT_EQ(found.warnings, expected.warnings);
   return data.reads_since();
@@ -145,9 +147,9 @@ TEST(FeatureCaching, ComesToTheSameAndReadsEachPictureOnce) {
 
 TEST(FeatureCaching, ComesToTheSameInBFloat16) {
   const KnownPictures data(21, 3), val(9, 3, 32, 7);
-  Job run;
-  run.trainer.precision = Precision::kBFloat16;
-  EXPECT_EQ(compare(run, data, val, 5e-3), 21);
+  Job job;
+  job.trainer.precision = Precision::kBFloat16;
+  EXPECT_EQ(compare(job, data, val, 5e-3), 21);
 }
 
 TEST(FeatureCaching, UnreadablePicturesAreLeftOutAsWithout) {
@@ -170,9 +172,9 @@ TEST(FeatureCaching, ThatWhichHasNoKnownContentIsReadEachTime) {
 TEST(FeatureCaching, MixingAndAugmentationReadAllPictures) {
   KnownPictures data(21, 3);
   const KnownPictures val(9, 3, 32, 7);
-  Job run;
-  run.trainer.mixup_alpha = 0.4;
-  EXPECT_EQ(compare(run, data, val), 3 * 21);
+  Job job;
+  job.trainer.mixup_alpha = 0.4;
+  EXPECT_EQ(compare(job, data, val), 3 * 21);
   data.changes = {.zoom = 0.2, .horizontal_flip = true};
   EXPECT_EQ(compare({}, data, val), 3 * 21);
 }
@@ -181,18 +183,18 @@ TEST(FeatureCaching, VariantsOfAugmentationAreKept) {
   KnownPictures data(21, 3);
   data.changes = {.zoom = 0.2, .horizontal_flip = true};
   const KnownPictures val(9, 3, 32, 7);
-  Job run{.fit = {.epochs = 5, .batch_size = 8}};
-  run.trainer.feature_cache.augmented_variants = 2;
-  EXPECT_EQ(compare(run, data, val), 2 * 21);
+  Job job{.fit = {.epochs = 5, .batch_size = 8}};
+  job.trainer.feature_cache.augmented_variants = 2;
+  EXPECT_EQ(compare(job, data, val), 2 * 21);
 }
 
 TEST(FeatureCaching, WhatDoesNotFitIsComputedEachTime) {
   const KnownPictures data(21, 3), val(9, 3, 32, 7);
-  Job run;
-  run.trainer.feature_cache.max_bytes = 10 * 16 * 4;  // ten pictures' sixteen numbers
-  const auto found = train(run, data, val);
+  Job job;
+  job.trainer.feature_cache.max_bytes = 10 * 16 * 4;  // ten pictures' sixteen numbers
+  const auto found = train(job, data, val);
   EXPECT_EQ(data.reads_since(), 10 + 3 * 11);
-  expect_equal(found, train(without_cache(run), data, val));
+  expect_equal(found, train(without_cache(job), data, val));
   ASSERT_EQ(found.warnings.size(), 1u);
   EXPECT_THAT(found.warnings[0], HasSubstr("no room"));
 }
@@ -211,44 +213,56 @@ TEST(FeatureCaching, AFrozenPartThatLooksAtTheWholeBatchIsNotKept) {
 TEST(FeatureCaching, AChangedPictureIsReadAgain) {
   KnownPictures data(21, 3);
   const KnownPictures val(9, 3, 32, 7);
-  Job run;
-  run.between = [&](Model&, std::int64_t epoch) {
+  Job job;
+  job.between = [&](Model&, std::int64_t epoch) {
     if (epoch == 0) data.contents = {{2, 77}, {9, 78}};
   };
-  const auto expected = train(without_cache(run), data, val);
+  const auto expected = train(without_cache(job), data, val);
   data.contents.clear();
   data.reads_since();
-  expect_equal(train(run, data, val), expected);
+  expect_equal(train(job, data, val), expected);
   EXPECT_EQ(data.reads_since(), 21 + 2);
 }
 
 TEST(FeatureCaching, FollowsWhatIsFrozenBetweenEpochs) {
   const KnownPictures data(21, 3), val(9, 3, 32, 7);
-  Job run{.freeze = "until:layer2", .fit = {.epochs = 4, .steps_per_epoch = 2, .batch_size = 8}};
-  run.between = [](Model& model, std::int64_t epoch) {
+  Job job{.freeze = "until:layer2", .fit = {.epochs = 4, .steps_per_epoch = 2, .batch_size = 8}};
+  job.between = [](Model& model, std::int64_t epoch) {
     if (epoch == 0) model.freeze("layer2.*");
     if (epoch == 2) model.unfreeze("layer2.*");
   };
-  compare(run, data, val);
+  compare(job, data, val);
 }
 
 TEST(FeatureCaching, FollowsWeightsThatAreChangedBetweenEpochs) {
   const KnownPictures data(21, 3), val(9, 3, 32, 7);
-  Job run;
-  run.between = [](Model& model, std::int64_t epoch) {
+  Job job;
+  job.between = [](Model& model, std::int64_t epoch) {
     const at::NoGradGuard no_grad;
     if (epoch == 0) model.named_parameters().at("conv1.weight").mul_(1.5);
   };
-  EXPECT_EQ(compare(run, data, val), 2 * 21);
+  EXPECT_EQ(compare(job, data, val), 2 * 21);
+}
+
+TEST(FeatureCaching, FollowsWeightsThatAreChangedAtAnyStep) {
+  const KnownPictures data(21, 3), val(9, 3, 32, 7);
+  for (const int changed : {1, 2, 4, 5}) {  // three steps in an epoch, and two of validation
+    Job job;
+    job.step = [&, step = 0](Model& model) mutable {
+      const at::NoGradGuard no_grad;
+      if (++step == changed) model.named_parameters().at("conv1.weight").mul_(1.5);
+    };
+    compare(job, data, val);
+  }
 }
 
 // --- A directory
 
 class CachedRuns : public ::testing::Test {
  protected:
-  Job cached(Job run) const {
-    run.trainer.feature_cache.directory = scratch_ / "cache";
-    return run;
+  Job cached(Job job) const {
+    job.trainer.feature_cache.directory = scratch_ / "cache";
+    return job;
   }
   /// Runs `first`, then `second`, with one directory. Returns how many pictures of `data` the second read, which comes
   /// to what it comes to without a cache.
@@ -307,18 +321,18 @@ TEST_F(CachedRuns, AnotherCutIsAnotherCache) {
 
 TEST_F(CachedRuns, AnotherAugmentationIsNotTheSame) {
   data.changes = {.zoom = 0.2};
-  Job run{.fit = {.epochs = 1, .batch_size = 8}};
-  run.trainer.feature_cache.augmented_variants = 1;
-  EXPECT_EQ(read_by_second(run, run), 0);
-  Job other_seed = run;
+  Job job{.fit = {.epochs = 1, .batch_size = 8}};
+  job.trainer.feature_cache.augmented_variants = 1;
+  EXPECT_EQ(read_by_second(job, job), 0);
+  Job other_seed = job;
   other_seed.trainer.seed = 17;
-  EXPECT_EQ(read_by_second(run, other_seed), 21);
+  EXPECT_EQ(read_by_second(job, other_seed), 21);
   data.changes = {.zoom = 0.21};
-  const auto found = train(cached(run), data, val);
-  expect_equal(found, train(without_cache(run), data, val));
+  const auto found = train(cached(job), data, val);
+  expect_equal(found, train(without_cache(job), data, val));
   data.changes = {};
   data.reads_since();
-  expect_equal(train(cached(run), data, val), train(without_cache(run), data, val));
+  expect_equal(train(cached(job), data, val), train(without_cache(job), data, val));
   EXPECT_EQ(data.reads_since(), 21 + 21);
 }
 
@@ -366,12 +380,12 @@ TEST_F(CachedFiles, AreKnownByTheirContent) {
 }
 
 TEST_F(CachedFiles, AChangedFileIsReadAgain) {
-  Job run{.head = heads::linear({.classes = 2, .seed = 9}), .fit = {.epochs = 2, .batch_size = 4}};
-  run.trainer.feature_cache.directory = scratch_ / "cache";
-  const auto before = train(run, folder(), folder());
+  Job job{.head = heads::linear({.classes = 2, .seed = 9}), .fit = {.epochs = 2, .batch_size = 4}};
+  job.trainer.feature_cache.directory = scratch_ / "cache";
+  const auto before = train(job, folder(), folder());
   write(3, 45);
-  const auto expected = train(without_cache(run), folder(), folder());
-  expect_equal(train(run, folder(), folder()), expected);
+  const auto expected = train(without_cache(job), folder(), folder());
+  expect_equal(train(job, folder(), folder()), expected);
   EXPECT_GT(std::abs(before.numbers.back() - expected.numbers.back()) +
                 std::abs(before.numbers.front() - expected.numbers.front()),
             1e-5);
