@@ -38,9 +38,12 @@ GRAFT_EXPORT int cuda_device_count();
 enum class Precision {
   kFloat32,
   kBFloat16,  ///< weights stay float32; convolutions and matrix products run in bfloat16 (autocast)
+  /// Weights stay float32; inference on the CPU runs in eight bits, by the ranges that quantize() has found
+  /// (quantize.h). Where the processor has no arithmetic for it (VNNI or AMX) it runs in float32.
+  kInt8,
 };
 
-/// "float32" or "bfloat16".
+/// "float32", "bfloat16" or "int8".
 GRAFT_EXPORT std::string_view to_string(Precision precision) noexcept;
 
 /// The reverse of to_string. Throws Error kConfig for any other text.

@@ -16,6 +16,7 @@
 #include <graft/model.h>
 #include <graft/optimizer.h>
 #include <graft/preprocess.h>
+#include <graft/quantize.h>
 #include <graft/report.h>
 #include <graft/schedule.h>
 #include <graft/script_head.h>

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,18 @@ struct LayerInfo {
   std::int64_t trainable = 0;              ///< how many of them are not frozen
 };
 
+/// How near a model's answers in int8 are to those in float32, on the pictures that quantize() was given.
+struct Int8Info {
+  std::int64_t pictures = 0;
+  /// Share of the pictures for which both name the same class first, 0..1, in the first task of single labels.
+  std::optional<double> top1_agreement = {};
+  double mean_difference = 0;  ///< mean over the pictures of the largest difference of a probability, or of a
+                               ///< regression's number
+  double max_difference = 0;   ///< the largest of them
+  std::optional<double> float32_accuracy = {};  ///< 0..1; where the pictures' classes are known
+  std::optional<double> int8_accuracy = {};     ///< the same
+};
+
 /// The result of Model::inspect.
 struct ModelInfo {
   std::string family;                     ///< "vgg16", "resnet50" or "other"
@@ -49,7 +62,8 @@ struct ModelInfo {
   std::vector<Task> tasks;        ///< over the outputs
   Preprocessing preprocessing;
   std::vector<Label> labels;
-  std::string sha256;  ///< over all parameters and buffers: names, shapes, bytes
+  std::string sha256;                 ///< over all parameters and buffers: names, shapes, bytes
+  std::optional<Int8Info> int8 = {};  ///< if it is calibrated
 };
 
 }  // namespace graft

@@ -9,6 +9,7 @@
 #include <graft/evaluation.h>
 #include <graft/export.h>
 #include <graft/inspect.h>
+#include <graft/quantize.h>
 #include <graft/trainer.h>
 
 namespace graft {
@@ -20,10 +21,14 @@ GRAFT_EXPORT std::string to_json(const History& history);
 GRAFT_EXPORT std::string to_json(const Evaluation& evaluation);
 /// {"family", "origin", "head", "layers": [...], "preprocessing", "labels", "sha256", ...}
 GRAFT_EXPORT std::string to_json(const ModelInfo& info);
+/// {"convolutions", "convolutions_in_int8", "linear_in_int8", "in_float": [...], "golden_difference", "int8":
+/// {"pictures", "top1_agreement", "mean_difference", "max_difference", "float32_accuracy", "int8_accuracy"}, ...}
+GRAFT_EXPORT std::string to_json(const QuantizationReport& report);
 
 /// Tables of at most 100 columns, lines ended by newlines.
 GRAFT_EXPORT std::string to_text(const History& history);
-GRAFT_EXPORT std::string to_text(const Evaluation& evaluation);  ///< the same
-GRAFT_EXPORT std::string to_text(const ModelInfo& info);         ///< the same
+GRAFT_EXPORT std::string to_text(const Evaluation& evaluation);      ///< the same
+GRAFT_EXPORT std::string to_text(const ModelInfo& info);             ///< the same
+GRAFT_EXPORT std::string to_text(const QuantizationReport& report);  ///< the same
 
 }  // namespace graft

@@ -28,13 +28,21 @@ Device Device::parse(std::string_view text) {
 std::string Device::str() const { return is_cuda() ? "cuda:" + std::to_string(index) : "cpu"; }
 
 std::string_view to_string(Precision precision) noexcept {
-  return precision == Precision::kBFloat16 ? "bfloat16" : "float32";
+  switch (precision) {
+    case Precision::kBFloat16:
+      return "bfloat16";
+    case Precision::kInt8:
+      return "int8";
+    default:
+      return "float32";
+  }
 }
 
 Precision parse_precision(std::string_view text) {
   if (text == "float32") return Precision::kFloat32;
   if (text == "bfloat16") return Precision::kBFloat16;
-  throw Error(ErrorCode::kConfig, "precision: expected float32 or bfloat16, found \"" + std::string(text) + "\"");
+  if (text == "int8") return Precision::kInt8;
+  throw Error(ErrorCode::kConfig, "precision: expected float32, bfloat16 or int8, found \"" + std::string(text) + "\"");
 }
 
 }  // namespace graft

@@ -91,9 +91,7 @@ Command add_classify(CLI::App& app) {
   app.add_option("--task", o->task, "which one, where the model has several");
   app.add_option("--batch", o->batch, "pictures for one forward pass")->check(at_least_one())->capture_default_str();
   add_reduced_decoding(app, o->reduced_decoding);
-  app.add_option("--precision", o->precision, "arithmetic of the network")
-      ->check(CLI::IsMember({"float32", "bfloat16"}))
-      ->capture_default_str();
+  add_precision(app, o->precision);
   app.add_option("--on-bad-image", o->on_bad_image, "unreadable pictures")
       ->check(CLI::IsMember({"fail", "skip"}))
       ->capture_default_str();

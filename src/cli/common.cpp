@@ -57,6 +57,19 @@ DecodeOptions decode_options(bool reduced, const Preprocessing& preprocessing) {
   return options;
 }
 
+void add_precision(CLI::App& app, std::string& precision) {
+  app.add_option("--precision", precision,
+                 "arithmetic of the network; int8 wants a file that graft quantize has written")
+      ->check(CLI::IsMember({"float32", "bfloat16", "int8"}))
+      ->capture_default_str();
+}
+
+std::vector<std::string> classes_of(const Model& model) {
+  std::vector<std::string> classes;
+  for (const auto& label : model.labels()) classes.push_back(label.id);
+  return classes;
+}
+
 OnBadImage parse_on_bad_image(const std::string& text) {
   return text == "skip" ? OnBadImage::kSkip : OnBadImage::kFail;
 }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
@@ -30,6 +31,7 @@ Command add_evaluate(CLI::App& app);
 Command add_export(CLI::App& app);
 Command add_finetune(CLI::App& app);
 Command add_inspect(CLI::App& app);
+Command add_quantize(CLI::App& app);
 
 /// Prints to standard output, and fails (Error kIo) if it is closed or full.
 void print(std::string_view text);
@@ -50,6 +52,12 @@ Model load_model(const ModelFile& model, const Common& common);
 void add_reduced_decoding(CLI::App& app, bool& reduced);
 /// How pictures for this preprocessing are decoded.
 DecodeOptions decode_options(bool reduced, const Preprocessing& preprocessing);
+
+/// --precision of commands that run a model.
+void add_precision(CLI::App& app, std::string& precision);
+
+/// The model's own classes, in its order.
+std::vector<std::string> classes_of(const Model& model);
 
 OnBadImage parse_on_bad_image(const std::string& text);
 /// Threads that decode beside the network's.

@@ -8,17 +8,10 @@ namespace {
 struct Options {
   ModelFile model;
   std::string data;
-  std::string on_bad_image = "fail";
+  std::string on_bad_image = "fail", precision = "float32";
   std::int64_t batch = 32;
   bool reduced_decoding = false;
 };
-
-/// The model's own classes, in its order, where the folders are named as they are.
-std::vector<std::string> classes_of(const Model& model) {
-  std::vector<std::string> classes;
-  for (const auto& label : model.labels()) classes.push_back(label.id);
-  return classes;
-}
 
 void run(const Options& o, const Common& common) {
   Model model = load_model(o.model, common);
@@ -26,7 +19,8 @@ void run(const Options& o, const Common& common) {
                                   .classes = classes_of(model),
                                   .allow_empty_class = true,
                                   .decode = decode_options(o.reduced_decoding, model.preprocessing())});
-  const auto result = Trainer(model, {.on_warning = warnings(common)}).evaluate(data, o.batch, loader_threads(common));
+  const auto result = Trainer(model, {.precision = parse_precision(o.precision), .on_warning = warnings(common)})
+                          .evaluate(data, o.batch, loader_threads(common));
   print(common.json ? to_json(result) + "\n" : to_text(result));
 }
 
@@ -41,6 +35,7 @@ Command add_evaluate(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--batch", o->batch, "pictures for one forward pass")->check(at_least_one())->capture_default_str();
   add_reduced_decoding(app, o->reduced_decoding);
+  add_precision(app, o->precision);
   return [o](const Common& common) { run(*o, common); };
 }
 

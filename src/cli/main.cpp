@@ -28,7 +28,8 @@ int main(int argc, char** argv) {
 
   Common common;
   CLI::App app{
-      "Transfer learning for image classifiers: classify, fine-tune, evaluate, embed, export, augment and inspect."};
+      "Transfer learning for image classifiers: classify, fine-tune, evaluate, quantize, embed, export, augment and "
+      "inspect."};
   app.footer(
       "Example: graft finetune resnet50.pt --train data/train --val data/val --head linear --out mine.pt\n"
       "Results go to standard output, progress and warnings to standard error.\n"
@@ -51,6 +52,7 @@ int main(int argc, char** argv) {
   add("classify", "name what is in pictures", add_classify);
   add("finetune", "put a new head on a model and train it on a folder of pictures", add_finetune);
   add("evaluate", "measure a model on a folder of labelled pictures", add_evaluate);
+  add("quantize", "calibrate a model for int8 and compare it with float32", add_quantize);
   add("embed", "write feature vectors of pictures to a .npy file", add_embed);
   add("export", "write a model as an inference server wants it", add_export);
   add("augment", "draw a sheet of pictures as training will see them", add_augment);

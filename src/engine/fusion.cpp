@@ -13,6 +13,9 @@
 #include <torch/csrc/jit/ir/constants.h>
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
 
+#include "engine/freeze.h"
+#include "engine/max_pool.h"
+
 namespace graft::engine {
 
 using torch::jit::Graph;
@@ -194,8 +197,17 @@ Value* no_scalars(Graph& graph) {
   return graph.insertNode(graph.createList(type, std::vector<Value*>()))->output();
 }
 
-std::vector<Node*> fuse_convolutions(const std::shared_ptr<Graph>& graph, PlanSummary& summary) {
-  return Fusion(graph, summary).run();
+FusedGraph fused_graph(const graph::Network& network, const Sizes& convolution_inputs, PlanSummary& summary) {
+  const auto graph = frozen_graph(network);
+  if (!graph) return {};
+  const auto convolutions = Fusion(graph, summary).run();
+  if (summary.fused == 0) return {};
+  replace_max_pools(*graph);
+  FusedGraph result{graph, {}};
+  if (convolution_inputs.size() == convolutions.size())
+    for (const Node* node : fused_nodes(*graph))
+      result.inputs.push_back(convolution_inputs[std::ranges::find(convolutions, node) - convolutions.begin()]);
+  return result;
 }
 
 std::vector<Node*> fused_nodes(Graph& graph) {

@@ -10,6 +10,7 @@
 #include <torch/csrc/jit/ir/ir.h>
 
 #include "engine/plan.h"
+#include "graph/network.h"
 
 namespace graft::engine {
 
@@ -23,11 +24,16 @@ extern const c10::Symbol kFused, kFusedInPlace;
 
 inline bool is_fused(const torch::jit::Node* node) { return node->kind() == kFused || node->kind() == kFusedInPlace; }
 
-/// In the frozen graph, makes each convolution over two dimensions, its bias, the batch norm, the addition and the ReLU
-/// behind it one node: kFused, with its weight as a constant in the ordinary layout, or the product of that and the
-/// batch norm's scale. Yields for each convolution, in their order
-/// before, the node it is in now; null if it could not be fused.
-std::vector<torch::jit::Node*> fuse_convolutions(const std::shared_ptr<torch::jit::Graph>& graph, PlanSummary& summary);
+struct FusedGraph {
+  std::shared_ptr<torch::jit::Graph> graph;
+  Sizes inputs;  ///< sizes of what goes into the fused nodes, in order; none if they are not known
+};
+
+/// The network's frozen graph with max pooling ours (kMaxPool). Each convolution over two dimensions, its bias, the
+/// batch norm, the addition and the ReLU behind it are one node: kFused, with its weight as a constant in the ordinary
+/// layout, or the product of that and the batch norm's scale. Null if it cannot be frozen or has no such convolution.
+/// `convolution_inputs` are those of all convolutions before, in order (Probe), or none.
+FusedGraph fused_graph(const graph::Network& network, const Sizes& convolution_inputs, PlanSummary& summary);
 
 /// Where nobody looks at an addition's operand after it, the result goes into the operand's own memory.
 void add_in_place(torch::jit::Graph& graph);

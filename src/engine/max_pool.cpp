@@ -6,13 +6,13 @@
 #include <utility>
 #include <vector>
 
-#include <ATen/Parallel.h>
 #include <ATen/native/Pool.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/max_pool2d.h>
 #include <ATen/record_function.h>
 
 #include "base/cpu_clones.h"
+#include "base/parallel.h"
 #include "engine/registered_operators.h"
 
 namespace graft::engine {
@@ -68,7 +68,7 @@ void pool(const at::Tensor& input, const at::Tensor& output, const PoolWindows& 
   const auto* in = static_cast<const T*>(input.const_data_ptr());
   auto* out = static_cast<T*>(output.mutable_data_ptr());
   const auto grain = std::max<std::int64_t>(1, kGrain / (columns * channels));
-  at::parallel_for(0, input.size(0) * rows, grain, [&](std::int64_t begin, std::int64_t end) {
+  base::parallel_for(0, input.size(0) * rows, grain, [&](std::int64_t begin, std::int64_t end) {
     for (auto row = begin; row < end; ++row) {
       const auto* picture = in + row / rows * height * width * channels;
       const auto down = window(row % rows, height, windows, 0);

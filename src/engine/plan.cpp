@@ -17,9 +17,8 @@
 
 #include "engine/arena.h"
 #include "engine/execute.h"
-#include "engine/freeze.h"
 #include "engine/fusion.h"
-#include "engine/max_pool.h"
+#include "engine/quantize.h"
 #include "engine/slices.h"
 
 namespace graft::engine {
@@ -31,8 +30,8 @@ using torch::jit::Node;
 using torch::jit::Value;
 
 /// Largest intermediate result for which pictures of a batch run together: a batch's memory stays bounded, and more
-/// pictures at a time are not faster (docs/performance.md).
-constexpr std::size_t kSliceBytes = std::size_t{32} << 20;
+/// pictures at a time are not faster (docs/performance.md). In eight bits arithmetic is so fast that caches count.
+constexpr std::size_t kSliceBytes = std::size_t{32} << 20, kInt8SliceBytes = std::size_t{4} << 20;
 /// Arenas that a plan keeps for its next calls; more calls at the same time make arenas of their own.
 constexpr std::size_t kIdleArenas = 2;
 
@@ -44,19 +43,9 @@ at::Tensor prepacked(const at::Tensor& weight, const FusedOperands& c, const c10
   return stack.front().toTensor();
 }
 
-/// Those that belong to the fused nodes, in the nodes' order; none if the graph does not have these convolutions.
-Sizes for_fused_nodes(Graph& graph, const std::vector<Node*>& convolutions, const Sizes& given) {
-  if (given.size() != convolutions.size()) return {};
-  Sizes sizes;
-  for (const Node* node : fused_nodes(graph))
-    sizes.push_back(given[std::ranges::find(convolutions, node) - convolutions.begin()]);
-  return sizes;
-}
-
 /// Gives the fused convolutions their weights in oneDNN's layout, for inputs of these sizes where they are known.
 /// Such tensors cannot be constants of a graph: they become inputs of it, behind those it has.
-std::vector<at::Tensor> prepack(Graph& graph, at::ScalarType type, const Sizes& sizes) {
-  std::vector<at::Tensor> weights;
+void prepack(Graph& graph, at::ScalarType type, const Sizes& sizes, std::vector<c10::IValue>& weights) {
   Arena arena;
   const auto ordinary = [&](const FusedOperands& operands) {
     const Arena::Use use(arena);
@@ -72,12 +61,11 @@ std::vector<at::Tensor> prepack(Graph& graph, at::ScalarType type, const Sizes& 
     replace_weight(nodes[i], input);
   }
   torch::jit::EliminateDeadCode(graph.block());
-  return weights;
 }
 
 /// Gives linear layers their weights in oneDNN's layout, in bfloat16, as inputs of the graph like prepack(). In float32
 /// that gains nothing (docs/performance.md), and the ordinary layout is there already.
-void prepack_linear(Graph& graph, std::vector<at::Tensor>& weights) {
+void prepack_linear(Graph& graph, std::vector<c10::IValue>& weights) {
   const auto reorder = c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_reorder_linear_weight", "");
   std::vector<Node*> nodes;
   for (Node* node : graph.nodes())
@@ -121,6 +109,7 @@ void lower_constants(Graph& graph) {
 bool can_run(Precision precision) {
   if (!at::hasMKLDNN()) return false;
   if (precision == Precision::kFloat32) return true;
+  if (precision == Precision::kInt8) return has_eight_bit_arithmetic();
   const auto supported = c10::Dispatcher::singleton().findSchema({"mkldnn::_is_mkldnn_bf16_supported", ""});
   return supported && supported->typed<bool()>().call();
 }
@@ -164,7 +153,8 @@ class Borrowed {
 struct Plan::Impl {
   PlanSummary summary;
   at::ScalarType type;
-  std::vector<at::Tensor> weights;             ///< the codes' inputs behind the first
+  std::size_t slice_bytes = kSliceBytes;
+  std::vector<c10::IValue> weights;            ///< the codes' inputs behind the first
   std::optional<torch::jit::Code> by_picture;  ///< on some pictures at a time
   std::optional<torch::jit::Code> whole;       ///< behind it, on the whole batch
   mutable ArenaPool arenas;
@@ -176,7 +166,9 @@ struct Plan::Impl {
     const Arena::Use use(arena);
     torch::jit::Stack stack;
     stack.reserve(1 + weights.size());
-    stack.emplace_back(input.to(type, /*non_blocking=*/false, /*copy=*/false, input.suggest_memory_format()));
+    stack.emplace_back(input.scalar_type() == at::kFloat  // not what another code has yielded
+                           ? input.to(type, /*non_blocking=*/false, /*copy=*/false, input.suggest_memory_format())
+                           : input);
     stack.insert(stack.end(), weights.begin(), weights.end());
     return one_tensor(execute(code, std::move(stack)));
   }
@@ -190,7 +182,7 @@ struct Plan::Impl {
       (void)run(*by_picture, input.narrow(0, 0, 1), arena);
       bytes_per_pixel = std::max(1.0, static_cast<double>(arena.take_largest())) / pixels;
     });
-    return std::max<std::int64_t>(1, std::llround(kSliceBytes / (bytes_per_pixel * pixels)));
+    return std::max<std::int64_t>(1, std::llround(static_cast<double>(slice_bytes) / (bytes_per_pixel * pixels)));
   }
 
   at::Tensor run_by_picture(const at::Tensor& input, Arena& arena) const {
@@ -217,21 +209,21 @@ Plan::Plan(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Plan::~Plan() = default;
 const PlanSummary& Plan::summary() const { return impl_->summary; }
 
-std::unique_ptr<const Plan> Plan::compile(const graph::Network& network, Precision precision, const Sizes& single) try {
+std::unique_ptr<const Plan> Plan::compile(const graph::Network& network, Precision precision, const Sizes& single,
+                                          const Calibration* calibration) try {
   if (!can_run(precision)) return nullptr;
   for (const auto& [name, tensor] : network.named_parameters())
     if (!tensor.is_cpu()) return nullptr;
   const at::NoGradGuard no_grad;
   auto impl = std::make_unique<Impl>();
   impl->type = precision == Precision::kBFloat16 ? at::kBFloat16 : at::kFloat;
-  auto graph = frozen_graph(network);
+  if (precision == Precision::kInt8) impl->slice_bytes = kInt8SliceBytes;
+  const auto [graph, sizes] = precision == Precision::kInt8 ? quantizable_graph(network, single, impl->summary)
+                                                            : fused_graph(network, single, impl->summary);
   if (!graph) return nullptr;
-  const auto convolutions = fuse_convolutions(graph, impl->summary);
-  if (impl->summary.fused == 0) return nullptr;
-  replace_max_pools(*graph);
-  const auto sizes = for_fused_nodes(*graph, convolutions, single);
+  if (precision == Precision::kInt8) impl->weights = lower_to_eight_bits(*graph, *calibration, sizes, impl->summary);
   add_in_place(*graph);
-  impl->weights = prepack(*graph, impl->type, sizes);
+  prepack(*graph, impl->type, precision == Precision::kInt8 ? Sizes() : sizes, impl->weights);
   if (precision == Precision::kBFloat16) {
     prepack_linear(*graph, impl->weights);
     lower_constants(*graph);

@@ -3,12 +3,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
 #include <graft/device.h>
 
+#include "engine/calibration.h"
 #include "graph/network.h"
 
 namespace graft::engine {
@@ -22,6 +24,10 @@ struct PlanSummary {
   std::int64_t fused = 0;         ///< run by oneDNN with weights in its own layout
   std::int64_t with_relu = 0;     ///< of these, with the activation in the same operator
   std::int64_t with_add = 0;      ///< and with the residual addition, too
+  // With Precision::kInt8:
+  std::int64_t convolutions_in_int8 = 0;
+  std::int64_t linear_in_int8 = 0;
+  std::vector<std::string> in_float = {};  ///< the other operators that work in float32, in order
 };
 
 /// The network in evaluation mode with its weights as they are now: batch norm folded into convolutions, each
@@ -33,8 +39,9 @@ class Plan {
   /// precision, or a network that cannot be frozen. For single pictures oneDNN wants some weights in another layout
   /// than for batches, and with the wrong one rearranges them at every call: `single` has the sizes of what goes into
   /// the network's convolutions then, in order; none for batches. A plan for either gives right answers for both.
+  /// For kInt8 `calibration` tells the activations' ranges (calibration.h).
   static std::unique_ptr<const Plan> compile(const graph::Network& network, Precision precision,
-                                             const Sizes& single = {});
+                                             const Sizes& single = {}, const Calibration* calibration = nullptr);
   ~Plan();
 
   /// Logits for [N, C, H, W] float32, channels last, as float32.

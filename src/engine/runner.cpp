@@ -15,6 +15,7 @@
 #include <graft/error.h>
 
 #include "engine/execute.h"
+#include "engine/quantize.h"
 #include "engine/stamp.h"
 #include "graph/jit.h"
 
@@ -23,10 +24,12 @@ namespace graft::engine {
 namespace {
 
 /// The plan's answer to one picture is the interpreter's. A fused addition, for one, cannot broadcast the convolution.
+/// In eight bits numbers say nothing here: the picture may be unlike those that were calibrated with.
 bool agrees(const Plan& plan, const at::Tensor& input, const at::Tensor& expected, Precision precision) {
   const at::NoGradGuard no_grad;
   try {
     const auto found = plan.run(input);
+    if (precision == Precision::kInt8) return found.sizes() == expected.sizes();
     const double scale = std::max(1.0, expected.abs().nan_to_num(0, 0, 0).max().item<double>());
     const double tolerance = precision == Precision::kBFloat16 ? 0.1 : Runner::kTolerance;
     return found.sizes() == expected.sizes() &&
@@ -46,6 +49,9 @@ struct Runner::Impl {
 
   const graph::Network network;
   std::vector<at::Tensor> weights;
+
+  std::optional<Calibration> calibration;
+  std::vector<Stamp> calibrated;  ///< the weights when it was set
 
   struct Compiled {
     std::optional<std::vector<Stamp>> stamps;  ///< of the weights it was compiled with; nothing before
@@ -101,7 +107,8 @@ struct Runner::Impl {
     // What only a check has needed so far is not worth its memory beside another plan.
     std::erase_if(compiled, [&](const auto& other) { return &other.second != &entry && !other.second.asked_for; });
     const auto one = input.narrow(0, 0, 1);
-    entry.plan = Plan::compile(network, precision, single ? convolution_inputs_for(one) : Sizes());
+    entry.plan = Plan::compile(network, precision, single ? convolution_inputs_for(one) : Sizes(),
+                               calibration ? &*calibration : nullptr);
     if (entry.plan) {
       const auto& expected = answer_to(one, stamps);
       if (!agrees(*entry.plan, known->input, expected, precision)) entry.plan.reset();
@@ -133,10 +140,28 @@ bool Runner::answers(const at::Tensor& input, const at::Tensor& output) {
 }
 
 std::shared_ptr<const Plan> Runner::plan(const at::Tensor& input, Precision precision) const {
+  if (precision == Precision::kInt8 && !calibration())
+    throw Error(ErrorCode::kConfig, impl_->calibration
+                                        ? "int8: the weights are not those that were calibrated; calibrate them "
+                                          "again (quantize(), graft quantize)"
+                                        : "int8: this model is not calibrated; calibrate it with quantize() or "
+                                          "graft quantize");
   const std::lock_guard lock(impl_->mutex);
   auto& compiled = impl_->compile(input, precision);
   compiled.asked_for = true;
+  if (precision == Precision::kInt8 && !compiled.plan && has_eight_bit_arithmetic())
+    throw Error(ErrorCode::kMismatch, "int8: this network does not run in eight bits with its calibration");
   return compiled.plan;
+}
+
+void Runner::set_calibration(std::optional<Calibration> calibration) {
+  impl_->calibration = std::move(calibration);
+  impl_->calibrated = stamps_of(impl_->weights);
+  std::erase_if(impl_->compiled, [](const auto& entry) { return entry.first.first == Precision::kInt8; });
+}
+
+const Calibration* Runner::calibration() const {
+  return impl_->calibration && impl_->calibrated == stamps_of(impl_->weights) ? &*impl_->calibration : nullptr;
 }
 
 }  // namespace graft::engine

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include <ATen/core/Tensor.h>
 
@@ -26,7 +27,8 @@ class Runner {
 
   /// The network compiled for inference on inputs like this one ([N, C, H, W], one or several), with its weights as
   /// they are now, or nothing where run() has to do. Compiled when it is first asked for, and again when a weight has
-  /// changed. Only in evaluation mode.
+  /// changed. Only in evaluation mode. For kInt8 throws Error kConfig without a calibration of these weights, kMismatch
+  /// if it does not fit; nothing comes where the processor has no arithmetic for it.
   std::shared_ptr<const Plan> plan(const at::Tensor& input, Precision precision) const;
 
   /// What was `seen` on this `input` of one picture: plans for inputs of its size need not look again.
@@ -38,6 +40,11 @@ class Runner {
   /// True if a float32 plan answers `input` [1, ...] with `output`. Plans for inputs of this size then need no run of
   /// the interpreter to be checked by. False says nothing about run().
   bool answers(const at::Tensor& input, const at::Tensor& output);
+
+  /// What kInt8 goes by; it holds for the weights as they are now. Nobody else may use the runner meanwhile.
+  void set_calibration(std::optional<Calibration> calibration);
+  /// Nothing if there is none, or a weight has changed since.
+  const Calibration* calibration() const;
 
  private:
   struct Impl;

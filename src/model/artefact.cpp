@@ -66,6 +66,46 @@ Golden golden_from(const json& j, const std::string& pixels) {
   return golden;
 }
 
+json optional_number(const std::optional<double>& value) { return value ? json(*value) : json(nullptr); }
+std::optional<double> optional_number(const json& j, const char* field) {
+  const auto& value = j.at(field);
+  return value.is_null() ? std::nullopt : std::optional(value.get<double>());
+}
+
+json to_json(const Int8& int8) {
+  json ranges = json::array();
+  for (const auto& range : int8.ranges) ranges.push_back(range ? json{range->low, range->high} : json(nullptr));
+  const auto& c = int8.comparison;
+  return {{"ranges", std::move(ranges)},
+          {"logits", int8.logits},
+          {"pictures", c.pictures},
+          {"top1_agreement", optional_number(c.top1_agreement)},
+          {"mean_difference", c.mean_difference},
+          {"max_difference", c.max_difference},
+          {"float32_accuracy", optional_number(c.float32_accuracy)},
+          {"int8_accuracy", optional_number(c.int8_accuracy)}};
+}
+
+Int8 int8_from(const json& j) {
+  Int8 int8;
+  for (const auto& range : j.at("ranges")) {
+    int8.ranges.emplace_back();
+    if (range.is_null()) continue;
+    int8.ranges.back() = {range.at(0).get<float>(), range.at(1).get<float>()};
+    if (!(int8.ranges.back()->low <= int8.ranges.back()->high))
+      throw Error(ErrorCode::kConfig, "int8: expected ranges from a lower to a higher number");
+  }
+  int8.logits = j.at("logits").get<std::vector<float>>();
+  auto& c = int8.comparison;
+  c.pictures = j.at("pictures").get<std::int64_t>();
+  c.top1_agreement = optional_number(j, "top1_agreement");
+  c.mean_difference = j.at("mean_difference").get<double>();
+  c.max_difference = j.at("max_difference").get<double>();
+  c.float32_accuracy = optional_number(j, "float32_accuracy");
+  c.int8_accuracy = optional_number(j, "int8_accuracy");
+  return int8;
+}
+
 }  // namespace
 
 std::string preprocessing_json(const Preprocessing& preprocessing) { return to_json(preprocessing).dump(); }
@@ -97,6 +137,7 @@ graph::ExtraFiles write_artefact(const Artefact& artefact) {
                    {"tolerance", tolerance}};
     records[kGoldenRecord].assign(reinterpret_cast<const char*>(picture.rgb().data()), picture.rgb().size());
   }
+  if (artefact.int8) j["int8"] = to_json(*artefact.int8);
   records[kArtefactRecord] = j.dump(1, ' ', false, json::error_handler_t::replace);
   return records;
 }
@@ -126,6 +167,7 @@ Artefact read_artefact(const graph::ExtraFiles& records) {
     artefact.sha256 = j.value("sha256", std::string());
     if (j.contains("golden") && artefact.preprocessing)
       artefact.golden = golden_from(j["golden"], records.at(kGoldenRecord));
+    if (j.contains("int8") && artefact.golden) artefact.int8 = int8_from(j["int8"]);
     artefact.batch_norm = parse_batch_norm(j.value("batch_norm", std::string("follow")));
     return artefact;
   } catch (const std::exception& error) {  // nlohmann's types, and Error from the values' own checks

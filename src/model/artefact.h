@@ -9,6 +9,7 @@
 #include <graft/model_options.h>
 
 #include "graph/network.h"
+#include "model/calibration.h"
 #include "model/golden.h"
 
 namespace graft::model {
@@ -26,6 +27,7 @@ struct Artefact {
   BatchNormPolicy batch_norm = BatchNormPolicy::kFollow;
   std::string sha256;            ///< content_hash() of the network; empty if unknown
   std::optional<Golden> golden;  ///< only with preprocessing
+  std::optional<Int8> int8;      ///< only with a golden picture
 };
 
 /// The preprocessing as it stands in graft.json, on one line.

@@ -1,6 +1,7 @@
 /// The state behind a Model.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -15,6 +16,7 @@
 #include "engine/runner.h"
 #include "graph/network.h"
 #include "model/artefact.h"
+#include "model/calibration.h"
 #include "model/structure.h"
 
 namespace graft {
@@ -32,12 +34,16 @@ struct [[gnu::visibility("hidden")]] Model::Impl {
   Device device;
   bool training = false;
 
+  std::optional<model::Int8> int8;                 ///< runner has its ranges
+  mutable std::atomic<bool> int8_checked = false;  ///< its golden logits have been recomputed, or need not be
+
   // Parts of the network that were asked for, by the cut that made them, and what was found in it.
   mutable std::mutex parts_mutex;
   mutable std::map<std::string, engine::Runner, std::less<>> parts;
   mutable std::optional<std::vector<graph::FixedTraining>> found_fixed;
 
   static const Impl& of(const Model& model) { return model.impl(); }
+  static Impl& of(Model& model) { return model.impl(); }
 
   /// A model of what was read from `file`, moved to its device.
   static Model assemble(const std::string& file, graph::Network network, const model::Artefact& artefact,
@@ -67,6 +73,11 @@ struct [[gnu::visibility("hidden")]] Model::Impl {
                    Precision precision) const;
   /// On the model's device; a map of features with its channels last.
   at::Tensor on_device(const at::Tensor& input) const;
+
+  /// What int8 goes by from now on. One without logits is not checked.
+  void set_int8(std::optional<model::Int8> calibrated);
+  /// Throws kMismatch if the golden picture's logits are not those of the file.
+  void check_int8(const engine::Plan& plan) const;
 
   /// The golden picture and this network's answer to it; nothing if the answer is not always the same.
   std::optional<model::Golden> golden() const;

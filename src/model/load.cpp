@@ -149,6 +149,10 @@ Model Model::Impl::assemble(const std::string& name, graph::Network network, con
   impl.labels = given ? *given : imagenet ? imagenet_labels() : model::numbered_labels(impl.classes());
   model::check_labels(impl.labels, impl.tasks);
   result.to(options.device);
+  if (artefact.int8 && artefact.preprocessing == impl.preprocessing) {  // what was measured is for these numbers
+    impl.set_int8(artefact.int8);
+    if (!options.verify) impl.int8_checked = true;
+  }
   return std::move(result);
 }
 
@@ -166,6 +170,7 @@ void Model::save(const std::filesystem::path& path) const {
       if (!tensor.requires_grad()) artefact.frozen.push_back(name);
     artefact.sha256 = model::content_hash(impl().network);
     artefact.golden = impl().golden();
+    if (impl().runner.calibration()) artefact.int8 = impl().int8;
     write_atomically(path, impl().network.save(model::write_artefact(artefact)));
   });
 }

@@ -12,6 +12,7 @@
 #include "base/translate.h"
 #include "image/pipeline.h"
 #include "model/autocast.h"
+#include "model/golden.h"
 #include "model/hash.h"
 #include "model/head_recipe.h"
 #include "model/impl.h"
@@ -33,6 +34,7 @@ void Model::Impl::replace_network(graph::Network next, std::string_view head) {
   structure = std::move(found);
   parts.clear();
   found_fixed.reset();
+  int8.reset();
 }
 
 std::vector<std::int64_t> Model::Impl::input_shape() const {
@@ -91,8 +93,14 @@ at::Tensor Model::Impl::infer(const engine::Runner& part, const at::Tensor& batc
 
 at::Tensor Model::Impl::evaluate(const engine::Runner& part, const at::Tensor& input, Precision precision) const {
   const at::NoGradGuard no_grad;
+  if (precision == Precision::kInt8 && device.is_cuda())
+    throw Error(ErrorCode::kConfig, "int8 runs on the CPU, the model is on " + device.str());
   const auto there = on_device(input);
-  if (const auto plan = there.dim() == 4 ? part.plan(there, precision) : nullptr) return plan->run(there);
+  if (const auto plan = there.dim() == 4 ? part.plan(there, precision) : nullptr) {
+    if (precision == Precision::kInt8) check_int8(*plan);
+    return plan->run(there);
+  }
+  if (precision == Precision::kInt8) return evaluate(part, there, Precision::kFloat32);
   const model::Autocast autocast(precision, device);
   return part.run(there).to(at::kFloat);
 }
@@ -107,6 +115,19 @@ at::Tensor Model::Impl::train(const std::function<at::Tensor(const at::Tensor&)>
 at::Tensor Model::Impl::on_device(const at::Tensor& input) const {
   const auto there = input.to(base::to_torch(device), /*non_blocking=*/true);
   return there.dim() == 4 ? there.contiguous(at::MemoryFormat::ChannelsLast) : there;
+}
+
+void Model::Impl::set_int8(std::optional<model::Int8> calibrated) {
+  runner.set_calibration(calibrated ? std::optional(calibrated->ranges) : std::nullopt);
+  int8 = std::move(calibrated);
+  int8_checked = !int8 || int8->logits.empty();
+}
+
+void Model::Impl::check_int8(const engine::Plan& plan) const {
+  if (int8_checked) return;
+  const model::Golden golden{model::golden_picture(), int8->logits, model::kInt8Tolerance};
+  model::check_golden(golden, plan.run(model::golden_input(golden.picture, preprocessing)));
+  int8_checked = true;
 }
 
 Model::Impl& Model::impl() const { return base::alive(impl_, "Model"); }
@@ -206,6 +227,8 @@ at::Tensor Model::preprocess(std::span<const Image> images) const {
 at::Tensor Model::forward(const at::Tensor& batch, Precision precision) const {
   if (!impl().training) return impl().infer(impl().runner, batch, precision);
   impl().check_batch(batch, /*evaluation=*/false);
+  if (precision == Precision::kInt8)
+    throw Error(ErrorCode::kConfig, "int8 is for inference: expected float32 or bfloat16 in training mode");
   return base::translated("running the network", [&] {
     return impl().train([&](const at::Tensor& input) { return impl().runner.run(input); }, batch, precision);
   });
@@ -215,8 +238,11 @@ Device Model::device() const { return impl().device; }
 
 void Model::to(Device device) {
   base::translated("moving the model to " + device.str(), [&] {
-    if (device != impl().device) impl().network.to(base::to_torch(device));
+    if (device == impl().device) return;
+    auto int8 = impl().runner.calibration() ? impl().int8 : std::nullopt;
+    impl().network.to(base::to_torch(device));
     impl().device = device;
+    impl().set_int8(std::move(int8));
   });
 }
 
@@ -317,6 +343,7 @@ ModelInfo Model::inspect() const {
       if (tensor.requires_grad()) info.trainable += tensor.numel();
     }
     info.sha256 = model::content_hash(impl().network);
+    if (impl().runner.calibration()) info.int8 = impl().int8->comparison;
     return info;
   });
 }
@@ -334,6 +361,7 @@ const Preprocessing& Model::preprocessing() const { return impl().preprocessing;
 
 void Model::set_preprocessing(const Preprocessing& preprocessing) {
   preprocessing.validate();
+  if (preprocessing != impl().preprocessing) impl().set_int8(std::nullopt);
   impl().preprocessing = preprocessing;
 }
 

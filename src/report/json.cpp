@@ -27,7 +27,26 @@ json per_class_json(const std::vector<ClassScores>& scores) {
   return list;
 }
 
+json int8_json(const Int8Info& int8) {
+  return {{"pictures", int8.pictures},
+          {"top1_agreement", optional_number(int8.top1_agreement)},
+          {"mean_difference", int8.mean_difference},
+          {"max_difference", int8.max_difference},
+          {"float32_accuracy", optional_number(int8.float32_accuracy)},
+          {"int8_accuracy", optional_number(int8.int8_accuracy)}};
+}
+
 }  // namespace
+
+std::string to_json(const QuantizationReport& report) {
+  return dump({{"convolutions", report.convolutions},
+               {"convolutions_in_int8", report.convolutions_in_int8},
+               {"linear_in_int8", report.linear_in_int8},
+               {"in_float", report.in_float},
+               {"golden_difference", report.golden_difference},
+               {"int8", int8_json(report.int8)},
+               {"bad_images", bad_images_json(report.bad_images)}});
+}
 
 std::string to_json(const History& history) {
   json epochs = json::array();
@@ -107,6 +126,7 @@ std::string to_json(const ModelInfo& info) {
                {"tasks", std::move(tasks)},
                {"labels", std::move(labels)},
                {"sha256", info.sha256},
+               {"int8", info.int8 ? int8_json(*info.int8) : json(nullptr)},
                {"layers", std::move(layers)}});
 }
 

@@ -68,7 +68,29 @@ std::string task_text(const TaskScores& task) {
   return text + "\n" + (task.per_class.empty() ? "" : per_class_text(task.per_class));
 }
 
+std::string int8_text(const Int8Info& int8) {
+  std::string text = format("int8 beside float32 on %lld pictures: ", static_cast<long long>(int8.pictures));
+  if (int8.top1_agreement) text += "the same class first for " + percent(int8.top1_agreement) + ", ";
+  text += format("largest difference of an answer %.4f, its mean over the pictures %.4f", int8.max_difference,
+                 int8.mean_difference);
+  if (int8.int8_accuracy)
+    text += "; accuracy " + percent(int8.int8_accuracy) + " (float32 " + percent(int8.float32_accuracy) + ")";
+  return text + "\n";
+}
+
 }  // namespace
+
+std::string to_text(const QuantizationReport& report) {
+  std::string text = format("%lld of %lld convolutions and %lld linear layers in int8",
+                            static_cast<long long>(report.convolutions_in_int8),
+                            static_cast<long long>(report.convolutions), static_cast<long long>(report.linear_in_int8));
+  for (std::size_t i = 0; i < report.in_float.size(); ++i)
+    text += (i == 0 ? "; in float32: " : ", ") + report.in_float[i];
+  return text + "\n" + int8_text(report.int8) +
+         format("golden picture: largest difference of a logit to float32 %.4f of the largest\n",
+                report.golden_difference) +
+         bad_images_text(report.bad_images);
+}
 
 std::string to_text(const History& history) {
   std::string text = "epoch      loss  accuracy  val loss  val accuracy  seconds\n";
@@ -125,6 +147,7 @@ std::string to_text(const ModelInfo& info) {
           format(" (%s), %s, scale %.6g, mean %.6g %.6g %.6g, std %.6g %.6g %.6g\n",
                  std::string(to_string(p.interpolation)).c_str(), p.channels == ChannelOrder::kBgr ? "BGR" : "RGB",
                  p.scale, p.mean[0], p.mean[1], p.mean[2], p.std[0], p.std[1], p.std[2]);
+  if (info.int8) text += int8_text(*info.int8);
   text += "sha256: " + info.sha256 + "\n\n";
   text += "layer                                    type               output            parameters\n";
   for (const auto& layer : info.layers) {

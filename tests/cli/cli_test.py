@@ -112,6 +112,40 @@ class Cli(unittest.TestCase):
         self.assertEqual(document["confusion"], [[6, 0], [0, 6]])
         self.assertIn("precision", run("evaluate", self.tuned, "--data", self.data / "val").stdout)
 
+    @unittest.skipUnless("vnni" in pathlib.Path("/proc/cpuinfo").read_text(), "no int8 arithmetic in this processor")
+    def test_quantize_writes_a_file_that_runs_in_int8(self):
+        out = self.data / "int8.pt"
+        result = run("quantize", self.tuned, "--calibration", self.data / "train", "--out", out, "--json")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        document = json.loads(result.stdout)
+        self.assertEqual(document["convolutions_in_int8"], document["convolutions"])
+        self.assertEqual(document["int8"]["pictures"], 12)
+        self.assertEqual((document["int8"]["top1_agreement"], document["int8"]["int8_accuracy"]), (1, 1))
+        self.assertEqual(json.loads(run("inspect", out, "--json").stdout)["int8"], document["int8"])
+
+        answers = {}
+        for precision in ("float32", "int8"):
+            scores = json.loads(run("evaluate", out, "--data", self.data / "val", "--precision", precision, "--json").stdout)
+            self.assertEqual(scores["accuracy"], 1)
+            guesses = json.loads(run("classify", out, self.data / "val", "--precision", precision, "--json").stdout)["predictions"]
+            answers[precision] = np.array([p["top"][0]["probability"] for p in guesses])
+        self.assertGreater(abs(answers["int8"] - answers["float32"]).max(), 0)
+        self.assertLess(abs(answers["int8"] - answers["float32"]).max(), 0.1)
+        self.assertEqual(torch.jit.load(str(out))(torch.zeros(1, 3, 64, 64)).dtype, torch.float32)  # as any other file
+
+        text = run("quantize", self.tuned, "--calibration", self.data / "val" / "down", "--out", out, "--limit", 5).stdout
+        self.assertRegex(text, r"in int8.*\nint8 beside float32 on 5 pictures: the same class first for 100\.00 %")
+        self.assertNotIn("accuracy", text)  # nobody said what is in them
+
+    def test_int8_wants_a_calibrated_file(self):
+        result = run("classify", MODEL, PICTURES, "--precision", "int8")
+        self.assertEqual((result.returncode, result.stdout), (2, ""))
+        self.assertRegex(result.stderr, r"graft: config: .*not calibrated.*graft quantize")
+        self.assertEqual(run("quantize", MODEL, "--calibration", PICTURES).returncode, 2)  # where to?
+        self.assertEqual(run(*self.finetune, "--precision", "int8").returncode, 2)
+        self.assertEqual(run("quantize", MODEL, "--calibration", self.data / "nowhere", "--out", self.data / "never.pt").returncode, 1)
+        self.assertFalse((self.data / "never.pt").exists())
+
     def test_embed_writes_numpy(self):
         out = self.data / "features.npy"
         result = run("embed", MODEL, PICTURES, "--out", out, "--json")

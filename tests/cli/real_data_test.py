@@ -58,6 +58,22 @@ class RealData(unittest.TestCase):
             self.assertGreaterEqual(same, 199 if OPENCV else 198)
             self.assertLessEqual(largest, 0.01 if OPENCV else 0.05)
 
+    @unittest.skipUnless("vnni" in pathlib.Path("/proc/cpuinfo").read_text(), "no int8 arithmetic in this processor")
+    def test_200_photos_in_int8(self):
+        quantised = self.out / "int8.pt"
+        report = run("quantize", self.out / "resnet50.pt", "--calibration", DATA / "ants_bees" / "train", "--on-bad-image", "skip",
+                     "--out", quantised)
+        self.assertEqual((report["convolutions_in_int8"], report["linear_in_int8"]), (53, 1))
+        answers = {}
+        for precision in ("float32", "int8"):
+            guesses = run("classify", quantised, DATA / "imagenet_sample", "--top-k", 1, "--precision", precision)["predictions"]
+            answers[precision] = [(pathlib.Path(p["file"]).name.split("_")[0], p["top"][0]["id"]) for p in guesses]
+        same = sum(a == b for a, b in zip(*answers.values()))
+        right = {precision: sum(truth == guess for truth, guess in pairs) for precision, pairs in answers.items()}
+        print(f"int8, calibrated on other photos: {same} of 200 the same class first; right {right}")
+        self.assertGreaterEqual(same, 194)
+        self.assertGreaterEqual(right["int8"], right["float32"] - 6)
+
     def test_the_elephant(self):
         top = run("classify", self.out / "resnet50.pt", DATA / "elephant.jpg", "--top-k", 3)["predictions"][0]["top"]
         self.assertEqual([guess["label"] for guess in top], ["African_elephant", "tusker", "Indian_elephant"])
