@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <graft/device.h>
 #include <graft/export.h>
 #include <graft/preprocess.h>
 #include <graft/task.h>
@@ -44,6 +45,30 @@ struct Int8Info {
   std::optional<double> float32_accuracy = {};  ///< 0..1; where the pictures' classes are known
   std::optional<double> int8_accuracy = {};     ///< the same
 };
+
+/// How a network runs on the CPU. The result of inspect_plan.
+struct PlanInfo {
+  struct Operator {
+    std::string name;  ///< "mkldnn::_convolution_pointwise"
+    std::int64_t count = 0;
+    std::string by;  ///< whose it is: "oneDNN", "Graft" or "LibTorch"
+  };
+
+  Precision precision = Precision::kFloat32;
+  /// Why it is not compiled, so that LibTorch's interpreter runs all of it; empty if it is. The rest is about a plan.
+  std::string obstacle;
+  std::int64_t convolutions = 0;
+  std::int64_t fused = 0;            ///< of these: one operator with batch norm, activation and residual addition
+  std::int64_t with_relu = 0;        ///< of the fused ones
+  std::int64_t with_add = 0;         ///< the same
+  std::vector<Operator> operators;   ///< what runs, the most frequent first
+  std::vector<std::string> unfused;  ///< convolutions that LibTorch runs as they are: "LAYER: REASON"
+};
+
+class Model;
+/// What becomes of the model for one picture in this precision; compiles it. Throws Error kConfig (training mode, or
+/// int8 without a calibration), kMismatch (a calibration that does not fit).
+GRAFT_EXPORT PlanInfo inspect_plan(const Model& model, Precision precision = Precision::kFloat32);
 
 /// The result of Model::inspect.
 struct ModelInfo {

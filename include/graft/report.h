@@ -21,6 +21,7 @@ GRAFT_EXPORT std::string to_json(const History& history);
 GRAFT_EXPORT std::string to_json(const Evaluation& evaluation);
 /// {"family", "origin", "head", "layers": [...], "preprocessing", "labels", "sha256", ...}
 GRAFT_EXPORT std::string to_json(const ModelInfo& info);
+GRAFT_EXPORT std::string to_json(const PlanInfo& info);  ///< the same
 /// {"convolutions", "convolutions_in_int8", "linear_in_int8", "in_float": [...], "golden_difference", "int8":
 /// {"pictures", "top1_agreement", "mean_difference", "max_difference", "float32_accuracy", "int8_accuracy"}, ...}
 GRAFT_EXPORT std::string to_json(const QuantizationReport& report);
@@ -29,6 +30,7 @@ GRAFT_EXPORT std::string to_json(const QuantizationReport& report);
 GRAFT_EXPORT std::string to_text(const History& history);
 GRAFT_EXPORT std::string to_text(const Evaluation& evaluation);      ///< the same
 GRAFT_EXPORT std::string to_text(const ModelInfo& info);             ///< the same
+GRAFT_EXPORT std::string to_text(const PlanInfo& info);              ///< the same
 GRAFT_EXPORT std::string to_text(const QuantizationReport& report);  ///< the same
 
 }  // namespace graft

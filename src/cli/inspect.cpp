@@ -3,11 +3,25 @@
 namespace graft::cli {
 
 Command add_inspect(CLI::App& app) {
-  auto model = std::make_shared<ModelFile>();
-  add_model_options(app, *model);
-  return [model](const Common& common) {
-    const auto info = load_model(*model, common).inspect();
-    print(common.json ? to_json(info) + "\n" : to_text(info));
+  struct Options {
+    ModelFile model;
+    bool plan = false;
+    std::string precision = "float32";
+  };
+  auto o = std::make_shared<Options>();
+  add_model_options(app, o->model);
+  auto* plan = app.add_flag("--plan", o->plan, "What the network is compiled to for the CPU, and what is not, and why");
+  app.add_option("--precision", o->precision, "of the plan: float32, bfloat16 or int8")
+      ->capture_default_str()
+      ->needs(plan);
+  return [o](const Common& common) {
+    const auto model = load_model(o->model, common);
+    const auto show = [&](const auto& info) { print(common.json ? to_json(info) + "\n" : to_text(info)); };
+    if (o->plan) {
+      show(inspect_plan(model, parse_precision(o->precision)));
+    } else {
+      show(model.inspect());
+    }
   };
 }
 

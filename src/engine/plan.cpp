@@ -15,7 +15,9 @@
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
 #include <torch/csrc/jit/runtime/interpreter.h>
 
+#include "base/translate.h"
 #include "engine/arena.h"
+#include "engine/describe.h"
 #include "engine/execute.h"
 #include "engine/fusion.h"
 #include "engine/quantize.h"
@@ -106,12 +108,13 @@ void lower_constants(Graph& graph) {
   }
 }
 
-bool can_run(Precision precision) {
-  if (!at::hasMKLDNN()) return false;
-  if (precision == Precision::kFloat32) return true;
-  if (precision == Precision::kInt8) return has_eight_bit_arithmetic();
+/// Why this machine has no plans of such precision; empty if it has.
+std::string obstacle_to(Precision precision) {
+  if (!at::hasMKLDNN()) return "this LibTorch has no oneDNN";
+  if (precision == Precision::kFloat32) return "";
+  if (precision == Precision::kInt8) return has_eight_bit_arithmetic() ? "" : "this processor has no VNNI or AMX";
   const auto supported = c10::Dispatcher::singleton().findSchema({"mkldnn::_is_mkldnn_bf16_supported", ""});
-  return supported && supported->typed<bool()>().call();
+  return supported && supported->typed<bool()>().call() ? "" : "this processor has no AVX-512 for bfloat16";
 }
 
 /// The arenas that no call uses now.
@@ -152,7 +155,7 @@ class Borrowed {
 
 struct Plan::Impl {
   PlanSummary summary;
-  at::ScalarType type;
+  at::ScalarType type = at::kFloat;
   std::size_t slice_bytes = kSliceBytes;
   std::vector<c10::IValue> weights;            ///< the codes' inputs behind the first
   std::optional<torch::jit::Code> by_picture;  ///< on some pictures at a time
@@ -160,6 +163,36 @@ struct Plan::Impl {
   mutable ArenaPool arenas;
   mutable std::once_flag measured;
   mutable double bytes_per_pixel = 0;  ///< of the largest result, for each pixel of the input
+
+  /// Why there is nothing to run; empty if there is.
+  std::string compile(const graph::Network& network, Precision precision, const Sizes& single,
+                      const Calibration* calibration) {
+    if (auto obstacle = obstacle_to(precision); !obstacle.empty()) return obstacle;
+    for (const auto& [name, tensor] : network.named_parameters())
+      if (!tensor.is_cpu()) return "plans are for the CPU";
+    const at::NoGradGuard no_grad;
+    type = precision == Precision::kBFloat16 ? at::kBFloat16 : at::kFloat;
+    if (precision == Precision::kInt8) slice_bytes = kInt8SliceBytes;
+    const auto [graph, sizes] = precision == Precision::kInt8 ? quantizable_graph(network, single, summary)
+                                                              : fused_graph(network, single, summary);
+    if (!graph)
+      return summary.convolutions == 0
+                 ? "it has no convolution, or looks something up, or writes something, when it runs"
+                 : "it has no convolution that oneDNN takes";
+    if (precision == Precision::kInt8) weights = lower_to_eight_bits(*graph, *calibration, sizes, summary);
+    add_in_place(*graph);
+    prepack(*graph, type, precision == Precision::kInt8 ? Sizes() : sizes, weights);
+    if (precision == Precision::kBFloat16) {
+      prepack_linear(*graph, weights);
+      lower_constants(*graph);
+    }
+    describe(*graph, network, summary);
+    graph->lint();
+    const auto [pictures, rest] = split_by_picture(graph);
+    if (pictures) by_picture.emplace(pictures, "pictures");
+    if (rest || !pictures) whole.emplace(rest ? rest : graph, "batch");
+    return "";
+  }
 
   /// The result is the arena's.
   at::Tensor run(const torch::jit::Code& code, const at::Tensor& input, Arena& arena) const {
@@ -210,33 +243,17 @@ Plan::~Plan() = default;
 const PlanSummary& Plan::summary() const { return impl_->summary; }
 
 std::unique_ptr<const Plan> Plan::compile(const graph::Network& network, Precision precision, const Sizes& single,
-                                          const Calibration* calibration) try {
-  if (!can_run(precision)) return nullptr;
-  for (const auto& [name, tensor] : network.named_parameters())
-    if (!tensor.is_cpu()) return nullptr;
-  const at::NoGradGuard no_grad;
+                                          const Calibration* calibration, PlanSummary* found) {
   auto impl = std::make_unique<Impl>();
-  impl->type = precision == Precision::kBFloat16 ? at::kBFloat16 : at::kFloat;
-  if (precision == Precision::kInt8) impl->slice_bytes = kInt8SliceBytes;
-  const auto [graph, sizes] = precision == Precision::kInt8 ? quantizable_graph(network, single, impl->summary)
-                                                            : fused_graph(network, single, impl->summary);
-  if (!graph) return nullptr;
-  if (precision == Precision::kInt8) impl->weights = lower_to_eight_bits(*graph, *calibration, sizes, impl->summary);
-  add_in_place(*graph);
-  prepack(*graph, impl->type, precision == Precision::kInt8 ? Sizes() : sizes, impl->weights);
-  if (precision == Precision::kBFloat16) {
-    prepack_linear(*graph, impl->weights);
-    lower_constants(*graph);
+  try {
+    impl->summary.obstacle = impl->compile(network, precision, single, calibration);
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& error) {  // what LibTorch's passes cannot do, the interpreter can
+    impl->summary.obstacle = base::own_words(error.what());
   }
-  graph->lint();
-  const auto [by_picture, rest] = split_by_picture(graph);
-  if (by_picture) impl->by_picture.emplace(by_picture, "pictures");
-  if (rest || !by_picture) impl->whole.emplace(rest ? rest : graph, "batch");
-  return std::unique_ptr<const Plan>(new Plan(std::move(impl)));
-} catch (const std::bad_alloc&) {
-  throw;
-} catch (const std::exception&) {
-  return nullptr;  // what LibTorch's passes cannot do, the interpreter can
+  if (found) *found = impl->summary;
+  return std::unique_ptr<const Plan>(impl->summary.obstacle.empty() ? new Plan(std::move(impl)) : nullptr);
 }
 
 at::Tensor Plan::run(const at::Tensor& input) const {

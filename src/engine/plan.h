@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,12 +19,15 @@ namespace graft::engine {
 /// The sizes of some tensors.
 using Sizes = std::vector<std::vector<std::int64_t>>;
 
-/// What a plan is made of.
+/// What a plan is made of, or why there is none.
 struct PlanSummary {
-  std::int64_t convolutions = 0;  ///< all of them
-  std::int64_t fused = 0;         ///< run by oneDNN with weights in its own layout
-  std::int64_t with_relu = 0;     ///< of these, with the activation in the same operator
-  std::int64_t with_add = 0;      ///< and with the residual addition, too
+  std::string obstacle = {};                           ///< why there is none; empty if there is one
+  std::int64_t convolutions = 0;                       ///< all of them
+  std::int64_t fused = 0;                              ///< run by oneDNN with weights in its own layout
+  std::int64_t with_relu = 0;                          ///< of these, with the activation in the same operator
+  std::int64_t with_add = 0;                           ///< and with the residual addition, too
+  std::map<std::string, std::int64_t> operators = {};  ///< how often each is in the plan: "aten::linear"
+  std::vector<std::string> unfused = {};               ///< convolutions that are not, "LAYER: REASON"
   // With Precision::kInt8:
   std::int64_t convolutions_in_int8 = 0;
   std::int64_t linear_in_int8 = 0;
@@ -39,9 +43,10 @@ class Plan {
   /// precision, or a network that cannot be frozen. For single pictures oneDNN wants some weights in another layout
   /// than for batches, and with the wrong one rearranges them at every call: `single` has the sizes of what goes into
   /// the network's convolutions then, in order; none for batches. A plan for either gives right answers for both.
-  /// For kInt8 `calibration` tells the activations' ranges (calibration.h).
+  /// For kInt8 `calibration` tells the activations' ranges (calibration.h). `found` gets the summary also of nothing.
   static std::unique_ptr<const Plan> compile(const graph::Network& network, Precision precision,
-                                             const Sizes& single = {}, const Calibration* calibration = nullptr);
+                                             const Sizes& single = {}, const Calibration* calibration = nullptr,
+                                             PlanSummary* found = nullptr);
   ~Plan();
 
   /// Logits for [N, C, H, W] float32, channels last, as float32.

@@ -56,6 +56,7 @@ struct Runner::Impl {
   struct Compiled {
     std::optional<std::vector<Stamp>> stamps;  ///< of the weights it was compiled with; nothing before
     std::shared_ptr<const Plan> plan;
+    PlanSummary summary;
     bool asked_for = false;  ///< by plan()
   };
   std::mutex mutex;                                         ///< of all that follows
@@ -108,10 +109,13 @@ struct Runner::Impl {
     std::erase_if(compiled, [&](const auto& other) { return &other.second != &entry && !other.second.asked_for; });
     const auto one = input.narrow(0, 0, 1);
     entry.plan = Plan::compile(network, precision, single ? convolution_inputs_for(one) : Sizes(),
-                               calibration ? &*calibration : nullptr);
+                               calibration ? &*calibration : nullptr, &entry.summary);
     if (entry.plan) {
       const auto& expected = answer_to(one, stamps);
-      if (!agrees(*entry.plan, known->input, expected, precision)) entry.plan.reset();
+      if (!agrees(*entry.plan, known->input, expected, precision)) {
+        entry.plan.reset();
+        entry.summary.obstacle = "its answer to a picture was not the interpreter's";
+      }
     }
     entry.stamps = std::move(stamps);
     return entry;
@@ -152,6 +156,12 @@ std::shared_ptr<const Plan> Runner::plan(const at::Tensor& input, Precision prec
   if (precision == Precision::kInt8 && !compiled.plan && has_eight_bit_arithmetic())
     throw Error(ErrorCode::kMismatch, "int8: this network does not run in eight bits with its calibration");
   return compiled.plan;
+}
+
+PlanSummary Runner::summary(const at::Tensor& input, Precision precision) const {
+  (void)plan(input, precision);
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->compile(input, precision).summary;
 }
 
 void Runner::set_calibration(std::optional<Calibration> calibration) {

@@ -31,6 +31,9 @@ class Runner {
   /// if it does not fit; nothing comes where the processor has no arithmetic for it.
   std::shared_ptr<const Plan> plan(const at::Tensor& input, Precision precision) const;
 
+  /// What plan() is made of, or why there is none; its errors too.
+  PlanSummary summary(const at::Tensor& input, Precision precision) const;
+
   /// What was `seen` on this `input` of one picture: plans for inputs of its size need not look again.
   void remember(const at::Tensor& input, const Probe& seen);
 
@@ -50,8 +53,5 @@ class Runner {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-/// Runs the network once, without gradients, and looks at all its calls.
-Probe probe(const graph::Network& network, const at::Tensor& input);
 
 }  // namespace graft::engine

@@ -308,6 +308,23 @@ std::string Model::frozen_hash() const {
   });
 }
 
+PlanInfo inspect_plan(const Model& model, Precision precision) {
+  return base::translated("inspecting the plan", [&] {
+    const auto& impl = Model::Impl::of(model);
+    const auto input = at::zeros(impl.input_shape()).contiguous(at::MemoryFormat::ChannelsLast);
+    impl.check_batch(input, /*evaluation=*/true);
+    const auto summary = impl.runner.summary(input, precision);
+    PlanInfo info{precision, summary.obstacle, summary.convolutions, summary.fused, summary.with_relu, summary.with_add,
+                  {},        summary.unfused};
+    for (const auto& [name, count] : summary.operators) {
+      const bool onednn = name.starts_with("mkldnn::") || name.starts_with("onednn::");
+      info.operators.push_back({name, count, onednn ? "oneDNN" : name.starts_with("graft::") ? "Graft" : "LibTorch"});
+    }
+    std::ranges::stable_sort(info.operators, std::greater{}, &PlanInfo::Operator::count);
+    return info;
+  });
+}
+
 ModelInfo Model::inspect() const {
   return base::translated("inspecting", [&] {
     ModelInfo info;

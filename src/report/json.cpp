@@ -89,6 +89,20 @@ std::string to_json(const Evaluation& e) {
                {"images_per_second", e.images_per_second}});
 }
 
+std::string to_json(const PlanInfo& info) {
+  json operators = json::array();
+  for (const auto& one : info.operators)
+    operators.push_back({{"name", one.name}, {"count", one.count}, {"by", one.by}});
+  return dump({{"precision", std::string(to_string(info.precision))},
+               {"obstacle", info.obstacle.empty() ? json(nullptr) : json(info.obstacle)},
+               {"convolutions", info.convolutions},
+               {"fused", info.fused},
+               {"with_relu", info.with_relu},
+               {"with_add", info.with_add},
+               {"operators", std::move(operators)},
+               {"unfused", info.unfused}});
+}
+
 std::string to_json(const ModelInfo& info) {
   json layers = json::array();
   for (const auto& layer : info.layers)

@@ -127,6 +127,19 @@ std::string to_text(const Evaluation& e) {
   return text + bad_images_text(e.bad_images);
 }
 
+std::string to_text(const PlanInfo& info) {
+  const std::string precision(to_string(info.precision));
+  if (!info.obstacle.empty()) return precision + ": the interpreter runs all of it: " + info.obstacle + "\n";
+  std::string text =
+      format("%s: %lld of %lld convolutions fused, %lld with ReLU, %lld with an addition\n", precision.c_str(),
+             static_cast<long long>(info.fused), static_cast<long long>(info.convolutions),
+             static_cast<long long>(info.with_relu), static_cast<long long>(info.with_add));
+  for (const auto& one : info.operators)
+    text += format("%6lld  %-8s  ", static_cast<long long>(one.count), one.by.c_str()) + one.name + "\n";
+  for (const auto& layer : info.unfused) text += "not fused: " + layer + "\n";
+  return text;
+}
+
 std::string to_text(const ModelInfo& info) {
   const auto& p = info.preprocessing;
   std::string text =

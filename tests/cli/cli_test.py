@@ -225,6 +225,13 @@ class Cli(unittest.TestCase):
         self.assertIn("layer4.0.conv1", run("inspect", MODEL).stdout)
 
     def test_the_weights_can_be_pinned(self):
+        plan = json.loads(run("inspect", self.tuned, "--plan", "--json").stdout)
+        self.assertEqual((plan["obstacle"], plan["unfused"], plan["precision"]), (None, [], "float32"))
+        self.assertEqual(plan["fused"], plan["convolutions"])
+        fused = sum(one["count"] for one in plan["operators"] if "_convolution_pointwise" in one["name"])
+        self.assertEqual(fused, plan["convolutions"])
+        self.assertIn("convolutions fused", run("inspect", self.tuned, "--plan").stdout)
+        self.assertEqual(run("inspect", self.tuned, "--precision", "float32").returncode, 2)  # of what?
         sha256 = json.loads(run("inspect", MODEL, "--json").stdout)["sha256"]
         self.assertEqual(run("inspect", MODEL, "--sha256", sha256).returncode, 0)
         refused = run("classify", MODEL, PICTURES, "--sha256", "0" * 64)

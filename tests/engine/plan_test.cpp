@@ -6,6 +6,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "engine/runner.h"
@@ -164,6 +165,28 @@ TEST(Plan, NothingToGainIsNoPlan) {
                                  .parameter("w", at::ones({2, 3}))
                                  .build("return torch.linear(x.mean([2, 3]), self.w)"),
                              Precision::kFloat32));
+}
+
+TEST(Plan, ItSaysWhatItIsMadeOfAndWhatNot) {
+  const auto network = network_of(
+      "y = torch.relu(torch.conv2d(x, self.w0, self.b, [1, 1], [1, 1]))\n"
+      "z = torch.conv2d(y, self.w1 * y.mean(), None, [1, 1], [1, 1])\n"
+      "z = torch.conv_transpose2d(z, self.w2)\n"
+      "return torch.conv2d(z, self.w3, self.b, padding=\"same\").mean([2, 3])");
+  const auto plan = Plan::compile(network, Precision::kFloat32);
+  ASSERT_TRUE(plan);
+  const auto& summary = plan->summary();
+  EXPECT_EQ(summary.obstacle, "");
+  EXPECT_EQ(summary.fused, 1);
+  EXPECT_EQ(summary.unfused, (std::vector<std::string>{"a convolution: its weight is computed when it runs",
+                                                       "w2: conv_transpose2d", "w3: its padding is a word"}));
+  EXPECT_EQ(summary.operators.at("mkldnn::_convolution_pointwise"), 1);
+  EXPECT_EQ(summary.operators.at("aten::conv2d"), 2);
+
+  PlanSummary none;
+  EXPECT_FALSE(Plan::compile(graph::NetworkBuilder("Test").parameter("w", at::ones({2, 3})).build("return x + self.w"),
+                             Precision::kFloat32, {}, nullptr, &none));
+  EXPECT_THAT(none.obstacle, ::testing::HasSubstr("no convolution"));
 }
 
 TEST(Plan, AFrozenArchiveHasOne) {
