@@ -9,8 +9,8 @@ as well. Pictures of 224 x 224 are in memory: for Graft as bytes, for PyTorch re
 layers under no_grad. Each round trains on new pictures: the first epoch, and for Graft the median of the ten after it, which PyTorch's
 epoch is compared with as well, for it does the same in each.
 
---folder: FOLDER/train and FOLDER/val with a folder of JPEGs for each of two classes. `graft finetune` with a linear head on ResNet50 beside the
-equal script, from the start of the process to its end; both decode with two threads beside the network.
+--folder: FOLDER/train and FOLDER/val with a folder of JPEGs for each of two classes. `graft finetune` with a linear head on ResNet50 beside
+the equal script, from the start of the process to its end.
 """
 import pathlib
 import statistics
@@ -64,8 +64,8 @@ def seconds_of(command):
 
 def measure_folder(files, args):
     model, out = files.path("resnet50", "pt"), files.folder / "finetuned.pt"
-    graft = [args.build / "graft", "finetune", model, "--train", args.folder / "train", "--val", args.folder / "val", "--head", "linear", "--epochs", args.epochs,
-             "--batch", args.batch, "--threads", args.threads, "--on-bad-image", "skip", "--quiet", "--out", out]
+    graft = [args.build / "graft", "finetune", model, "--train", args.folder / "train", "--val", args.folder / "val", "--head", "linear",
+             "--epochs", args.epochs, "--batch", args.batch, "--threads", args.threads, "--on-bad-image", "skip", "--quiet", "--out", out]
     pytorch = [files.python, common.HERE / "peers.py", "finetune", model, "resnet50", args.folder, args.epochs, args.batch, args.threads, out]
     rounds = [{"graft": seconds_of(graft), "pytorch": seconds_of(pytorch)} for _ in range(args.folder_rounds)]
     graft, pytorch = ([one[name] for one in rounds] for name in ("graft", "pytorch"))
@@ -87,7 +87,9 @@ def main():
     args = parser.parse_args()
 
     files = common.Files(args.place, args.build, common.environment(args.place))
-    common.print_header(["", "precision", "PyTorch", "Graft, first epoch", "by PyTorch", "Graft, later epochs", "by PyTorch", "peak MB: PyTorch / Graft"])
+    if args.case:
+        common.print_header(["", "precision", "PyTorch", "Graft, first epoch", "by PyTorch", "Graft, later epochs", "by PyTorch",
+                             "peak MB: PyTorch / Graft"])
     rows = []
     for case in args.case:
         for precision in args.precision:
