@@ -11,8 +11,7 @@
 namespace graft::engine {
 
 /// An implicit matrix product: pixels times weights, the rows of the first matrix being runs of the picture itself.
-/// LibTorch's own costs 25 to 45 us for each call besides the arithmetic, which is half of a small convolution
-/// (docs/performance.md).
+/// Through LibTorch's own operator single pictures take much longer (docs/performance.md).
 class EightBitConvolution {
  public:
   /// What the processor multiplies with.
