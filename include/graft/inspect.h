@@ -48,6 +48,7 @@ struct Int8Info {
 
 /// How a network runs on the CPU. The result of inspect_plan.
 struct PlanInfo {
+  /// An operator and how often it runs.
   struct Operator {
     std::string name;  ///< "mkldnn::_convolution_pointwise"
     std::int64_t count = 0;

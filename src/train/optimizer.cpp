@@ -135,6 +135,7 @@ class AdamStep : public Optimizer {
     const auto kernel = decoupled_ ? static_cast<Kernel>(at::_fused_adamw_) : static_cast<Kernel>(at::_fused_adam_);
     kernel(p, gradient, s.first, s.second, {}, step, learning_rate_, o_.beta1, o_.beta2, o_.weight_decay, epsilon_,
            /*amsgrad=*/false, /*maximize=*/false, {}, {});
+    p.unsafeGetTensorImpl()->bump_version();  // which this operator does not do; plans go by it
   }
   using Kernel = void (*)(at::TensorList, at::TensorList, at::TensorList, at::TensorList, at::TensorList,
                           at::TensorList, double, double, double, double, double, bool, bool,

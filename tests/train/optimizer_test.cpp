@@ -97,6 +97,18 @@ TEST(Optimizer, TheLayoutOfAGradientDoesNotMatter) {  // Adam has a kernel for t
   }
 }
 
+TEST(Optimizer, AStepIsSeenInTheTensorsVersion) {  // plans are made anew by it
+  for (const OptimizerSpec& spec :
+       {OptimizerSpec(Sgd{}), OptimizerSpec(Adam{}), OptimizerSpec(AdamW{}), OptimizerSpec(RmsProp{})}) {
+    const auto p = at::ones({3}).requires_grad_();
+    p.mutable_grad() = at::ones({3});
+    const auto optimizer = Optimizer::create(spec, Numerics::kTorch, {p});
+    const auto before = p._version();
+    optimizer->step();
+    EXPECT_GT(p._version(), before) << spec.index();
+  }
+}
+
 TEST(Optimizer, NumericsDiffer) {
   const auto vectors = json::parse(std::ifstream(golden("train/optimizers.json")));
   EXPECT_FALSE(at::equal(run(RmsProp{.learning_rate = 1e-3, .rho = 0.9}, Numerics::kTorch, vectors, 1),
