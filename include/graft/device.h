@@ -41,9 +41,12 @@ enum class Precision {
   /// Weights stay float32; inference on the CPU runs in eight bits, by the ranges that quantize() has found
   /// (quantize.h). Where the processor has no arithmetic for it (VNNI or AMX) it runs in float32.
   kInt8,
+  /// For inference: bfloat16 where the processor computes in it (AVX-512 or AMX) and a picture's answer differs from
+  /// that in float32 by at most 0.02 of the largest value, or of 1; float32 elsewhere, and on CUDA.
+  kAuto,
 };
 
-/// "float32", "bfloat16" or "int8".
+/// "float32", "bfloat16", "int8" or "auto".
 GRAFT_EXPORT std::string_view to_string(Precision precision) noexcept;
 
 /// The reverse of to_string. Throws Error kConfig for any other text.

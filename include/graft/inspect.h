@@ -55,7 +55,7 @@ struct PlanInfo {
     std::string by;  ///< whose it is: "oneDNN", "Graft" or "LibTorch"
   };
 
-  Precision precision = Precision::kFloat32;
+  Precision precision = Precision::kFloat32;  ///< what it is in; for kAuto what that stands for
   /// Why it is not compiled, so that LibTorch's interpreter runs all of it; empty if it is. The rest is about a plan.
   std::string obstacle;
   std::int64_t convolutions = 0;

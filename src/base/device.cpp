@@ -33,6 +33,8 @@ std::string_view to_string(Precision precision) noexcept {
       return "bfloat16";
     case Precision::kInt8:
       return "int8";
+    case Precision::kAuto:
+      return "auto";
     default:
       return "float32";
   }
@@ -42,7 +44,9 @@ Precision parse_precision(std::string_view text) {
   if (text == "float32") return Precision::kFloat32;
   if (text == "bfloat16") return Precision::kBFloat16;
   if (text == "int8") return Precision::kInt8;
-  throw Error(ErrorCode::kConfig, "precision: expected float32, bfloat16 or int8, found \"" + std::string(text) + "\"");
+  if (text == "auto") return Precision::kAuto;
+  throw Error(ErrorCode::kConfig,
+              "precision: expected float32, bfloat16, int8 or auto, found \"" + std::string(text) + "\"");
 }
 
 }  // namespace graft

@@ -1,6 +1,8 @@
 #include "engine/runner.h"
 
 #include <algorithm>
+#include <array>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -9,6 +11,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/cpu/Utils.h>
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
 #include <torch/csrc/jit/runtime/interpreter.h>
 
@@ -23,20 +26,45 @@ namespace graft::engine {
 
 namespace {
 
-/// The plan's answer to one picture is the interpreter's. A fused addition, for one, cannot broadcast the convolution.
-/// In eight bits numbers say nothing here: the picture may be unlike those that were calibrated with.
-bool agrees(const Plan& plan, const at::Tensor& input, const at::Tensor& expected, Precision precision) {
+/// How far the plan's answer to one picture is from what is expected, as a fraction of the largest value, or of 1;
+/// infinite if it is something else altogether.
+double difference(const Plan& plan, const at::Tensor& input, const at::Tensor& expected) {
   const at::NoGradGuard no_grad;
   try {
     const auto found = plan.run(input);
-    if (precision == Precision::kInt8) return found.sizes() == expected.sizes();
+    if (found.sizes() != expected.sizes()) return std::numeric_limits<double>::infinity();
     const double scale = std::max(1.0, expected.abs().nan_to_num(0, 0, 0).max().item<double>());
-    const double tolerance = precision == Precision::kBFloat16 ? 0.1 : Runner::kTolerance;
-    return found.sizes() == expected.sizes() &&
-           at::allclose(found, expected, /*rtol=*/0, tolerance * scale, /*equal_nan=*/true);
+    // What is no number must be none in both.
+    const auto apart = at::where(at::isclose(found, expected, 0, 0, /*equal_nan=*/true), 0.0, (found - expected).abs());
+    return apart.nan_to_num(std::numeric_limits<float>::infinity()).max().item<double>() / scale;
   } catch (const Error&) {
-    return false;
+    return std::numeric_limits<double>::infinity();
   }
+}
+
+/// A plan that is further off is none: a fused addition, for one, cannot broadcast the convolution. In eight bits
+/// numbers say nothing: the picture may be unlike those that were calibrated with.
+double tolerance_of(Precision precision) {
+  switch (precision) {
+    case Precision::kBFloat16:
+      return 0.1;
+    case Precision::kInt8:
+      return std::numeric_limits<double>::max();
+    default:
+      return Runner::kTolerance;
+  }
+}
+
+/// Other processors get there by way of float32, and not faster.
+bool computes_in_bfloat16() {
+  static const bool found = [] {
+    const auto capabilities = at::cpu::get_cpu_capabilities();
+    return std::ranges::any_of(std::array{"avx512_bf16", "amx_bf16"}, [&](const char* name) {
+      const auto capability = capabilities.find(name);
+      return capability != capabilities.end() && capability->second.isBool() && capability->second.toBool();
+    });
+  }();
+  return found;
 }
 
 }  // namespace
@@ -57,10 +85,17 @@ struct Runner::Impl {
     std::optional<std::vector<Stamp>> stamps;  ///< of the weights it was compiled with; nothing before
     std::shared_ptr<const Plan> plan;
     PlanSummary summary;
+    double difference = 0;   ///< of a plan's answer to the interpreter's
     bool asked_for = false;  ///< by plan()
   };
   std::mutex mutex;                                         ///< of all that follows
   std::map<std::pair<Precision, bool>, Compiled> compiled;  ///< the second: for single pictures
+
+  struct Choice {
+    std::optional<std::vector<Stamp>> stamps;
+    Precision precision = Precision::kFloat32;
+  };
+  std::map<bool, Choice> chosen;  ///< for kAuto; by whether pictures are single
 
   std::vector<std::int64_t> probed_size;  ///< of an input [1, ...]
   Sizes convolution_inputs;               ///< for that
@@ -112,7 +147,8 @@ struct Runner::Impl {
                                calibration ? &*calibration : nullptr, &entry.summary);
     if (entry.plan) {
       const auto& expected = answer_to(one, stamps);
-      if (!agrees(*entry.plan, known->input, expected, precision)) {
+      entry.difference = difference(*entry.plan, known->input, expected);
+      if (entry.difference > tolerance_of(precision)) {
         entry.plan.reset();
         entry.summary.obstacle = "its answer to a picture was not the interpreter's";
       }
@@ -156,6 +192,20 @@ std::shared_ptr<const Plan> Runner::plan(const at::Tensor& input, Precision prec
   if (precision == Precision::kInt8 && !compiled.plan && has_eight_bit_arithmetic())
     throw Error(ErrorCode::kMismatch, "int8: this network does not run in eight bits with its calibration");
   return compiled.plan;
+}
+
+Precision Runner::resolved(Precision precision, const at::Tensor& input) const {
+  if (precision != Precision::kAuto) return precision;
+  if (!computes_in_bfloat16()) return Precision::kFloat32;
+  const std::lock_guard lock(impl_->mutex);
+  auto& choice = impl_->chosen[input.size(0) == 1];
+  auto stamps = stamps_of(impl_->weights);
+  if (choice.stamps != stamps) {
+    const auto& compiled = impl_->compile(input, Precision::kBFloat16);
+    const bool near = compiled.plan && compiled.difference <= kAutoTolerance;
+    choice = {std::move(stamps), near ? Precision::kBFloat16 : Precision::kFloat32};
+  }
+  return choice.precision;
 }
 
 PlanSummary Runner::summary(const at::Tensor& input, Precision precision) const {

@@ -31,14 +31,19 @@ class Runner {
   /// if it does not fit; nothing comes where the processor has no arithmetic for it.
   std::shared_ptr<const Plan> plan(const at::Tensor& input, Precision precision) const;
 
+  /// How far a float32 plan's answer may be from what is expected, as a fraction of the largest value, or of 1.
+  static constexpr double kTolerance = 1e-3;
+  /// How far bfloat16 may be from float32 where it is chosen, in the same measure.
+  static constexpr double kAutoTolerance = 0.02;
+
+  /// What kAuto stands for with such inputs, [N, C, H, W] on the CPU; any other precision as it is.
+  Precision resolved(Precision precision, const at::Tensor& input) const;
+
   /// What plan() is made of, or why there is none; its errors too.
   PlanSummary summary(const at::Tensor& input, Precision precision) const;
 
   /// What was `seen` on this `input` of one picture: plans for inputs of its size need not look again.
   void remember(const at::Tensor& input, const Probe& seen);
-
-  /// How far a float32 plan's answer may be from what is expected, as a fraction of the largest value, or of 1.
-  static constexpr double kTolerance = 1e-3;
 
   /// True if a float32 plan answers `input` [1, ...] with `output`. Plans for inputs of this size then need no run of
   /// the interpreter to be checked by. False says nothing about run().

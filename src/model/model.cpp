@@ -96,6 +96,10 @@ at::Tensor Model::Impl::evaluate(const engine::Runner& part, const at::Tensor& i
   if (precision == Precision::kInt8 && device.is_cuda())
     throw Error(ErrorCode::kConfig, "int8 runs on the CPU, the model is on " + device.str());
   const auto there = on_device(input);
+  if (precision == Precision::kAuto) {
+    const bool can_choose = !device.is_cuda() && there.dim() == 4;
+    return evaluate(part, there, can_choose ? part.resolved(precision, there) : Precision::kFloat32);
+  }
   if (const auto plan = there.dim() == 4 ? part.plan(there, precision) : nullptr) {
     if (precision == Precision::kInt8) check_int8(*plan);
     return plan->run(there);
@@ -227,8 +231,9 @@ at::Tensor Model::preprocess(std::span<const Image> images) const {
 at::Tensor Model::forward(const at::Tensor& batch, Precision precision) const {
   if (!impl().training) return impl().infer(impl().runner, batch, precision);
   impl().check_batch(batch, /*evaluation=*/false);
-  if (precision == Precision::kInt8)
-    throw Error(ErrorCode::kConfig, "int8 is for inference: expected float32 or bfloat16 in training mode");
+  if (precision == Precision::kInt8 || precision == Precision::kAuto)
+    throw Error(ErrorCode::kConfig,
+                std::string(to_string(precision)) + " is for inference: expected float32 or bfloat16 in training mode");
   return base::translated("running the network", [&] {
     return impl().train([&](const at::Tensor& input) { return impl().runner.run(input); }, batch, precision);
   });
@@ -313,9 +318,10 @@ PlanInfo inspect_plan(const Model& model, Precision precision) {
     const auto& impl = Model::Impl::of(model);
     const auto input = at::zeros(impl.input_shape()).contiguous(at::MemoryFormat::ChannelsLast);
     impl.check_batch(input, /*evaluation=*/true);
-    const auto summary = impl.runner.summary(input, precision);
-    PlanInfo info{precision, summary.obstacle, summary.convolutions, summary.fused, summary.with_relu, summary.with_add,
-                  {},        summary.unfused};
+    const auto resolved = impl.device.is_cuda() ? Precision::kFloat32 : impl.runner.resolved(precision, input);
+    const auto summary = impl.runner.summary(input, resolved);
+    PlanInfo info{resolved, summary.obstacle, summary.convolutions, summary.fused, summary.with_relu, summary.with_add,
+                  {},       summary.unfused};
     for (const auto& [name, count] : summary.operators) {
       const bool onednn = name.starts_with("mkldnn::") || name.starts_with("onednn::");
       info.operators.push_back({name, count, onednn ? "oneDNN" : name.starts_with("graft::") ? "Graft" : "LibTorch"});

@@ -78,7 +78,8 @@ Fit::Fit(Model& model, const TrainerOptions& options, const FitOptions& fit, con
       learning_rate_(options.schedule, options.numerics, optimizer_->learning_rate(), fit.epochs, steps()) {
   const auto is_alpha = [](double value) { return value >= 0 && std::isfinite(value); };
   const double smoothing = options.label_smoothing;
-  if (options.precision == Precision::kInt8) base::refuse("precision", "float32 or bfloat16 for training", "int8");
+  if (options.precision != Precision::kFloat32 && options.precision != Precision::kBFloat16)
+    base::refuse("precision", "float32 or bfloat16 for training", std::string(to_string(options.precision)));
   base::require(smoothing >= 0 && smoothing < 1, "label_smoothing", "0 to below 1", smoothing);
   base::require(is_alpha(options.mixup_alpha), "mixup_alpha", "0 or more", options.mixup_alpha);
   base::require(is_alpha(options.cutmix_alpha), "cutmix_alpha", "0 or more", options.cutmix_alpha);

@@ -74,6 +74,20 @@ TEST_P(BothKinds, FeaturesAndEmbeddingsEqualPyTorch) {
   EXPECT_GRAFT_ERROR(vgg().embed(input(), "classifier.9"), kConfig, "classifier.9");
 }
 
+TEST_P(BothKinds, AutoIsOneOfTheOthers) {
+  const auto model = resnet();
+  const auto found = model.forward(input(), Precision::kAuto);
+  const auto exact = model.forward(input()), rough = model.forward(input(), Precision::kBFloat16);
+  EXPECT_TRUE(at::equal(found, exact) || at::equal(found, rough));
+  const auto scale = std::max(1.0, exact.abs().max().item<double>());
+  EXPECT_LE((found - exact).abs().max().item<double>(), 0.04 * scale);  // 0.02 for the picture it was decided by
+  const auto plan = inspect_plan(model, Precision::kAuto);
+  EXPECT_TRUE(plan.precision == Precision::kFloat32 || plan.precision == Precision::kBFloat16);
+  auto training = resnet();
+  training.train();
+  EXPECT_GRAFT_ERROR(training.forward(input(), Precision::kAuto), kConfig, "auto");
+}
+
 TEST_P(BothKinds, BFloat16IsCloseAndLeavesNothingBehind) {
   const auto model = resnet();
   const auto exact = model.forward(input());
