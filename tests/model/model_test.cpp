@@ -83,6 +83,7 @@ TEST_P(BothKinds, AutoIsOneOfTheOthers) {
   EXPECT_LE((found - exact).abs().max().item<double>(), 0.04 * scale);  // 0.02 for the picture it was decided by
   const auto plan = inspect_plan(model, Precision::kAuto);
   EXPECT_TRUE(plan.precision == Precision::kFloat32 || plan.precision == Precision::kBFloat16);
+  if (std::string(GetParam()) == "traced") return;  // its batch norms cannot train
   auto training = resnet();
   training.train();
   EXPECT_GRAFT_ERROR(training.forward(input(), Precision::kAuto), kConfig, "auto");
