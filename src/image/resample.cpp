@@ -13,6 +13,8 @@
 
 #include <graft/error.h>
 
+#include "base/cpu_clones.h"
+
 namespace graft::image {
 
 namespace {
@@ -103,14 +105,6 @@ struct Pixels {
 };
 
 // The arithmetic is in whole numbers: what a processor can do changes the speed alone.
-#if defined(__x86_64__) && defined(__GNUC__) && defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && \
-    !defined(__SANITIZE_THREAD__)
-#define GRAFT_AVX2 1
-#define GRAFT_FOR_EACH_CPU __attribute__((target_clones("avx2", "default")))
-#else
-#define GRAFT_AVX2 0
-#define GRAFT_FOR_EACH_CPU
-#endif
 
 /// One row shrunk or stretched to `weights`.
 void resample_row(const std::uint8_t* row, const Weights& weights, int left, std::uint8_t* to) {
@@ -129,7 +123,7 @@ void resample_row(const std::uint8_t* row, const Weights& weights, int left, std
   }
 }
 
-#if GRAFT_AVX2
+#if GRAFT_CPU_CLONES
 /// Two rows at once. Four bytes are read for each pixel: one must follow a row.
 __attribute__((target("avx2"))) void resample_two_rows(const std::uint8_t* row, const std::uint8_t* other,
                                                        const Weights& weights, int left, std::uint8_t* to,
@@ -168,7 +162,7 @@ Pixels resample_widths(const Rows& in, int left, const Weights& weights) {
   const auto row = [&](int y) { return in.data + static_cast<std::size_t>(y) * in.stride; };
   const auto to = [&](int y) { return out.rgb.data() + static_cast<std::size_t>(y) * out_bytes; };
   int y = 0;
-#if GRAFT_AVX2
+#if GRAFT_CPU_CLONES
   if (__builtin_cpu_supports("avx2"))  // behind the last row there may be nothing to read
     for (; y + 2 < in.height_px; y += 2) resample_two_rows(row(y), row(y + 1), weights, left, to(y), to(y + 1));
 #endif
