@@ -248,11 +248,11 @@ FusedOperands operands_of(const Node* fused) {
           has_sum(fused) ? fused->input(in_place ? 0 : 1) : nullptr,
           fused->input(at),
           fused->input(at + 1),
-          numbers(2),
-          numbers(3),
-          numbers(4),
-          torch::jit::toIValue(fused->input(at + 5))->toInt(),
-          word.isString() && word.toStringRef() == "relu"};
+          {.stride = numbers(3),
+           .padding = numbers(2),
+           .dilation = numbers(4),
+           .groups = torch::jit::toIValue(fused->input(at + 5))->toInt(),
+           .with_relu = word.isString() && word.toStringRef() == "relu"}};
 }
 
 at::Tensor weight_of(const FusedOperands& operands) {

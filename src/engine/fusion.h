@@ -9,6 +9,7 @@
 #include <ATen/core/interned_strings.h>
 #include <torch/csrc/jit/ir/ir.h>
 
+#include "engine/geometry.h"
 #include "engine/plan.h"
 #include "graph/network.h"
 
@@ -44,9 +45,7 @@ std::vector<torch::jit::Node*> fused_nodes(torch::jit::Graph& graph);
 /// What a fused node is given, by name; `other` is null without an addition.
 struct FusedOperands {
   torch::jit::Value *input, *other, *weight, *bias;
-  std::vector<std::int64_t> padding, stride, dilation;
-  std::int64_t groups;
-  bool with_relu;
+  Geometry geometry;
 };
 FusedOperands operands_of(const torch::jit::Node* fused);
 

@@ -20,6 +20,7 @@
 #include "engine/describe.h"
 #include "engine/execute.h"
 #include "engine/fusion.h"
+#include "engine/prepared_convolution.h"
 #include "engine/quantize.h"
 #include "engine/slices.h"
 
@@ -37,12 +38,56 @@ constexpr std::size_t kSliceBytes = std::size_t{32} << 20, kInt8SliceBytes = std
 /// Arenas that a plan keeps for its next calls; more calls at the same time make arenas of their own.
 constexpr std::size_t kIdleArenas = 2;
 
+/// Up to here a single picture's convolution in bfloat16 is ours, which costs less to call than LibTorch's operator; on
+/// large ones, and batches, oneDNN's arithmetic is faster (docs/performance.md).
+constexpr std::int64_t kOwnMultiplications = std::int64_t{1} << 28;
+
 /// The weight in the layout that oneDNN's kernels want, which is opaque to everything else.
 at::Tensor prepacked(const at::Tensor& weight, const FusedOperands& c, const c10::IValue& input_size) {
   const auto reorder = c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_reorder_convolution_weight", "");
-  torch::jit::Stack stack{weight, c.padding, c.stride, c.dilation, c.groups, input_size};
+  const auto& g = c.geometry;
+  torch::jit::Stack stack{weight, g.padding, g.stride, g.dilation, g.groups, input_size};
   reorder.callBoxed(stack);
   return stack.front().toTensor();
+}
+
+/// Multiplications for an input of this size, about.
+std::int64_t multiplications(const at::Tensor& weight, const Geometry& geometry,
+                             const std::vector<std::int64_t>& input) {
+  return weight.numel() * input[0] * (input[2] / geometry.stride[0]) * (input[3] / geometry.stride[1]);
+}
+
+/// In bfloat16, fused convolutions that are small (kOwnMultiplications) become prepared ones of our own, which are
+/// inputs of the graph like the weights of prepack(). `sizes` are their inputs'; gives those of the ones that are left.
+Sizes prepare_small(Graph& graph, const Sizes& sizes, std::vector<c10::IValue>& prepared) {
+  if (sizes.empty()) return {};
+  register_prepared_convolution();
+  Arena arena;
+  const auto ordinary = [&](const FusedOperands& operands) {
+    const Arena::Use use(arena);
+    return weight_of(operands);
+  };
+  Sizes left;
+  const auto nodes = fused_nodes(graph);
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    const auto c = operands_of(nodes[i]);
+    const auto bias = torch::jit::toIValue(c.bias);
+    // An addition that is not in place may broadcast: oneDNN's.
+    const bool suits =
+        takes_bfloat16(c.geometry) && bias && sizes[i].size() == 4 && (!c.other || nodes[i]->kind() == kFusedInPlace);
+    const auto weight = suits ? ordinary(c) : at::Tensor();
+    if (!suits || multiplications(weight, c.geometry, sizes[i]) > kOwnMultiplications) {
+      left.push_back(sizes[i]);
+      continue;
+    }
+    prepared.push_back(
+        prepare(BFloat16Convolution{weight, bias->isTensor() ? bias->toTensor() : at::Tensor(), c.geometry}));
+    Value* input = graph.addInput();
+    input->setType(c10::AnyType::get());
+    replace_with_prepared(nodes[i], input);
+  }
+  torch::jit::EliminateDeadCode(graph.block());
+  return left;
 }
 
 /// Gives the fused convolutions their weights in oneDNN's layout, for inputs of these sizes where they are known.
@@ -181,7 +226,10 @@ struct Plan::Impl {
                  : "it has no convolution that oneDNN takes";
     if (precision == Precision::kInt8) weights = lower_to_eight_bits(*graph, *calibration, sizes, summary);
     add_in_place(*graph);
-    prepack(*graph, type, precision == Precision::kInt8 ? Sizes() : sizes, weights);
+    const auto left = precision == Precision::kInt8       ? Sizes()
+                      : precision == Precision::kBFloat16 ? prepare_small(*graph, sizes, weights)
+                                                          : sizes;
+    prepack(*graph, type, left, weights);
     if (precision == Precision::kBFloat16) {
       prepack_linear(*graph, weights);
       lower_constants(*graph);

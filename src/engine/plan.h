@@ -21,11 +21,11 @@ using Sizes = std::vector<std::vector<std::int64_t>>;
 
 /// What a plan is made of, or why there is none.
 struct PlanSummary {
-  std::string obstacle = {};                           ///< why there is none; empty if there is one
-  std::int64_t convolutions = 0;                       ///< all of them
-  std::int64_t fused = 0;                              ///< run by oneDNN with weights in its own layout
-  std::int64_t with_relu = 0;                          ///< of these, with the activation in the same operator
-  std::int64_t with_add = 0;                           ///< and with the residual addition, too
+  std::string obstacle = {};      ///< why there is none; empty if there is one
+  std::int64_t convolutions = 0;  ///< all of them
+  std::int64_t fused = 0;         ///< run by oneDNN or our own kernels, with weights laid out for them
+  std::int64_t with_relu = 0;     ///< of these, with the activation in the same operator
+  std::int64_t with_add = 0;      ///< and with the residual addition, too
   std::map<std::string, std::int64_t> operators = {};  ///< how often each is in the plan: "aten::linear"
   std::vector<std::string> unfused = {};               ///< convolutions that are not, "LAYER: REASON"
   // With Precision::kInt8:

@@ -28,7 +28,7 @@
 
 #include "engine/fusion.h"
 #include "engine/max_pool.h"
-#include "engine/quantized_convolution.h"
+#include "engine/prepared_convolution.h"
 
 namespace graft::engine {
 
@@ -54,10 +54,6 @@ bool is_constant(const Node* node) {
          (!node->inputs().empty() && std::all_of(node->inputs().begin(), node->inputs().end(), [](const Value* value) {
            return value->node()->kind() == c10::prim::Constant;
          }));
-}
-
-bool is_quantized_convolution(const Node* node) {
-  return node->kind() == kQuantizedConvolution || node->kind() == kQuantizedConvolutionInPlace;
 }
 
 /// AVX-VNNI, of processors without AVX-512.
@@ -197,7 +193,7 @@ class Lowering {
 
   std::vector<c10::IValue> run() {
     register_eight_bit_operators();
-    register_quantized_convolution();
+    register_prepared_convolution();
     const std::vector<Node*> nodes(graph_.nodes().begin(), graph_.nodes().end());
     for (Node* node : nodes) lower(node);
     for (auto it = lowered_.rbegin(); it != lowered_.rend(); ++it) remove(*it);
@@ -229,11 +225,7 @@ class Lowering {
     const auto c = operands_of(node);
     QuantizedConvolution made{.weight = to_eight_bits(weight_of(c)),
                               .bias = constant_tensor(c.bias).value_or(at::Tensor()),
-                              .stride = c.stride,
-                              .padding = c.padding,
-                              .dilation = c.dilation,
-                              .groups = c.groups,
-                              .with_relu = c.with_relu,
+                              .geometry = c.geometry,
                               .input = choice_.scale(c.input),
                               .sum = {},
                               .output = {}};
@@ -241,8 +233,8 @@ class Lowering {
     if (choice_.is_stored(node)) made.output = choice_.scale(node->output());
     const auto size = sizes_.find(node);
     Value* prepared = add_input(prepare(made, size == sizes_.end() ? std::vector<std::int64_t>() : size->second));
-    if (!c.other) return insert(kQuantizedConvolution, {stored(c.input), prepared});
-    return insert(kQuantizedConvolutionInPlace, {stored(c.input), writable(c.other, node), prepared});
+    if (!c.other) return insert(kPreparedConvolution, {stored(c.input), prepared});
+    return insert(kPreparedConvolutionInPlace, {stored(c.input), writable(c.other, node), prepared});
   }
 
   Value* linear(Node* node) {
@@ -309,7 +301,7 @@ class Lowering {
     return insert(c10::aten::clone, {found, constant(c10::IValue())});
   }
   static bool is_made_new(const Node* node) {
-    return is_quantized_convolution(node) || node->kind() == kMaxPool || node->kind() == kQuantize;
+    return is_prepared_convolution(node) || node->kind() == kMaxPool || node->kind() == kQuantize;
   }
   static bool is_list(const Node* node) { return node->kind() == c10::prim::ListConstruct; }
 
@@ -336,7 +328,7 @@ class Lowering {
   void note_if_float(const Node* node) {
     if (node->outputs().size() != 1 || !is_tensor(node->output()) || is_constant(node)) return;
     const bool is_ours = node->kind() == kQuantize || node->kind() == kDequantize ||
-                         node->kind() == kQuantizedConvolution || node->kind() == kLinear;
+                         node->kind() == kPreparedConvolution || node->kind() == kLinear;
     if (is_ours || std::any_of(stored_.begin(), stored_.end(), [&](auto& s) { return s.second == node->output(); }))
       return;
     summary_.in_float.push_back(node->kind().toUnqualString());
@@ -365,8 +357,7 @@ class Lowering {
 }  // namespace
 
 bool is_eight_bit(const Node* node) {
-  return is_quantized_convolution(node) || node->kind() == kQuantize || node->kind() == kDequantize ||
-         node->kind() == kLinear;
+  return node->kind() == kQuantize || node->kind() == kDequantize || node->kind() == kLinear;
 }
 
 bool has_eight_bit_arithmetic() { return at::hasMKLDNN() && (at::cpu::is_avx512_vnni_supported() || has_avx_vnni()); }

@@ -14,7 +14,7 @@
 
 namespace graft::engine {
 
-/// An operator of those that lower_to_eight_bits() brings.
+/// An operator of those that lower_to_eight_bits() brings, but for convolutions.
 bool is_eight_bit(const torch::jit::Node* node);
 
 /// Whether oneDNN's int8 is exact here. Without VNNI (or AMX) it adds products in 16 bits, which can saturate.

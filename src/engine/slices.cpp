@@ -10,6 +10,7 @@
 
 #include "engine/fusion.h"
 #include "engine/max_pool.h"
+#include "engine/prepared_convolution.h"
 #include "engine/quantize.h"
 
 namespace graft::engine {
@@ -44,7 +45,9 @@ bool is_by_picture(const Node* node) {
       aten::gelu,      aten::max_pool2d, aten::avg_pool2d, aten::adaptive_avg_pool2d,
       aten::clamp,     aten::clone};
   static const std::set<c10::Symbol> kArithmetic{aten::add, aten::add_, aten::mul, aten::mul_};
-  if (is_fused(node) || node->kind() == kMaxPool || is_eight_bit(node) || kAlways.contains(node->kind())) return true;
+  if (is_fused(node) || is_prepared_convolution(node) || node->kind() == kMaxPool || is_eight_bit(node) ||
+      kAlways.contains(node->kind()))
+    return true;
   if (node->kind() == aten::conv2d || node->kind() == aten::_convolution) return is_constant(node->input(1)->node());
   if (node->kind() == aten::batch_norm) return !is_constant_true(node->input(5)) && is_constant(node->input(5)->node());
   if (kArithmetic.contains(node->kind()))

@@ -1,6 +1,6 @@
-// The operators behind it: aten/src/ATen/native/quantized/cpu/qconv.cpp.
+// oneDNN's operators: aten/src/ATen/native/quantized/cpu/qconv.cpp.
 
-#include "engine/quantized_convolution.h"
+#include "engine/prepared_convolution.h"
 
 #include <algorithm>
 #include <string_view>
@@ -10,13 +10,17 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/zeros_like.h>
 
-#include "engine/eight_bit_convolution.h"
+#include "engine/fusion.h"
 #include "engine/registered_operators.h"
+#include "engine/tiled_convolution.h"
 
 namespace graft::engine {
 
-const c10::Symbol kQuantizedConvolution = c10::Symbol::fromQualString("graft::quantized_convolution");
-const c10::Symbol kQuantizedConvolutionInPlace = c10::Symbol::fromQualString("graft::quantized_convolution_");
+using torch::jit::Node;
+using torch::jit::Value;
+
+const c10::Symbol kPreparedConvolution = c10::Symbol::fromQualString("graft::convolution");
+const c10::Symbol kPreparedConvolutionInPlace = c10::Symbol::fromQualString("graft::convolution_");
 
 namespace {
 
@@ -44,11 +48,12 @@ class Prepared : public torch::CustomClassHolder {
 
 class Own : public Prepared {
  public:
-  explicit Own(const QuantizedConvolution& convolution) : convolution_(convolution) {}
+  template <class Convolution>
+  explicit Own(const Convolution& convolution) : convolution_(convolution) {}
   at::Tensor run(const at::Tensor& input, const at::Tensor& sum) const override { return convolution_.run(input, sum); }
 
  private:
-  EightBitConvolution convolution_;
+  TiledConvolution convolution_;
 };
 
 class OneDnns : public Prepared {
@@ -57,21 +62,21 @@ class OneDnns : public Prepared {
       : plain_(operator_named<Plain>("onednn::qconv2d_pointwise", "")),
         with_sum_(operator_named<WithSum>("onednn::qconv2d_pointwise", "binary")),
         c_(c),
-        stride_(c.stride),
-        padding_(c.padding),
-        dilation_(c.dilation),
+        stride_(c.geometry.stride),
+        padding_(c.geometry.padding),
+        dilation_(c.geometry.dilation),
         zero_points_(at::zeros_like(c.weight.scales, at::kInt)),
-        activation_(c.with_relu ? "relu" : "none"),
+        activation_(c.geometry.with_relu ? "relu" : "none"),
         output_(c.output.value_or(Scale())),
         type_(c.output ? at::kByte : at::kFloat) {
     // A zero point slows it down, and padding is made of it.
-    const bool is_padded = std::any_of(c.padding.begin(), c.padding.end(), [](auto p) { return p != 0; });
+    const bool is_padded = std::ranges::any_of(c.geometry.padding, [](auto p) { return p != 0; });
     const auto bias = is_padded ? c.bias : absorb_zero_point(c_.input, c.weight, c.bias);
     if (bias.defined()) bias_ = bias;
     torch::jit::Stack stack{
-        c.weight.values,     c.weight.scales, c_.input.scale,
-        c_.input.zero_point, c.stride,        c.padding,
-        c.dilation,          c.groups,        input_size.empty() ? c10::IValue() : c10::IValue(input_size)};
+        c.weight.values,     c.weight.scales,   c_.input.scale,
+        c_.input.zero_point, c.geometry.stride, c.geometry.padding,
+        c.geometry.dilation, c.geometry.groups, input_size.empty() ? c10::IValue() : c10::IValue(input_size)};
     c10::Dispatcher::singleton().findSchemaOrThrow("onednn::qconv_prepack", "").callBoxed(stack);
     weight_ = stack.front().toTensor();
     c_.weight.values = at::Tensor();
@@ -80,11 +85,11 @@ class OneDnns : public Prepared {
   at::Tensor run(const at::Tensor& input, const at::Tensor& sum) const override {
     if (sum.defined())
       return with_sum_.call(input, c_.input.scale, c_.input.zero_point, weight_, c_.weight.scales, zero_points_, sum,
-                            bias_, stride_, padding_, dilation_, c_.groups, output_.scale, output_.zero_point, type_,
-                            c_.sum->scale, c_.sum->zero_point, "sum", 1.0, activation_, none_, "");
+                            bias_, stride_, padding_, dilation_, c_.geometry.groups, output_.scale, output_.zero_point,
+                            type_, c_.sum->scale, c_.sum->zero_point, "sum", 1.0, activation_, none_, "");
     return plain_.call(input, c_.input.scale, c_.input.zero_point, weight_, c_.weight.scales, zero_points_, bias_,
-                       stride_, padding_, dilation_, c_.groups, output_.scale, output_.zero_point, type_, activation_,
-                       none_, "");
+                       stride_, padding_, dilation_, c_.geometry.groups, output_.scale, output_.zero_point, type_,
+                       activation_, none_, "");
   }
 
  private:
@@ -117,9 +122,17 @@ void in_place_operator(torch::jit::Stack& stack) {
 
 }  // namespace
 
+bool takes_bfloat16(const Geometry& geometry) {
+  return geometry.groups == 1 && convolution_kernel(Arithmetic::kAmxBFloat16);
+}
+
+c10::IValue prepare(const BFloat16Convolution& convolution) {
+  return c10::IValue::make_capsule(c10::make_intrusive<Own>(convolution));
+}
+
 c10::IValue prepare(const QuantizedConvolution& convolution, const std::vector<std::int64_t>& input_size) {
   c10::intrusive_ptr<torch::CustomClassHolder> prepared;
-  if (convolution.groups == 1 && EightBitConvolution::best() != EightBitConvolution::Arithmetic::kNone) {
+  if (convolution.geometry.groups == 1 && eight_bit_kernel()) {
     prepared = c10::make_intrusive<Own>(convolution);
   } else {
     prepared = c10::make_intrusive<OneDnns>(convolution, input_size);
@@ -127,10 +140,24 @@ c10::IValue prepare(const QuantizedConvolution& convolution, const std::vector<s
   return c10::IValue::make_capsule(std::move(prepared));
 }
 
-void register_quantized_convolution() {
+void replace_with_prepared(Node* fused, Value* prepared) {
+  auto& graph = *fused->owningGraph();
+  const auto c = operands_of(fused);
+  const torch::jit::WithInsertPoint at(fused);
+  const auto insert = [&](c10::Symbol kind, at::ArrayRef<Value*> inputs) {
+    Value* result = graph.insertNode(graph.create(kind, inputs))->output();
+    result->setType(c10::TensorType::get());
+    return result;
+  };
+  fused->output()->replaceAllUsesWith(c.other ? insert(kPreparedConvolutionInPlace, {c.input, c.other, prepared})
+                                              : insert(kPreparedConvolution, {c.input, prepared}));
+  fused->destroy();
+}
+
+void register_prepared_convolution() {
   static const RegisteredOperators registered{
-      {"graft::quantized_convolution(Tensor x, Any prepared) -> Tensor", plain_operator},
-      {"graft::quantized_convolution_(Tensor x, Tensor(a!) sum, Any prepared) -> Tensor(a!)", in_place_operator}};
+      {"graft::convolution(Tensor x, Any prepared) -> Tensor", plain_operator},
+      {"graft::convolution_(Tensor x, Tensor(a!) sum, Any prepared) -> Tensor(a!)", in_place_operator}};
 }
 
 }  // namespace graft::engine
