@@ -10,6 +10,7 @@
 #include <graft/evaluation.h>
 #include <graft/files.h>
 #include <graft/head.h>
+#include <graft/history.h>
 #include <graft/image.h>
 #include <graft/inspect.h>
 #include <graft/loader.h>
@@ -22,6 +23,7 @@
 #include <graft/script_head.h>
 #include <graft/task.h>
 #include <graft/trainer.h>
+#include <graft/trainer_options.h>
 #include <graft/version.h>
 
 /// Everything of the library.

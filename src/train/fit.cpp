@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/torch_device.h"
+#include "train/clock.h"
 #include "train/mixing.h"
 
 namespace graft::train {

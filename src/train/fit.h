@@ -1,7 +1,6 @@
 /// One run of training: the state that its epochs share.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <set>
@@ -18,12 +17,6 @@
 #include "train/schedule.h"
 
 namespace graft::train {
-
-using Clock = std::chrono::steady_clock;
-
-inline double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 /// What an epoch has seen so far.
 struct Running {

@@ -1,9 +1,5 @@
 #include <graft/trainer.h>
 
-#include <algorithm>
-#include <chrono>
-#include <cmath>
-#include <limits>
 #include <map>
 #include <optional>
 #include <utility>
@@ -19,9 +15,9 @@
 #include "base/translate.h"
 #include "model/task.h"
 #include "train/cached_network.h"
+#include "train/clock.h"
+#include "train/evaluator.h"
 #include "train/fit.h"
-#include "train/metrics.h"
-#include "train/objective.h"
 #include "train/optimizer.h"
 
 namespace graft {
@@ -66,15 +62,6 @@ void check_same_classes(const Dataset& train, const Dataset& val) {
                                         base::list_names(train.classes()) + " and " + base::list_names(val.classes()));
 }
 
-/// A sum over logits that are not numbers would silently spoil every score.
-void require_answers(const std::vector<Task>& tasks, const at::Tensor& logits, const Batch& batch,
-                     const Dataset& data) {
-  const auto spoilt = model::activated(tasks, logits).isfinite().logical_not().any(1).nonzero();
-  if (spoilt.numel() == 0) return;
-  const auto row = static_cast<std::size_t>(spoilt[0][0].item<std::int64_t>());
-  throw Error(ErrorCode::kNumeric, data.name(batch.indices[row]) + ": the network's outputs are not finite numbers");
-}
-
 }  // namespace
 
 struct [[gnu::visibility("hidden")]] Trainer::Impl {
@@ -82,6 +69,7 @@ struct [[gnu::visibility("hidden")]] Trainer::Impl {
   TrainerOptions options;
   Snapshot best;
   Snapshot last;
+  train::Evaluator evaluator{model, options};
 
   Impl(Model& m, const TrainerOptions& o) : model(m), options(o) {
     train::Optimizer::create(options.optimizer, options.numerics, {});  // checks the options
@@ -92,63 +80,6 @@ struct [[gnu::visibility("hidden")]] Trainer::Impl {
                 EpochInfo& epoch, History& history) const;
   bool is_best(const History& history) const;
   void restore(const Snapshot& snapshot);
-
-  LoaderOptions loader_options(std::int64_t batch_size, int threads) const {
-    return {.batch_size = batch_size, .seed = options.seed, .threads = threads, .pin_memory = model.device().is_cuda()};
-  }
-
-  struct Logits {
-    at::Tensor values;                   ///< [size, outputs], CPU; rows of unreadable pictures are NaN
-    at::Tensor targets;                  ///< class indices [size], or for other tasks [size, outputs], CPU
-    std::vector<std::int64_t> readable;  ///< the other rows, in order
-    std::vector<BadImage> bad_images;
-    double seconds = 0;
-  };
-
-  using OnStep = std::function<void(std::int64_t step, std::int64_t steps)>;
-
-  /// `examples`: `data` with what a fit keeps of it.
-  Logits run(const Dataset& data, std::int64_t batch_size, int threads, bool with_targets,
-             train::Examples* examples = nullptr, const OnStep& on_step = {}) const {
-    const auto start = train::Clock::now();
-    const auto all = loader_options(batch_size, threads);
-    DataLoader loader(data, model.preprocessing(), examples ? examples->for_loader(all) : all);
-    const auto size = static_cast<std::int64_t>(data.size());
-    const train::Objective objective(model.tasks(), 0);
-    const auto unknown = at::full({size, model.num_classes()}, std::numeric_limits<float>::quiet_NaN(), at::kFloat);
-    Logits logits{unknown, objective.is_plain() ? at::zeros({size}, at::kLong) : unknown.clone(), {}, {}, 0};
-    std::int64_t step = 0;
-    while (auto batch = loader.next()) {
-      const auto forward = [&] {
-        return examples ? examples->logits(*batch, loader) : model.forward(batch->images, options.precision);
-      };
-      const auto values = forward().to(at::kCPU);
-      require_answers(model.tasks(), values, *batch, data);
-      const std::vector<std::int64_t> indices(batch->indices.begin(), batch->indices.end());
-      const auto rows = at::tensor(indices, at::kLong);
-      logits.values.index_copy_(0, rows, values);
-      if (with_targets)
-        logits.targets.index_copy_(0, rows, objective.is_plain() ? batch->labels : objective.dense(batch->targets));
-      logits.readable.insert(logits.readable.end(), indices.begin(), indices.end());
-      if (on_step) on_step(++step, static_cast<std::int64_t>(loader.batches_per_epoch()));
-    }
-    logits.bad_images = loader.bad_images();
-    logits.seconds = train::seconds_since(start);
-    return logits;
-  }
-
-  Evaluation evaluate(const Dataset& data, std::int64_t batch_size, int threads, train::Examples* examples = nullptr,
-                      const OnStep& on_step = {}) const {
-    const at::NoGradGuard no_grad;
-    const auto logits = run(data, batch_size, threads, /*with_targets=*/true, examples, on_step);
-    const auto readable = at::tensor(logits.readable, at::kLong);
-    auto result =
-        train::evaluate_logits(logits.values.index_select(0, readable), logits.targets.index_select(0, readable),
-                               train::Objective(model.tasks(), 0), data.classes());
-    result.bad_images = logits.bad_images;
-    result.images_per_second = static_cast<double>(result.examples) / logits.seconds;
-    return result;
-  }
 };
 
 Trainer::Trainer(Model& model, const TrainerOptions& options)
@@ -211,7 +142,7 @@ void Trainer::Impl::validate(const Dataset& val, train::Examples& examples, cons
   const auto report = [&](std::int64_t step, std::int64_t steps) {
     if (fit_options.on_step) fit_options.on_step({number, step, steps, epoch.loss, epoch.accuracy, 0, true});
   };
-  const auto scores = evaluate(val, fit_options.batch_size, fit_options.loader_threads, &examples, report);
+  const auto scores = evaluator.evaluate(val, {fit_options.batch_size, fit_options.loader_threads, &examples, report});
   epoch.val_loss = scores.loss;
   double sum = 0;
   std::int64_t classifying = 0;
@@ -246,15 +177,16 @@ void Trainer::Impl::restore(const Snapshot& snapshot) {
 Evaluation Trainer::evaluate(const Dataset& data, std::int64_t batch_size, int loader_threads) const {
   return base::translated("evaluating", [&] {
     check_classes(impl().model, data, "the data");
-    return impl().evaluate(data, batch_size, loader_threads);
+    return impl().evaluator.evaluate(data, {batch_size, loader_threads, nullptr, {}});
   });
 }
 
 at::Tensor Trainer::predict(const Dataset& data, std::int64_t batch_size, int loader_threads) const {
   return base::translated("predicting", [&] {
     const at::NoGradGuard no_grad;
-    const auto logits = impl().run(data, batch_size, loader_threads, /*with_targets=*/false).values;
-    return model::activated(impl().model.tasks(), logits);
+    const auto logits =
+        impl().evaluator.logits(data, {batch_size, loader_threads, nullptr, {}}, /*with_targets=*/false);
+    return model::activated(impl().model.tasks(), logits.values);
   });
 }
 

@@ -1,0 +1,46 @@
+/// What training reports while it runs and when it is done.
+/// Thread-safety: values; safe everywhere.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include <graft/loader.h>
+
+namespace graft {
+
+/// How far a run has come, after every step.
+struct StepInfo {
+  std::int64_t epoch = 0;  ///< 0-based
+  std::int64_t step = 0;   ///< 1-based, within the epoch
+  std::int64_t steps = 0;  ///< in this epoch
+  double loss = 0;         ///< mean over the epoch so far
+  double accuracy = 0;     ///< mean over the epoch so far, 0..1
+  double images_per_second = 0;
+  bool validating = false;
+};
+
+/// What one epoch came to.
+struct EpochInfo {
+  double loss = 0;      ///< mean over the training examples, while they were trained on
+  double accuracy = 0;  ///< 0..1, mean over the tasks that classify; 0 without one
+  std::optional<double> val_loss;
+  std::optional<double> val_accuracy;
+  std::optional<double> val_top5_accuracy;
+  double learning_rate = 0;  ///< of the epoch's last step
+  double seconds = 0;        ///< training and validation
+};
+
+/// The result of Trainer::fit.
+struct History {
+  std::vector<EpochInfo> epochs;
+  /// Index of the epoch with the highest val_accuracy (the lower val_loss of equals); with several tasks, or none that
+  /// classifies, with the lowest val_loss.
+  std::size_t best = 0;
+  bool frozen_unchanged = false;     ///< Model::frozen_hash before equals after
+  double images_per_second = 0;      ///< trained images over the time spent training
+  std::vector<BadImage> bad_images;  ///< left out under OnBadImage::kSkip
+};
+
+}  // namespace graft
