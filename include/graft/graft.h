@@ -18,6 +18,7 @@
 #include <graft/optimizer.h>
 #include <graft/preprocess.h>
 #include <graft/quantize.h>
+#include <graft/recipe.h>
 #include <graft/report.h>
 #include <graft/schedule.h>
 #include <graft/script_head.h>

@@ -23,13 +23,16 @@ struct LoaderOptions {
   bool augment = false;  ///< apply the data set's augmentation
   /// Epoch e augments as epoch e % this did; 0: each epoch in a way of its own.
   std::uint64_t augmented_variants = 0;
+  /// Not empty: an epoch draws as many examples as there are, with repetitions, each with a chance of its weight
+  /// (torch's WeightedRandomSampler), instead of shuffling. Repeated ones are augmented differently.
+  std::vector<double> weights = {};
   bool drop_last = false;  ///< leave out a last batch that is smaller than batch_size
   std::uint64_t seed = 0;
   int threads = 2;           ///< decoding threads
   int prefetch_batches = 2;  ///< batches prepared ahead; bounds the memory used
   bool pin_memory = false;   ///< page-locked batches for asynchronous copies to a CUDA device
-  /// Says that a picture is not wanted, as it would be augmented in `epoch` (with augmented_variants the remainder): it
-  /// is not read, its example is in the batch without it. Called from the loader's threads, once for each example.
+  /// Says that a picture is not wanted, as it would be augmented in `epoch` (Batch::epochs): it is not read, its
+  /// example is in the batch without it. Called from the loader's threads, once for each example.
   std::function<bool(std::size_t index, std::uint64_t epoch)> skip_image = {};
 };
 
@@ -42,6 +45,9 @@ struct GRAFT_EXPORT Batch {
   at::Tensor targets;                    ///< [N, T], float32: Dataset::targets, CPU
   std::vector<std::size_t> indices;      ///< which examples of the data set these are
   std::vector<std::int64_t> image_rows;  ///< which of these have their picture in `images`: all without skip_image
+  /// Which epoch's random changes each has: this one, with augmented_variants the remainder; others where an example is
+  /// repeated.
+  std::vector<std::uint64_t> epochs;
 
   std::int64_t size() const { return static_cast<std::int64_t>(indices.size()); }
   /// [N, classes], float32: Keras' class_mode="categorical". Throws Error kMismatch if a label does not fit.
@@ -69,12 +75,14 @@ class GRAFT_EXPORT DataLoader {
   /// whole epoch could be read.
   std::optional<Batch> next();
 
-  /// Pictures of these examples as this epoch has them, [indices, 3, H, W], read now: for some that were skipped.
+  /// Pictures of these rows of a batch, [rows, 3, H, W], read now: for some that were skipped.
   /// Throws the Error of one that cannot be read.
-  at::Tensor load(const std::vector<std::size_t>& indices) const;
+  at::Tensor load(const Batch& batch, const std::vector<std::int64_t>& rows) const;
 
-  /// Begins epoch `epoch` (0-based). A new loader stands at the beginning of epoch 0.
-  void start_epoch(std::uint64_t epoch);
+  /// Begins epoch `epoch` (0-based), at its batch `first_batch`. A new loader stands at the beginning of epoch 0.
+  void start_epoch(std::uint64_t epoch, std::size_t first_batch = 0);
+  /// The batch of this epoch that comes next, counting those without a readable picture.
+  std::size_t next_batch() const;
 
   /// Batches in an epoch if every picture can be read.
   std::size_t batches_per_epoch() const;

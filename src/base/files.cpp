@@ -120,11 +120,19 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 
 }  // namespace base
 
-void write_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes) {
+namespace base {
+
+void write_parts_atomically(const std::filesystem::path& path, std::span<const std::span<const std::byte>> parts) {
   check_replaceable(path);
   TemporaryFile file(path);
-  file.write(bytes);
+  for (const auto part : parts) file.write(part);
   file.rename_to_target();
+}
+
+}  // namespace base
+
+void write_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes) {
+  base::write_parts_atomically(path, std::span(&bytes, 1));
 }
 
 void write_atomically(const std::filesystem::path& path, std::string_view bytes) {

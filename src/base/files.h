@@ -1,4 +1,4 @@
-/// Files read whole. Writing is public: graft/files.h.
+/// Files read whole, and written whole: the public part of it is graft/files.h.
 #pragma once
 
 #include <cstddef>
@@ -51,5 +51,8 @@ class MappedFile {
   const std::byte* data_ = nullptr;
   std::size_t size_ = 0;
 };
+
+/// graft::write_atomically() for bytes that lie in several places.
+void write_parts_atomically(const std::filesystem::path& path, std::span<const std::span<const std::byte>> parts);
 
 }  // namespace graft::base

@@ -20,6 +20,15 @@ class SeededGenerator {
     const std::lock_guard lock(generator_.mutex());
     generator_.set_state(state_);
   }
+  /// Where it stands, [bytes] uint8 on the CPU.
+  at::Tensor state() {
+    const std::lock_guard lock(generator_.mutex());
+    return generator_.get_state();
+  }
+  void set_state(const at::Tensor& state) {
+    const std::lock_guard lock(generator_.mutex());
+    generator_.set_state(state);
+  }
   SeededGenerator(const SeededGenerator&) = delete;
   SeededGenerator& operator=(const SeededGenerator&) = delete;
 

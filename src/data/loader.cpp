@@ -1,6 +1,7 @@
 #include <graft/loader.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <mutex>
 #include <numeric>
@@ -42,6 +43,7 @@ enum class Slot : char { kUnreadable, kRead, kSkipped };
 /// A batch under construction: its slots are filled by several threads.
 struct Filling {
   std::vector<std::size_t> indices;
+  std::vector<std::uint64_t> epochs;
   at::Tensor images;  ///< [size, 3, H, W], channels last
   std::vector<Slot> slots;
 };
@@ -61,6 +63,7 @@ Batch finished(Filling filling, const Dataset& dataset) {
       batch.image_rows.push_back(std::ssize(batch.indices));
     }
     batch.indices.push_back(filling.indices[slot]);
+    batch.epochs.push_back(filling.epochs[slot]);
     labels.push_back(dataset.label(filling.indices[slot]));
     const auto row = dataset.targets(filling.indices[slot]);
     targets.insert(targets.end(), row.begin(), row.end());
@@ -87,8 +90,10 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
   LoaderOptions options;
 
   std::uint64_t epoch = 0;
+  std::size_t next_batch = 0;
   std::vector<std::size_t> order;
-  bool any_readable = false;  ///< in this epoch
+  std::vector<std::uint64_t> repetitions;  ///< how often an index of `order` came before; empty if all are different
+  bool any_readable = false;               ///< in this epoch
 
   mutable std::mutex bad_mutex;
   std::map<std::size_t, std::string> bad;  ///< message by index
@@ -110,7 +115,8 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
                                             std::to_string(options.batch_size) + ", found " +
                                             std::to_string(dataset.size()) + " examples");
     if (options.augment) dataset.augment().validate();
-    start(0);
+    check_weights();
+    start(0, 0);
   }
 
   std::size_t batches() const {
@@ -118,27 +124,53 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
     return options.drop_last ? dataset.size() / size : (dataset.size() + size - 1) / size;
   }
 
-  void start(std::uint64_t next_epoch) {
+  void check_weights() const {
+    const auto& weights = options.weights;
+    if (weights.empty()) return;
+    if (weights.size() != dataset.size())
+      base::refuse("loader: weights", "one for each of " + std::to_string(dataset.size()) + " examples",
+                   std::to_string(weights.size()));
+    double sum = 0;
+    for (const double weight : weights) {
+      base::require(weight >= 0 && std::isfinite(weight), "loader: weights", "0 or more", weight);
+      sum += weight;
+    }
+    base::require(sum > 0 && std::isfinite(sum), "loader: sum of the weights", "above 0", sum);
+  }
+
+  void start(std::uint64_t next_epoch, std::size_t first_batch) {
     prefetcher.reset();
     filling.clear();
     epoch = next_epoch;
-    any_readable = false;
-    if (options.shuffle) {
+    next_batch = std::min(first_batch, batches());
+    any_readable = next_batch > 0;
+    set_order();
+    prefetcher = std::make_unique<data::Prefetcher>(
+        batches() - next_batch, [this, first = next_batch](std::size_t n) { return job(first + n); }, options.threads,
+        static_cast<std::size_t>(options.prefetch_batches));
+  }
+
+  void set_order() {
+    repetitions.clear();
+    if (!options.weights.empty()) {
+      order = data::drawn(options.weights, options.seed, epoch);
+      std::vector<std::uint64_t> seen(dataset.size());
+      for (const auto index : order) repetitions.push_back(seen[index]++);
+    } else if (options.shuffle) {
       order = data::shuffled(dataset.size(), options.seed, epoch);
     } else {
       order.resize(dataset.size());
       std::iota(order.begin(), order.end(), std::size_t{0});
     }
-    prefetcher = std::make_unique<data::Prefetcher>(
-        batches(), [this](std::size_t n) { return job(n); }, options.threads,
-        static_cast<std::size_t>(options.prefetch_batches));
   }
 
   data::Prefetcher::Job job(std::size_t number) {
     Filling next;
-    const auto size = static_cast<std::size_t>(options.batch_size);
-    const auto begin = order.begin() + static_cast<std::ptrdiff_t>(number * size);
-    next.indices.assign(begin, begin + static_cast<std::ptrdiff_t>(std::min(size, order.size() - number * size)));
+    const auto size = static_cast<std::size_t>(options.batch_size), first = number * size;
+    const auto begin = order.begin() + static_cast<std::ptrdiff_t>(first);
+    next.indices.assign(begin, begin + static_cast<std::ptrdiff_t>(std::min(size, order.size() - first)));
+    for (std::size_t i = 0; i < next.indices.size(); ++i)
+      next.epochs.push_back(drawn_epoch(repetitions.empty() ? 0 : repetitions[first + i]));
     next.images = empty_images(std::ssize(next.indices));
     next.slots.assign(next.indices.size(), Slot::kUnreadable);
     const std::lock_guard lock(filling_mutex);
@@ -153,37 +185,43 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
   }
 
   /// The epoch that the random changes are drawn for.
-  std::uint64_t drawn_epoch() const {
-    return options.augmented_variants > 0 ? epoch % options.augmented_variants : epoch;
+  std::uint64_t drawn_epoch(std::uint64_t repetition) const {
+    constexpr int kAboveEpochs = 32;  // repetitions get changes that no epoch has
+    if (options.augmented_variants > 0) return (epoch + repetition) % options.augmented_variants;
+    return epoch + (repetition << kAboveEpochs);
   }
 
-  void read(std::size_t index, std::span<float> out) const {
+  void read(std::size_t index, std::uint64_t as_in_epoch, std::span<float> out) const {
     const Image image = dataset.image(index);
     if (options.augment) {
-      image::to_input(image, preprocessing, dataset.augment(), {options.seed, drawn_epoch(), index}, out);
+      image::to_input(image, preprocessing, dataset.augment(), {options.seed, as_in_epoch, index}, out);
     } else {
       image::to_input(image, preprocessing, out);
     }
   }
 
-  at::Tensor load(const std::vector<std::size_t>& indices) const {
-    const auto images = empty_images(std::ssize(indices));
-    const auto size = static_cast<std::size_t>(images.numel()) / std::max<std::size_t>(indices.size(), 1);
-    for (std::size_t i = 0; i < indices.size(); ++i)
-      read(indices[i], {images.mutable_data_ptr<float>() + i * size, size});
+  at::Tensor load(const Batch& batch, const std::vector<std::int64_t>& rows) const {
+    const auto images = empty_images(std::ssize(rows));
+    const auto size = static_cast<std::size_t>(images.numel()) / std::max<std::size_t>(rows.size(), 1);
+    auto* to = images.mutable_data_ptr<float>();
+    for (const auto row : rows) {
+      const auto at = static_cast<std::size_t>(row);
+      read(batch.indices[at], batch.epochs[at], {to, size});
+      to += size;
+    }
     return images;
   }
 
   void fill(Filling& mine, std::size_t slot) {
     const std::size_t index = mine.indices[slot];
-    if (options.skip_image && options.skip_image(index, drawn_epoch())) {
+    if (options.skip_image && options.skip_image(index, mine.epochs[slot])) {
       mine.slots[slot] = Slot::kSkipped;
       return;
     }
     const auto size = static_cast<std::size_t>(mine.images.numel()) / mine.indices.size();
     const std::span out(mine.images.mutable_data_ptr<float>() + slot * size, size);
     try {
-      read(index, out);
+      read(index, mine.epochs[slot], out);
       mine.slots[slot] = Slot::kRead;
     } catch (const Error& error) {
       if (dataset.on_bad_image() == OnBadImage::kFail) throw;
@@ -194,15 +232,15 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
 
   std::optional<Batch> next() {
     for (;;) {
-      const auto number = prefetcher->next();
-      if (!number) {
+      const auto handed_out = prefetcher->next();
+      if (!handed_out) {
         if (!any_readable)
           throw Error(ErrorCode::kMismatch, "none of " + std::to_string(dataset.size()) +
                                                 " pictures can be read; the first: " + first_failure());
         return std::nullopt;
       }
       std::unique_lock lock(filling_mutex);
-      auto node = filling.extract(*number);
+      auto node = filling.extract(next_batch++);
       lock.unlock();
       auto batch = finished(std::move(node.mapped()), dataset);
       if (batch.indices.empty()) continue;
@@ -229,13 +267,15 @@ std::optional<Batch> DataLoader::next() {
   return base::translated("loading a batch", [&] { return impl().next(); });
 }
 
-at::Tensor DataLoader::load(const std::vector<std::size_t>& indices) const {
-  return base::translated("loading pictures", [&] { return impl().load(indices); });
+at::Tensor DataLoader::load(const Batch& batch, const std::vector<std::int64_t>& rows) const {
+  return base::translated("loading pictures", [&] { return impl().load(batch, rows); });
 }
 
-void DataLoader::start_epoch(std::uint64_t epoch) {
-  base::translated("loader", [&] { impl().start(epoch); });
+void DataLoader::start_epoch(std::uint64_t epoch, std::size_t first_batch) {
+  base::translated("loader", [&] { impl().start(epoch, first_batch); });
 }
+
+std::size_t DataLoader::next_batch() const { return impl().next_batch; }
 
 std::size_t DataLoader::batches_per_epoch() const { return impl().batches(); }
 

@@ -1,8 +1,11 @@
 #include "data/shuffle.h"
 
+#include <algorithm>
 #include <numeric>
 #include <random>
 #include <utility>
+
+#include "base/uniform.h"
 
 namespace graft::data {
 
@@ -20,6 +23,19 @@ std::vector<std::size_t> shuffled(std::size_t size, std::uint64_t seed, std::uin
     std::swap(order[i - 1], order[static_cast<std::size_t>(drawn % i)]);
   }
   return order;
+}
+
+std::vector<std::size_t> drawn(const std::vector<double>& weights, std::uint64_t seed, std::uint64_t epoch) {
+  constexpr std::uint64_t kStream = 3;
+  std::vector<double> sums(weights.size());
+  std::partial_sum(weights.begin(), weights.end(), sums.begin());
+  base::Uniform uniform({seed, epoch, 0, kStream});
+  std::vector<std::size_t> indices(weights.size());
+  for (auto& index : indices) {
+    const auto at = std::upper_bound(sums.begin(), sums.end(), uniform(0, sums.back()));
+    index = static_cast<std::size_t>(std::min(at, sums.end() - 1) - sums.begin());
+  }
+  return indices;
 }
 
 }  // namespace graft::data

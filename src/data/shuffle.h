@@ -10,4 +10,7 @@ namespace graft::data {
 /// 0 .. size-1, shuffled (Fisher-Yates) by the seed and the epoch alone.
 std::vector<std::size_t> shuffled(std::size_t size, std::uint64_t seed, std::uint64_t epoch);
 
+/// As many indices of `weights`, each with a chance of its weight, by the seed and the epoch alone.
+std::vector<std::size_t> drawn(const std::vector<double>& weights, std::uint64_t seed, std::uint64_t epoch);
+
 }  // namespace graft::data

@@ -11,15 +11,9 @@ namespace graft {
 
 namespace {
 
+using model::covers;
 using model::is_within;
 using model::owner_of;
-
-bool covers(std::string_view pattern, std::string_view parameter) {
-  // A pattern names a parameter or any layer above it.
-  for (std::string_view name = parameter; !name.empty(); name = owner_of(name))
-    if (base::matches(pattern, name)) return true;
-  return false;
-}
 
 /// Sets requires_grad of the parameters that `choose` has an opinion on. Returns whether there was one.
 template <class Choose>

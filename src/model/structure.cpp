@@ -8,6 +8,8 @@
 
 #include <graft/error.h>
 
+#include "base/text.h"
+
 namespace graft::model {
 
 namespace {
@@ -184,6 +186,12 @@ class Analysis {
 
 bool is_within(std::string_view name, std::string_view layer) {
   return name.starts_with(layer) && (name.size() == layer.size() || layer.empty() || name[layer.size()] == '.');
+}
+
+bool covers(std::string_view pattern, std::string_view parameter) {
+  for (std::string_view name = parameter; !name.empty(); name = owner_of(name))
+    if (base::matches(pattern, name)) return true;
+  return false;
 }
 
 std::string_view owner_of(std::string_view name) {

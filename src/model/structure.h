@@ -28,6 +28,9 @@ Structure analyse(const graph::Network& network, engine::Probe probe, std::strin
 /// True if `name` is `layer` or something below it.
 bool is_within(std::string_view name, std::string_view layer);
 
+/// True if the pattern (base::matches) names the parameter or any layer above it.
+bool covers(std::string_view pattern, std::string_view parameter);
+
 /// "layer4.1" for "layer4.1.weight"; "" for a name without a dot.
 std::string_view owner_of(std::string_view name);
 

@@ -257,8 +257,8 @@ class HeadCheck {
       return objective.loss(model_.forward(x), wanted).item<double>();
     };
     report_.first_loss = report_.overfit_loss = evaluate();
-    std::vector<at::Tensor> parameters;
-    for (const auto& [name, tensor] : model_.trainable_parameters()) parameters.push_back(tensor);
+    std::vector<train::Optimizer::Parameter> parameters;
+    for (const auto& [name, tensor] : model_.trainable_parameters()) parameters.push_back({tensor, name});
     const auto optimizer =
         train::Optimizer::create(Adam{.learning_rate = o_.learning_rate}, Numerics::kTorch, std::move(parameters));
     const double goal = o_.overfit_fraction * report_.first_loss;

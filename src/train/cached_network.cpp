@@ -66,6 +66,11 @@ std::shared_ptr<FeatureCache> CachedNetwork::cache() const {
   return cache_;
 }
 
+std::pair<std::string, std::size_t> CachedNetwork::kept_extent() const {
+  const auto kept = cache();
+  return kept && kept->file() ? kept->file()->extent() : std::pair<std::string, std::size_t>();
+}
+
 std::shared_ptr<FeatureCache> CachedNetwork::current_cache() {
   if (!network_.trunk_is_current()) forget();
   return cache();
@@ -126,8 +131,7 @@ Examples::Examples(CachedNetwork& network, const Dataset& data, const TrainerOpt
       data_(data),
       options_(options),
       augments_(training && data.augment().enabled()),
-      may_keep_(options.feature_cache.enabled && (!augments_ || options.feature_cache.augmented_variants > 0)),
-      seen_(data.size()) {}
+      may_keep_(options.feature_cache.enabled && (!augments_ || options.feature_cache.augmented_variants > 0)) {}
 
 LoaderOptions Examples::for_loader(LoaderOptions options) {
   if (!may_keep_) return options;
@@ -146,24 +150,33 @@ std::string Examples::key(std::size_t index, std::uint64_t epoch) const {
 
 bool Examples::is_known(std::size_t index, std::uint64_t epoch) {
   const auto cache = network_.cache();
-  seen_[index] = cache ? Seen{key(index, epoch), epoch} : Seen{};
-  return cache && !seen_[index].key.empty() && cache->contains(seen_[index].key);
+  const auto found = cache ? key(index, epoch) : std::string();
+  {
+    const std::lock_guard lock(mutex_);
+    seen_[{index, augments_ ? epoch : 0}] = found;
+  }
+  return cache && !found.empty() && cache->contains(found);
+}
+
+std::string Examples::seen(const Batch& batch, std::int64_t row) const {
+  const auto at = static_cast<std::size_t>(row);
+  const std::lock_guard lock(mutex_);
+  const auto it = seen_.find({batch.indices[at], augments_ ? batch.epochs[at] : 0});
+  return it == seen_.end() ? std::string() : it->second;
 }
 
 at::Tensor Examples::logits(const Batch& batch, const DataLoader& loader) {
   const auto cache = network_.current_cache();
   std::vector<std::int64_t> lost, known;
-  std::vector<std::size_t> lost_indices;
   std::vector<std::string> known_keys;
   for (std::int64_t row = 0; row < batch.size(); ++row) {
     if (std::binary_search(batch.image_rows.begin(), batch.image_rows.end(), row)) continue;
-    const auto index = batch.indices[static_cast<std::size_t>(row)];
-    if (cache && cache->contains(seen_[index].key)) {
+    auto key = seen(batch, row);
+    if (cache && cache->contains(key)) {
       known.push_back(row);
-      known_keys.push_back(seen_[index].key);
+      known_keys.push_back(std::move(key));
     } else {  // another part is frozen than when the loader asked
       lost.push_back(row);
-      lost_indices.push_back(index);
     }
   }
   if (known.size() == batch.indices.size()) return network_.forward(cache->rows(known_keys));
@@ -173,7 +186,7 @@ at::Tensor Examples::logits(const Batch& batch, const DataLoader& loader) {
   at::Tensor images = batch.images;
   if (!lost.empty()) {
     rows.insert(rows.end(), lost.begin(), lost.end());
-    images = at::cat({images, loader.load(lost_indices)});
+    images = at::cat({images, loader.load(batch, lost)});
   }
   auto features = network_.features(images);
   keep(batch, rows, features);
@@ -191,9 +204,10 @@ void Examples::keep(const Batch& batch, const std::vector<std::int64_t>& rows, c
   std::vector<std::string> keys;
   std::vector<std::int64_t> chosen;
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    const auto index = batch.indices[static_cast<std::size_t>(rows[i])];
-    if (seen_[index].key.empty() || seen_[index].key != key(index, seen_[index].epoch)) continue;
-    keys.push_back(seen_[index].key);
+    const auto at = static_cast<std::size_t>(rows[i]);
+    const auto before = seen(batch, rows[i]);
+    if (before.empty() || before != key(batch.indices[at], batch.epochs[at])) continue;
+    keys.push_back(before);
     chosen.push_back(static_cast<std::int64_t>(i));
   }
   if (keys.empty()) return;

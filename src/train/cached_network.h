@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -38,6 +40,9 @@ class CachedNetwork {
   at::Tensor features(const at::Tensor& images);
   /// Logits for features(): in training mode with gradients, else without.
   at::Tensor forward(const at::Tensor& features) const;
+
+  /// FeatureFile::extent() of what is kept now; empty where it is not in a file.
+  std::pair<std::string, std::size_t> kept_extent() const;
 
   /// Keeps a row for each key, as far as there is room.
   void keep(const std::vector<std::string>& keys, const at::Tensor& rows);
@@ -73,6 +78,8 @@ class Examples {
  private:
   bool is_known(std::size_t index, std::uint64_t epoch);
   std::string key(std::size_t index, std::uint64_t epoch) const;
+  /// The key of the batch's row as it was when the loader asked; empty if its content is not known.
+  std::string seen(const Batch& batch, std::int64_t row) const;
   void keep(const Batch& batch, const std::vector<std::int64_t>& rows, const at::Tensor& features);
 
   CachedNetwork& network_;
@@ -80,13 +87,8 @@ class Examples {
   const TrainerOptions& options_;
   bool augments_;
   bool may_keep_;
-  /// By index: the key of the picture as it was when the loader asked, empty if its content is not known, and the
-  /// epoch.
-  struct Seen {
-    std::string key;
-    std::uint64_t epoch = 0;
-  };
-  std::vector<Seen> seen_;  ///< each element is written before its batch is handed out, and read after that
+  mutable std::mutex mutex_;                                           ///< of seen_
+  std::map<std::pair<std::size_t, std::uint64_t>, std::string> seen_;  ///< by index and, with augmentation, epoch
 };
 
 }  // namespace graft::train

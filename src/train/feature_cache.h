@@ -25,6 +25,9 @@ class FeatureCache {
 
   bool contains(const std::string& key) const;
 
+  /// Null where it is all in memory.
+  const FeatureFile* file() const { return file_.get(); }
+
   /// [keys, ...], on the CPU, a map of features with its channels last. All keys must be there.
   at::Tensor rows(std::span<const std::string> keys) const;
 

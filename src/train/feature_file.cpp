@@ -127,6 +127,13 @@ FeatureFile::~FeatureFile() {
   if (mapped_) ::munmap(mapped_, mapped_bytes_);
 }
 
+void FeatureFile::restore(const fs::path& directory, const std::pair<std::string, std::size_t>& extent) {
+  const auto kept = directory / extent.first;
+  for (const auto& other : others(kept)) fs::remove(other.path);
+  std::error_code error;
+  if (fs::file_size(kept, error) > extent.second && !error) fs::resize_file(kept, extent.second);
+}
+
 void FeatureFile::open() {
   do {  // again if it was replaced in between
     fd_ = base::Descriptor(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0644));

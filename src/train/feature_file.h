@@ -38,6 +38,13 @@ class FeatureFile {
   /// The shape of rows to come. Before the first append() to a file without rows.
   void set_shape(std::vector<std::int64_t> shape) { shape_ = std::move(shape); }
 
+  /// Its name in the directory, and the bytes of it that are records.
+  std::pair<std::string, std::size_t> extent() const { return {path_.filename().string(), end_}; }
+
+  /// Cuts the file back to an extent that it had, and removes all others there: what was kept since is gone. While no
+  /// process works with them.
+  static void restore(const std::filesystem::path& directory, const std::pair<std::string, std::size_t>& extent);
+
   bool can_append() const { return may_write_; }
   /// The row in the mapped file; null if there was no room for it.
   const std::byte* append(const std::string& key, std::span<const std::byte> row);

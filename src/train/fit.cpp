@@ -1,12 +1,15 @@
 #include "train/fit.h"
 
+#include <algorithm>
 #include <cmath>
+#include <concepts>
 #include <utility>
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
 #include "base/check.h"
+#include "base/text.h"
 #include "base/torch_device.h"
 #include "train/clock.h"
 #include "train/mixing.h"
@@ -50,12 +53,60 @@ std::vector<at::Tensor> buffers_of(const Model& model) {
   return buffers;
 }
 
-std::vector<at::Tensor> parameters_of(const Model& model) {
-  std::vector<at::Tensor> parameters;
-  for (const auto& [name, tensor] : model.trainable_parameters()) parameters.push_back(tensor);
-  if (parameters.empty())
-    throw Error(ErrorCode::kMismatch, "nothing to train: every parameter is frozen; replace_head or unfreeze a layer");
-  return parameters;
+std::vector<std::int64_t> examples_by_class(const Dataset& data) {
+  std::vector<std::int64_t> counts(data.classes().size());
+  for (std::size_t i = 0; i < data.size(); ++i) ++counts.at(static_cast<std::size_t>(data.label(i)));
+  return counts;
+}
+
+/// Undefined where all classes weigh the same.
+at::Tensor class_weights(const Model& model, const TrainerOptions& options, const Dataset& data) {
+  auto weights = options.class_weights;
+  if (weights.empty() && options.balance == ClassBalance::kWeights) {
+    const auto counts = examples_by_class(data);
+    for (const auto count : counts)
+      weights.push_back(
+          count == 0 ? 0 : static_cast<double>(data.size()) / static_cast<double>(std::ssize(counts) * count));
+  }
+  if (weights.empty()) return {};
+  if (std::ssize(weights) != model.num_classes())
+    base::refuse("class_weights", "one for each of " + std::to_string(model.num_classes()) + " classes",
+                 std::to_string(weights.size()));
+  for (const double weight : weights)
+    base::require(weight >= 0 && std::isfinite(weight), "class_weights", "0 or more", weight);
+  return at::tensor(weights, at::kFloat);
+}
+
+/// Chances of the examples so that each class is drawn as often as the others.
+std::vector<double> sampling_weights(const TrainerOptions& options, const Dataset& data) {
+  std::vector<double> weights;
+  if (options.balance != ClassBalance::kSampling) return weights;
+  const auto counts = examples_by_class(data);
+  for (std::size_t i = 0; i < data.size(); ++i)
+    weights.push_back(1 / static_cast<double>(counts[static_cast<std::size_t>(data.label(i))]));
+  return weights;
+}
+
+void check(const Model& model, const TrainerOptions& options, const FitOptions& fit, const Dataset& train) {
+  const auto not_negative = [](double value, const char* name) {
+    base::require(value >= 0 && std::isfinite(value), name, "0 or more", value);
+  };
+  if (options.precision != Precision::kFloat32 && options.precision != Precision::kBFloat16)
+    base::refuse("precision", "float32 or bfloat16 for training", std::string(to_string(options.precision)));
+  const double smoothing = options.label_smoothing;
+  base::require(smoothing >= 0 && smoothing < 1, "label_smoothing", "0 to below 1", smoothing);
+  not_negative(options.mixup_alpha, "mixup_alpha");
+  not_negative(options.cutmix_alpha, "cutmix_alpha");
+  not_negative(options.clip_norm, "clip_norm");
+  not_negative(options.clip_value, "clip_value");
+  base::require(options.accumulate >= 1, "accumulate", "1 or more", options.accumulate);
+  const bool plain = Objective(model.tasks(), 0).is_plain();
+  if (!plain && (options.balance != ClassBalance::kNone || !options.class_weights.empty()))
+    base::refuse("balance and class_weights", "a model with one task of single labels", "others");
+  if (model.uses_batch_statistics() && (fit.batch_size == 1 || train.size() == 1))
+    throw Error(
+        ErrorCode::kConfig,
+        "batch_size: expected 2 or more where batch norm trains, found 1; or set the batch norm policy to inference");
 }
 
 }  // namespace
@@ -66,36 +117,38 @@ Fit::Fit(Model& model, const TrainerOptions& options, const FitOptions& fit, con
       fit_(fit),
       network_(model, options),
       examples_(network_, train, options, /*training=*/true),
-      objective_(model.tasks(), options.label_smoothing),
-      loader_(train, model.preprocessing(),
-              for_loader({.batch_size = fit.batch_size,
-                          .shuffle = fit.shuffle,
-                          .augment = true,
-                          .augmented_variants = static_cast<std::uint64_t>(options.feature_cache.augmented_variants),
-                          .seed = options.seed,
-                          .threads = fit.loader_threads,
-                          .pin_memory = model.device().is_cuda()})),
-      optimizer_(Optimizer::create(options.optimizer, options.numerics, parameters_of(model))),
-      learning_rate_(options.schedule, options.numerics, optimizer_->learning_rate(), fit.epochs, steps()) {
-  const auto is_alpha = [](double value) { return value >= 0 && std::isfinite(value); };
-  const double smoothing = options.label_smoothing;
-  if (options.precision != Precision::kFloat32 && options.precision != Precision::kBFloat16)
-    base::refuse("precision", "float32 or bfloat16 for training", std::string(to_string(options.precision)));
-  base::require(smoothing >= 0 && smoothing < 1, "label_smoothing", "0 to below 1", smoothing);
-  base::require(is_alpha(options.mixup_alpha), "mixup_alpha", "0 or more", options.mixup_alpha);
-  base::require(is_alpha(options.cutmix_alpha), "cutmix_alpha", "0 or more", options.cutmix_alpha);
-  if (model.uses_batch_statistics() && (fit.batch_size == 1 || train.size() == 1))
-    throw Error(
-        ErrorCode::kConfig,
-        "batch_size: expected 2 or more where batch norm trains, found 1; or set the batch norm policy to inference");
+      objective_(model.tasks(), options.label_smoothing, class_weights(model, options, train), options.numerics),
+      loader_(train, model.preprocessing(), loader_options(train)) {
+  check(model, options, fit, train);
 }
 
-LoaderOptions Fit::for_loader(const LoaderOptions& options) {
+LoaderOptions Fit::loader_options(const Dataset& train) {
   {  // the loader's threads ask at once what is kept
     const TrainingMode training(model_);
     network_.refresh();
   }
+  const LoaderOptions options{
+      .batch_size = fit_.batch_size,
+      .shuffle = fit_.shuffle,
+      .augment = true,
+      .augmented_variants = static_cast<std::uint64_t>(options_.feature_cache.augmented_variants),
+      .weights = sampling_weights(options_, train),
+      .seed = options_.seed,
+      .threads = fit_.loader_threads,
+      .pin_memory = model_.device().is_cuda()};
   return mixes() ? options : examples_.for_loader(options);  // mixing wants all pictures
+}
+
+void Fit::begin(const Phase& phase) {
+  groups_ = group_parameters(model_, options_, phase.layer_decay.value_or(options_.layer_decay));
+  optimizer_ = Optimizer::create(options_.optimizer, options_.numerics, groups_.parameters);
+  learning_rate_.emplace(phase.schedule.value_or(options_.schedule), options_.numerics,
+                         optimizer_->learning_rate() * phase.rate, phase.epochs, updates_per_epoch());
+  updates_ = 0;
+  if (options_.ema_decay == 0) return;
+  std::vector<std::string> names;
+  for (const auto& parameter : groups_.parameters) names.push_back(parameter.name);
+  average_.emplace(weights_of(model_, names), options_.ema_decay);
 }
 
 double Running::accuracy() const {
@@ -113,45 +166,72 @@ std::int64_t Fit::steps() const {
   return fit_.steps_per_epoch > 0 ? fit_.steps_per_epoch : static_cast<std::int64_t>(loader_.batches_per_epoch());
 }
 
-Running Fit::epoch(std::int64_t number) {
+std::int64_t Fit::updates_per_epoch() const { return (steps() + options_.accumulate - 1) / options_.accumulate; }
+
+std::vector<GroupRate> Fit::learning_rates() const {
+  std::vector<GroupRate> rates;
+  for (const auto& [name, rate] : groups_.rates) rates.push_back({name, rate * learning_rate()});
+  return rates;
+}
+
+std::optional<Running> Fit::epoch(std::int64_t number, const AfterStep& after_step) {
   const TrainingMode training(model_);
-  const auto start = Clock::now();
+  auto start = Clock::now();
   network_.refresh();
   changing_buffers_ = model_.uses_batch_statistics() ? buffers_of(model_) : std::vector<at::Tensor>();
-  Running running;
+  if (!in_epoch_) begin_epoch(number);
   const bool once_through = fit_.steps_per_epoch == 0;
-  if (number > 0 && (once_through || data_ended_)) start_over();
-  bool may_start_over = !once_through;  // where the data ended just with the epoch before
-  for (std::int64_t step = 1; once_through || step <= steps();) {
-    auto batch = loader_.next();
-    if (!batch && std::exchange(may_start_over, false)) {
-      start_over();
-      batch = loader_.next();
-    }
-    may_start_over = false;
-    if (!batch) {
-      data_ended_ = true;
-      if (!once_through)
-        warn_once("ran out of data: an epoch ends before its steps_per_epoch, and the next begins with the data anew");
-      break;
-    }
+  std::int64_t waiting = 0, seen_before = running_.seen;
+  const auto go_on = [&] {
+    step_optimizer(std::exchange(waiting, 0));
+    trained_ += running_.seen - std::exchange(seen_before, running_.seen);
+    training_seconds_ += seconds_since(std::exchange(start, Clock::now()));
+    return after_step();
+  };
+  const auto began = start;
+  while (once_through || step_ < steps()) {
+    const auto batch = next_batch();
+    if (!batch) break;
     if (batch->size() == 1 && !changing_buffers_.empty()) {
       warn_once("a batch of one example was left out: batch norm cannot train on it");
       continue;
     }
-    train_on(*batch, number, step, running);
+    learn_from(*batch, number);
+    ++step_;
+    const bool steps_now = ++waiting == options_.accumulate;
+    const bool goes_on = !steps_now || go_on();
     if (fit_.on_step) {
-      fit_.on_step({number, step, steps(), running.loss(), running.accuracy(),
-                    static_cast<double>(running.seen) / seconds_since(start), false});
+      fit_.on_step({number, step_, steps(), running_.loss(), running_.accuracy(),
+                    static_cast<double>(running_.seen) / seconds_since(began), false});
     }
-    ++step;
+    if (!goes_on) return std::nullopt;
   }
-  trained_ += running.seen;
-  training_seconds_ += seconds_since(start);
-  return running;
+  if (waiting > 0 && !go_on()) return std::nullopt;
+  return running_;
 }
 
-void Fit::train_on(const Batch& batch, std::int64_t epoch, std::int64_t step, Running& running) {
+void Fit::begin_epoch(std::int64_t number) {
+  running_ = {};
+  step_ = 0;
+  in_epoch_ = true;
+  if (number > 0 && (fit_.steps_per_epoch == 0 || data_ended_)) start_over();
+}
+
+std::optional<Batch> Fit::next_batch() {
+  const bool once_through = fit_.steps_per_epoch == 0;
+  auto batch = loader_.next();
+  if (!batch && !once_through && step_ == 0) {  // the data ended just with the epoch before
+    start_over();
+    batch = loader_.next();
+  }
+  if (batch) return batch;
+  data_ended_ = true;
+  if (!once_through)
+    warn_once("ran out of data: an epoch ends before its steps_per_epoch, and the next begins with the data anew");
+  return std::nullopt;
+}
+
+void Fit::learn_from(const Batch& batch, std::int64_t epoch) {
   const Saved before(changing_buffers_);
   const at::AutoGradMode with_gradients(true);
   const auto device = base::to_torch(model_.device());
@@ -161,31 +241,59 @@ void Fit::train_on(const Batch& batch, std::int64_t epoch, std::int64_t step, Ru
   if (mixes()) {
     images = images.to(device, /*non_blocking=*/true);
     mix(images, targets, {options_.mixup_alpha, options_.cutmix_alpha},
-        {options_.seed, static_cast<std::uint64_t>(epoch), static_cast<std::uint64_t>(step), kMixingStream});
+        {options_.seed, static_cast<std::uint64_t>(epoch), static_cast<std::uint64_t>(step_ + 1), kMixingStream});
   }
-  optimizer_->set_learning_rate(learning_rate_.at(steps_done_++));
   const auto logits = mixes() ? network_.forward(network_.features(images)) : examples_.logits(batch, loader_);
   const auto loss = objective_.loss(logits, targets);
   const double value = loss.item<double>();
   if (!std::isfinite(value)) {
     before.restore();
+    optimizer_->zero_grad();
     throw Error(ErrorCode::kNumeric,
                 "the loss is " + std::to_string(value) + " in epoch " + std::to_string(epoch + 1) + ", step " +
-                    std::to_string(step) +
+                    std::to_string(step_ + 1) +
                     "; the weights are as before this step; try a lower learning rate or check the data");
   }
-  optimizer_->zero_grad();
   loss.backward();
+  running_.loss_sum += value * static_cast<double>(batch.size());
+  const auto hits = objective_.hits(logits.detach(), targets);
+  running_.hits.resize(hits.size());
+  for (std::size_t i = 0; i < hits.size(); ++i) {
+    running_.hits[i].right += hits[i].right;
+    running_.hits[i].of += hits[i].of;
+  }
+  running_.seen += batch.size();
+}
+
+void Fit::step_optimizer(std::int64_t batches) {
+  const at::NoGradGuard no_grad;
+  if (batches > 1)
+    for (const auto& parameter : optimizer_->parameters())
+      if (const auto& gradient = parameter.tensor.grad(); gradient.defined())
+        gradient.div_(static_cast<double>(batches));
+  clip_gradients();
+  optimizer_->set_learning_rate(learning_rate_->at(updates_++));
   optimizer_->step();
   optimizer_->zero_grad();
-  running.loss_sum += value * static_cast<double>(batch.size());
-  const auto hits = objective_.hits(logits.detach(), targets);
-  running.hits.resize(hits.size());
-  for (std::size_t i = 0; i < hits.size(); ++i) {
-    running.hits[i].right += hits[i].right;
-    running.hits[i].of += hits[i].of;
+  if (average_) average_->update();
+}
+
+/// torch/nn/utils/clip_grad.py.
+void Fit::clip_gradients() const {
+  std::vector<at::Tensor> gradients;
+  for (const auto& parameter : optimizer_->parameters())
+    if (parameter.tensor.grad().defined()) gradients.push_back(parameter.tensor.grad());
+  if (options_.clip_norm > 0 && !gradients.empty()) {
+    std::vector<at::Tensor> norms;
+    for (const auto& gradient : gradients) norms.push_back(at::linalg_vector_norm(gradient));
+    constexpr double kEpsilon = 1e-6;
+    const double norm = at::linalg_vector_norm(at::stack(norms)).item<double>();
+    const double factor = options_.clip_norm / (norm + kEpsilon);
+    if (factor < 1)
+      for (const auto& gradient : gradients) gradient.mul_(factor);
   }
-  running.seen += batch.size();
+  if (options_.clip_value > 0)
+    for (const auto& gradient : gradients) gradient.clamp_(-options_.clip_value, options_.clip_value);
 }
 
 void Fit::start_over() {
@@ -195,6 +303,55 @@ void Fit::start_over() {
 
 void Fit::warn_once(const std::string& text) {
   if (warned_.insert(text).second && options_.on_warning) options_.on_warning(text);
+}
+
+void Fit::save(RunState& state) const {
+  const auto set = [&](const char* name, std::integral auto value) {
+    state.set(std::string("fit/") + name, static_cast<std::int64_t>(value));
+  };
+  set("data_epoch", data_epoch_);
+  set("next_batch", loader_.next_batch());
+  set("data_ended", data_ended_);
+  set("in_epoch", in_epoch_);
+  set("step", step_);
+  set("updates", updates_);
+  set("seen", running_.seen);
+  set("trained", trained_);
+  state.set("fit/loss_sum", running_.loss_sum);
+  state.set("fit/training_seconds", training_seconds_);
+  state.set("fit/learning_rate", optimizer_->learning_rate());
+  std::vector<std::int64_t> hits;
+  for (const auto& [right, of] : running_.hits) hits.insert(hits.end(), {right, of});
+  state.tensors["fit/hits"] = at::tensor(hits, at::kLong);
+  const auto& plateau = learning_rate_->plateau();
+  state.set("fit/plateau_rate", plateau.rate);
+  state.set("fit/plateau_best", plateau.best);
+  set("plateau_waited", plateau.waited);
+  state.add("optimizer", optimizer_->state());
+  if (average_) state.add("average", average_->average());
+}
+
+void Fit::load(const RunState& state) {
+  const auto integer = [&](const char* name) { return state.integer(std::string("fit/") + name); };
+  data_epoch_ = static_cast<std::uint64_t>(integer("data_epoch"));
+  data_ended_ = integer("data_ended") != 0;
+  in_epoch_ = integer("in_epoch") != 0;
+  step_ = integer("step");
+  updates_ = integer("updates");
+  running_ = {};
+  running_.seen = integer("seen");
+  running_.loss_sum = state.number("fit/loss_sum");
+  const auto hits = state.tensors.at("fit/hits");
+  for (std::int64_t i = 0; i + 1 < hits.numel(); i += 2)
+    running_.hits.push_back({hits[i].item<std::int64_t>(), hits[i + 1].item<std::int64_t>()});
+  trained_ = integer("trained");
+  training_seconds_ = state.number("fit/training_seconds");
+  learning_rate_->set_plateau(
+      {state.number("fit/plateau_rate"), state.number("fit/plateau_best"), integer("plateau_waited")});
+  optimizer_->set_state(state.under("optimizer"));
+  optimizer_->set_learning_rate(state.number("fit/learning_rate"));
+  if (average_) copy_into(state.under("average"), average_->average());
+  loader_.start_epoch(data_epoch_, static_cast<std::size_t>(integer("next_batch")));
 }
 
 }  // namespace graft::train

@@ -1,8 +1,10 @@
-/// One run of training: the state that its epochs share.
+/// The steps of a run: batches, gradients, the optimiser.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -12,9 +14,12 @@
 #include <graft/trainer.h>
 
 #include "train/cached_network.h"
+#include "train/checkpoint.h"
 #include "train/objective.h"
 #include "train/optimizer.h"
+#include "train/parameter_groups.h"
 #include "train/schedule.h"
+#include "train/weights.h"
 
 namespace graft::train {
 
@@ -30,23 +35,49 @@ struct Running {
 
 class Fit {
  public:
-  /// All must outlive it. Throws Error kMismatch (nothing to train), kConfig.
+  /// All must outlive it; the model is as the first phase has it. Throws Error kMismatch (nothing to train), kConfig.
   Fit(Model& model, const TrainerOptions& options, const FitOptions& fit, const Dataset& train);
 
-  /// Trains epoch `number`, 0-based, and leaves the model in evaluation mode.
-  Running epoch(std::int64_t number);
-  /// Tells the schedule how it went.
-  void epoch_ended(double loss) { learning_rate_.epoch_ended(loss); }
+  /// Optimiser and schedule anew, for what is trainable now.
+  void begin(const Phase& phase);
+  /// Null where none is wanted.
+  MovingAverage* average() { return average_ ? &*average_ : nullptr; }
 
-  double images_per_second() const { return static_cast<double>(trained_) / training_seconds_; }
+  /// Asked after every step of the optimiser; false: leave the epoch there.
+  using AfterStep = std::function<bool()>;
+  /// Trains epoch `number`, 0-based, or what a loaded state leaves of it, and leaves the model in evaluation mode.
+  /// Nothing if `after_step` ended it.
+  std::optional<Running> epoch(std::int64_t number, const AfterStep& after_step);
+  /// The epoch is over: tells the schedule how it went. Until then the state is that of its last step.
+  void epoch_ended(double loss) {
+    learning_rate_->epoch_ended(loss);
+    in_epoch_ = false;
+  }
+
+  double images_per_second() const {
+    return training_seconds_ > 0 ? static_cast<double>(trained_) / training_seconds_ : 0;
+  }
   double learning_rate() const { return optimizer_->learning_rate(); }
+  std::vector<GroupRate> learning_rates() const;
   CachedNetwork& network() { return network_; }
   std::vector<BadImage> bad_images() const { return loader_.bad_images(); }
 
+  /// Between two steps: everything but the model's own weights. load() after begin() for the same phase.
+  void save(RunState& state) const;
+  void load(const RunState& state);
+
  private:
-  LoaderOptions for_loader(const LoaderOptions& options);
+  LoaderOptions loader_options(const Dataset& train);
   std::int64_t steps() const;
-  void train_on(const Batch& batch, std::int64_t epoch, std::int64_t step, Running& running);
+  std::int64_t updates_per_epoch() const;
+  void begin_epoch(std::int64_t number);
+  /// Nothing at the end of the data, or of what an epoch may have of it.
+  std::optional<Batch> next_batch();
+  /// Gradients of a batch, added to those that wait for the optimiser's step.
+  void learn_from(const Batch& batch, std::int64_t epoch);
+  /// Of the gradients of `batches` batches.
+  void step_optimizer(std::int64_t batches);
+  void clip_gradients() const;
   bool mixes() const { return options_.mixup_alpha > 0 || options_.cutmix_alpha > 0; }
   void start_over();
   void warn_once(const std::string& text);
@@ -59,12 +90,18 @@ class Fit {
   Objective objective_;
   DataLoader loader_;
   std::vector<at::Tensor> changing_buffers_;  ///< what a forward pass changes, this epoch
+  ParameterGroups groups_;
   std::unique_ptr<Optimizer> optimizer_;
-  LearningRate learning_rate_;
+  std::optional<LearningRate> learning_rate_;
+  std::optional<MovingAverage> average_;
+  std::set<std::string> warned_;
+
   std::uint64_t data_epoch_ = 0;
   bool data_ended_ = false;
-  std::int64_t steps_done_ = 0;
-  std::set<std::string> warned_;
+  bool in_epoch_ = false;     ///< `running_` and `step_` are of an epoch that is not over
+  std::int64_t step_ = 0;     ///< batches of this epoch
+  std::int64_t updates_ = 0;  ///< of this phase
+  Running running_;
   std::int64_t trained_ = 0;
   double training_seconds_ = 0;
 };

@@ -57,8 +57,21 @@ std::string expectations(const std::vector<Task>& tasks) {
 
 }  // namespace
 
-Objective::Objective(std::vector<Task> tasks, double label_smoothing)
-    : tasks_(std::move(tasks)), label_smoothing_(label_smoothing) {}
+Objective::Objective(std::vector<Task> tasks, double label_smoothing, at::Tensor class_weights, Numerics numerics)
+    : tasks_(std::move(tasks)),
+      label_smoothing_(label_smoothing),
+      class_weights_(std::move(class_weights)),
+      numerics_(numerics) {}
+
+/// torch.nn.CrossEntropyLoss(weight): over the weights of the targets (class indices), or over the examples
+/// (probabilities). Keras' class_weight: each example's loss times the weight of its likeliest class.
+at::Tensor Objective::weighted(const at::Tensor& logits, const at::Tensor& targets) const {
+  const auto weights = class_weights_.to(logits.device(), logits.scalar_type());
+  if (numerics_ == Numerics::kTorch)
+    return at::cross_entropy_loss(logits, targets, weights, at::Reduction::Mean, -100, label_smoothing_);
+  const auto each = at::cross_entropy_loss(logits, targets, {}, at::Reduction::None, -100, label_smoothing_);
+  return (each * weights.index_select(0, targets.dim() == 1 ? targets : targets.argmax(1))).mean();
+}
 
 at::Tensor Objective::dense(const at::Tensor& targets) const {
   std::int64_t expected = 0;
@@ -78,6 +91,7 @@ at::Tensor Objective::dense(const at::Tensor& targets) const {
 }
 
 at::Tensor Objective::loss(const at::Tensor& logits, const at::Tensor& targets) const {
+  if (class_weights_.defined()) return weighted(logits, targets);
   if (targets.dim() == 1)
     return at::cross_entropy_loss(logits, targets, /*weight=*/{}, at::Reduction::Mean, /*ignore_index=*/-100,
                                   label_smoothing_);

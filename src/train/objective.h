@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <graft/loader.h>
+#include <graft/optimizer.h>
 #include <graft/task.h>
 
 namespace graft::train {
@@ -19,7 +20,9 @@ struct Hits {
 
 class Objective {
  public:
-  Objective(std::vector<Task> tasks, double label_smoothing);
+  /// `class_weights` for one task of single labels, or undefined; the numerics say what their mean is.
+  Objective(std::vector<Task> tasks, double label_smoothing, at::Tensor class_weights = {},
+            Numerics numerics = Numerics::kTorch);
 
   /// One task of single labels, whose targets may be class indices.
   bool is_plain() const { return tasks_.size() == 1 && tasks_[0].kind == TaskKind::kSingleLabel; }
@@ -41,8 +44,12 @@ class Objective {
   const std::vector<Task>& tasks() const { return tasks_; }
 
  private:
+  at::Tensor weighted(const at::Tensor& logits, const at::Tensor& targets) const;
+
   std::vector<Task> tasks_;
   double label_smoothing_;
+  at::Tensor class_weights_;
+  Numerics numerics_;
 };
 
 }  // namespace graft::train

@@ -51,29 +51,33 @@ double checked_rate(double rate) {
   return rate;
 }
 
-void check_decay(double decay) { check(decay >= 0 && std::isfinite(decay), "weight_decay", "0 or more", decay); }
+double checked_decay(double decay) {
+  check(decay >= 0 && std::isfinite(decay), "weight_decay", "0 or more", decay);
+  return decay;
+}
 void check_fraction(const char* field, double value) { check(value >= 0 && value < 1, field, "0 to below 1", value); }
 void check_epsilon(double value) { check(value > 0 && std::isfinite(value), "epsilon", "a number above 0", value); }
 
 class SgdStep : public Optimizer {
  public:
-  SgdStep(const Sgd& o, bool keras, std::vector<at::Tensor> parameters)
-      : Optimizer(checked_rate(o.learning_rate), std::move(parameters)), o_(o), keras_(keras) {
+  SgdStep(const Sgd& o, bool keras, std::vector<Parameter> parameters)
+      : Optimizer(checked_rate(o.learning_rate), checked_decay(o.weight_decay), std::move(parameters)),
+        o_(o),
+        keras_(keras) {
     check_fraction("momentum", o.momentum);
-    check_decay(o.weight_decay);
     check(!o.nesterov || o.momentum > 0, "momentum", "above 0 with nesterov", o.momentum);
   }
 
  protected:
-  void update(at::Tensor& p, const at::Tensor& gradient, Slots& s) override {
-    const auto g = o_.weight_decay != 0 ? gradient.add(p, o_.weight_decay) : gradient;
+  void update(at::Tensor& p, const at::Tensor& gradient, Slots& s, const Rates& now) override {
+    const auto g = now.weight_decay != 0 ? gradient.add(p, now.weight_decay) : gradient;
     if (o_.momentum == 0) {
-      p.add_(g, -learning_rate_);
+      p.add_(g, -now.learning_rate);
     } else if (keras_) {
       if (!s.first.defined()) s.first = at::zeros_like(p);
-      s.first.mul_(o_.momentum).sub_(g, learning_rate_);
+      s.first.mul_(o_.momentum).sub_(g, now.learning_rate);
       if (o_.nesterov) {
-        p.add_(s.first, o_.momentum).sub_(g, learning_rate_);
+        p.add_(s.first, o_.momentum).sub_(g, now.learning_rate);
       } else {
         p.add_(s.first);
       }
@@ -83,7 +87,7 @@ class SgdStep : public Optimizer {
       } else {
         s.first = g.clone();
       }
-      p.add_(o_.nesterov ? g.add(s.first, o_.momentum) : s.first, -learning_rate_);
+      p.add_(o_.nesterov ? g.add(s.first, o_.momentum) : s.first, -now.learning_rate);
     }
   }
 
@@ -95,8 +99,8 @@ class SgdStep : public Optimizer {
 /// Adam, and AdamW with its decay apart from the gradient.
 class AdamStep : public Optimizer {
  public:
-  AdamStep(const Adam& o, bool decoupled, bool keras, std::vector<at::Tensor> parameters)
-      : Optimizer(checked_rate(o.learning_rate), std::move(parameters)),
+  AdamStep(const Adam& o, bool decoupled, bool keras, std::vector<Parameter> parameters)
+      : Optimizer(checked_rate(o.learning_rate), checked_decay(o.weight_decay), std::move(parameters)),
         o_(o),
         decoupled_(decoupled),
         keras_(keras),
@@ -104,36 +108,37 @@ class AdamStep : public Optimizer {
     check_fraction("beta1", o.beta1);
     check_fraction("beta2", o.beta2);
     check_epsilon(epsilon_);
-    check_decay(o.weight_decay);
   }
 
  protected:
-  void update(at::Tensor& p, const at::Tensor& gradient, Slots& s) override {
+  void update(at::Tensor& p, const at::Tensor& gradient, Slots& s, const Rates& now) override {
     if (!s.first.defined()) {
       s.first = at::zeros_like(p);
       s.second = at::zeros_like(p);
     }
-    if (!keras_ && p.is_non_overlapping_and_dense() && p.strides() == gradient.strides()) return fused(p, gradient, s);
-    const bool couple = !decoupled_ && o_.weight_decay != 0;
-    const auto g = couple ? gradient.add(p, o_.weight_decay) : gradient;
-    if (decoupled_ && o_.weight_decay != 0) p.mul_(1 - learning_rate_ * o_.weight_decay);
+    if (!keras_ && p.is_non_overlapping_and_dense() && p.strides() == gradient.strides())
+      return fused(p, gradient, s, now);
+    const bool couple = !decoupled_ && now.weight_decay != 0;
+    const auto g = couple ? gradient.add(p, now.weight_decay) : gradient;
+    if (decoupled_ && now.weight_decay != 0) p.mul_(1 - now.learning_rate * now.weight_decay);
     const auto t = static_cast<double>(s.steps);
     const double correction1 = 1 - std::pow(o_.beta1, t), correction2 = 1 - std::pow(o_.beta2, t);
     s.first.lerp_(g, 1 - o_.beta1);
     s.second.mul_(o_.beta2).addcmul_(g, g, 1 - o_.beta2);
     if (keras_) {
-      p.addcdiv_(s.first, s.second.sqrt().add_(epsilon_), -learning_rate_ * std::sqrt(correction2) / correction1);
+      p.addcdiv_(s.first, s.second.sqrt().add_(epsilon_), -now.learning_rate * std::sqrt(correction2) / correction1);
     } else {
-      p.addcdiv_(s.first, s.second.sqrt().div_(std::sqrt(correction2)).add_(epsilon_), -learning_rate_ / correction1);
+      p.addcdiv_(s.first, s.second.sqrt().div_(std::sqrt(correction2)).add_(epsilon_),
+                 -now.learning_rate / correction1);
     }
   }
 
  private:
   /// PyTorch's formula in one pass over memory instead of nine. It walks all tensors in the order of their memory.
-  void fused(const at::Tensor& p, const at::Tensor& gradient, const Slots& s) const {
+  void fused(const at::Tensor& p, const at::Tensor& gradient, const Slots& s, const Rates& now) const {
     const auto step = at::full({}, static_cast<double>(s.steps), p.options().dtype(at::kFloat));
     const auto kernel = decoupled_ ? static_cast<Kernel>(at::_fused_adamw_) : static_cast<Kernel>(at::_fused_adam_);
-    kernel(p, gradient, s.first, s.second, {}, step, learning_rate_, o_.beta1, o_.beta2, o_.weight_decay, epsilon_,
+    kernel(p, gradient, s.first, s.second, {}, step, now.learning_rate, o_.beta1, o_.beta2, now.weight_decay, epsilon_,
            /*amsgrad=*/false, /*maximize=*/false, {}, {});
     p.unsafeGetTensorImpl()->bump_version();  // which this operator does not do; plans go by it
   }
@@ -149,8 +154,9 @@ class AdamStep : public Optimizer {
 
 class RmsPropStep : public Optimizer {
  public:
-  RmsPropStep(const RmsProp& o, bool keras, std::vector<at::Tensor> parameters)
-      : Optimizer(checked_rate(o.learning_rate.value_or(keras ? 1e-3 : 1e-2)), std::move(parameters)),
+  RmsPropStep(const RmsProp& o, bool keras, std::vector<Parameter> parameters)
+      : Optimizer(checked_rate(o.learning_rate.value_or(keras ? 1e-3 : 1e-2)), checked_decay(o.weight_decay),
+                  std::move(parameters)),
         o_(o),
         keras_(keras),
         rho_(o.rho.value_or(keras ? 0.9 : 0.99)),
@@ -158,22 +164,21 @@ class RmsPropStep : public Optimizer {
     check_fraction("rho", rho_);
     check_fraction("momentum", o.momentum);
     check_epsilon(epsilon_);
-    check_decay(o.weight_decay);
   }
 
  protected:
-  void update(at::Tensor& p, const at::Tensor& gradient, Slots& s) override {
-    const auto g = o_.weight_decay != 0 ? gradient.add(p, o_.weight_decay) : gradient;
+  void update(at::Tensor& p, const at::Tensor& gradient, Slots& s, const Rates& now) override {
+    const auto g = now.weight_decay != 0 ? gradient.add(p, now.weight_decay) : gradient;
     if (!s.second.defined()) s.second = at::zeros_like(p);
     s.second.mul_(rho_).addcmul_(g, g, 1 - rho_);
     const auto denominator = keras_ ? s.second.add(epsilon_).sqrt_() : s.second.sqrt().add_(epsilon_);
     if (o_.momentum == 0) {
-      p.addcdiv_(g, denominator, -learning_rate_);
+      p.addcdiv_(g, denominator, -now.learning_rate);
       return;
     }
     if (!s.first.defined()) s.first = at::zeros_like(p);
-    s.first.mul_(o_.momentum).addcdiv_(g, denominator, keras_ ? learning_rate_ : 1);
-    p.add_(s.first, keras_ ? -1 : -learning_rate_);
+    s.first.mul_(o_.momentum).addcdiv_(g, denominator, keras_ ? now.learning_rate : 1);
+    p.add_(s.first, keras_ ? -1 : -now.learning_rate);
   }
 
  private:
@@ -184,7 +189,11 @@ class RmsPropStep : public Optimizer {
 
 }  // namespace
 
-std::unique_ptr<Optimizer> Optimizer::create(const OptimizerSpec& spec, Numerics numerics, std::vector<at::Tensor> p) {
+std::unique_ptr<Optimizer> Optimizer::create(const OptimizerSpec& spec, Numerics numerics, std::vector<Parameter> p) {
+  for (const auto& parameter : p) {
+    check(parameter.rate >= 0 && std::isfinite(parameter.rate), "rate of a group", "0 or more", parameter.rate);
+    if (parameter.weight_decay) checked_decay(*parameter.weight_decay);
+  }
   const bool keras = numerics == Numerics::kKeras;
   using Result = std::unique_ptr<Optimizer>;
   return std::visit(
@@ -203,14 +212,43 @@ std::unique_ptr<Optimizer> Optimizer::create(const OptimizerSpec& spec, Numerics
 void Optimizer::step() {
   const at::NoGradGuard no_grad;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    if (!parameters_[i].grad().defined()) continue;
+    auto& [tensor, name, rate, weight_decay] = parameters_[i];
+    if (!tensor.grad().defined()) continue;
     ++slots_[i].steps;
-    update(parameters_[i], parameters_[i].grad(), slots_[i]);
+    update(tensor, tensor.grad(), slots_[i], {learning_rate_ * rate, weight_decay.value_or(weight_decay_)});
   }
 }
 
 void Optimizer::zero_grad() {
-  for (auto& parameter : parameters_) parameter.mutable_grad().reset();
+  for (auto& parameter : parameters_) parameter.tensor.mutable_grad().reset();
+}
+
+std::map<std::string, at::Tensor> Optimizer::state() const {
+  std::map<std::string, at::Tensor> state;
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    const auto& [steps, first, second] = slots_[i];
+    const auto& name = parameters_[i].name;
+    state[name + ".steps"] = at::full({}, steps, at::kLong);
+    if (first.defined()) state[name + ".first"] = first;
+    if (second.defined()) state[name + ".second"] = second;
+  }
+  return state;
+}
+
+void Optimizer::set_state(const std::map<std::string, at::Tensor>& state) {
+  const at::NoGradGuard no_grad;
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    const auto& [tensor, name, rate, weight_decay] = parameters_[i];
+    const auto steps = state.find(name + ".steps");
+    if (steps == state.end()) throw Error(ErrorCode::kMismatch, "the optimiser's state knows nothing of " + name);
+    slots_[i].steps = steps->second.item<std::int64_t>();
+    const auto take = [&](const std::string& slot, at::Tensor& into) {
+      const auto it = state.find(name + slot);
+      into = it == state.end() ? at::Tensor() : at::empty_like(tensor).copy_(it->second);
+    };
+    take(".first", slots_[i].first);
+    take(".second", slots_[i].second);
+  }
 }
 
 }  // namespace train

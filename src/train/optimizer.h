@@ -1,7 +1,11 @@
 /// Optimisers that step a list of tensors in place, with the numerics of PyTorch or of Keras.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -12,9 +16,17 @@ namespace graft::train {
 
 class Optimizer {
  public:
+  /// A tensor that is stepped, and how it differs from the others.
+  struct Parameter {
+    at::Tensor tensor;
+    std::string name = {};                    ///< for state()
+    double rate = 1;                          ///< times the learning rate
+    std::optional<double> weight_decay = {};  ///< instead of the optimiser's
+  };
+
   /// Throws Error kConfig for values out of range.
   static std::unique_ptr<Optimizer> create(const OptimizerSpec& spec, Numerics numerics,
-                                           std::vector<at::Tensor> parameters);
+                                           std::vector<Parameter> parameters);
   virtual ~Optimizer() = default;
 
   /// One step from the parameters' gradients; a parameter without one is left alone.
@@ -22,22 +34,36 @@ class Optimizer {
   void zero_grad();
   double learning_rate() const { return learning_rate_; }
   void set_learning_rate(double rate) { learning_rate_ = rate; }
+  const std::vector<Parameter>& parameters() const { return parameters_; }
+
+  /// What it remembers of its parameters, by their names; they share memory with it.
+  std::map<std::string, at::Tensor> state() const;
+  /// Takes over what state() gave. Throws Error kMismatch for what does not fit.
+  void set_state(const std::map<std::string, at::Tensor>& state);
 
  protected:
-  Optimizer(double learning_rate, std::vector<at::Tensor> parameters)
-      : learning_rate_(learning_rate), parameters_(std::move(parameters)), slots_(parameters_.size()) {}
+  Optimizer(double learning_rate, double weight_decay, std::vector<Parameter> parameters)
+      : learning_rate_(learning_rate),
+        weight_decay_(weight_decay),
+        parameters_(std::move(parameters)),
+        slots_(parameters_.size()) {}
 
   /// What an optimiser remembers of a parameter; undefined until it is first used.
   struct Slots {
     std::int64_t steps = 0;
     at::Tensor first, second;
   };
-  virtual void update(at::Tensor& parameter, const at::Tensor& gradient, Slots& slots) = 0;
-
-  double learning_rate_;
+  /// The parameter's own, in this step.
+  struct Rates {
+    double learning_rate;
+    double weight_decay;
+  };
+  virtual void update(at::Tensor& parameter, const at::Tensor& gradient, Slots& slots, const Rates& rates) = 0;
 
  private:
-  std::vector<at::Tensor> parameters_;
+  double learning_rate_;
+  double weight_decay_;
+  std::vector<Parameter> parameters_;
   std::vector<Slots> slots_;
 };
 

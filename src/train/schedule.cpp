@@ -61,7 +61,7 @@ LearningRate::LearningRate(const Schedule& schedule, Numerics numerics, double r
       rate_(rate),
       steps_(epochs * steps_per_epoch),
       steps_per_epoch_(steps_per_epoch),
-      plateau_rate_(rate) {
+      plateau_{rate} {
   const auto factor = [](double value) { check(value > 0 && value <= 1, "factor", "above 0, at most 1", value); };
   std::visit(base::Overloaded{
                  [](const ConstantRate&) {},
@@ -118,7 +118,7 @@ double LearningRate::decayed(std::int64_t step, std::int64_t steps) const {
             if (now <= peak) return along_cosine(start, rate_, peak > 0 ? now / peak : 1);
             return along_cosine(rate_, start / o.final_div, last > peak ? (now - peak) / (last - peak) : 1);
           },
-          [&](const ReduceOnPlateau&) { return plateau_rate_; }},
+          [&](const ReduceOnPlateau&) { return plateau_.rate; }},
       schedule_.decay);
 }
 
@@ -128,15 +128,15 @@ void LearningRate::epoch_ended(double loss) {
 
 void LearningRate::look_for_plateau(const ReduceOnPlateau& plateau, double loss) {
   const bool keras = numerics_ == Numerics::kKeras;
-  if (loss < (keras ? best_ - plateau.threshold : best_ * (1 - plateau.threshold))) {
-    best_ = loss;
-    waited_ = 0;
+  if (loss < (keras ? plateau_.best - plateau.threshold : plateau_.best * (1 - plateau.threshold))) {
+    plateau_.best = loss;
+    plateau_.waited = 0;
     return;
   }
-  ++waited_;
-  if (keras ? waited_ < plateau.patience : waited_ <= plateau.patience) return;
-  waited_ = 0;
-  if (plateau_rate_ > plateau.min_rate) plateau_rate_ = std::max(plateau_rate_ * plateau.factor, plateau.min_rate);
+  ++plateau_.waited;
+  if (keras ? plateau_.waited < plateau.patience : plateau_.waited <= plateau.patience) return;
+  plateau_.waited = 0;
+  if (plateau_.rate > plateau.min_rate) plateau_.rate = std::max(plateau_.rate * plateau.factor, plateau.min_rate);
 }
 
 }  // namespace train

@@ -20,6 +20,15 @@ class LearningRate {
   /// `loss` is what a plateau is looked for in.
   void epoch_ended(double loss);
 
+  /// What the epochs so far came to.
+  struct Plateau {
+    double rate;
+    double best = std::numeric_limits<double>::infinity();
+    std::int64_t waited = 0;
+  };
+  const Plateau& plateau() const { return plateau_; }
+  void set_plateau(const Plateau& plateau) { plateau_ = plateau; }
+
  private:
   double decayed(std::int64_t step, std::int64_t steps) const;
   void look_for_plateau(const ReduceOnPlateau& plateau, double loss);
@@ -29,9 +38,7 @@ class LearningRate {
   double rate_;
   std::int64_t steps_;
   std::int64_t steps_per_epoch_;
-  double plateau_rate_;
-  double best_ = std::numeric_limits<double>::infinity();
-  std::int64_t waited_ = 0;
+  Plateau plateau_;
 };
 
 }  // namespace graft::train

@@ -1,52 +1,23 @@
 #include <graft/trainer.h>
 
-#include <map>
-#include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
 #include "base/alive.h"
-#include "base/check.h"
-#include "base/seeded_generator.h"
 #include "base/text.h"
-#include "base/torch_device.h"
 #include "base/translate.h"
 #include "model/task.h"
-#include "train/cached_network.h"
-#include "train/clock.h"
 #include "train/evaluator.h"
-#include "train/fit.h"
 #include "train/optimizer.h"
+#include "train/run.h"
 
 namespace graft {
 
 namespace {
-
-/// Copies of everything that training may change.
-class Snapshot {
- public:
-  Snapshot() = default;
-  explicit Snapshot(const Model& model) {
-    for (const auto& [name, tensor] : model.trainable_parameters()) tensors_[name] = tensor.detach().clone();
-    for (const auto& [name, tensor] : model.named_buffers()) tensors_[name] = tensor.clone();
-  }
-  bool empty() const { return tensors_.empty(); }
-
-  void restore(Model& model) const {
-    const at::NoGradGuard no_grad;
-    const auto put_back = [&](const auto& named) {
-      for (auto [name, tensor] : named)
-        if (const auto it = tensors_.find(name); it != tensors_.end()) tensor.copy_(it->second);
-    };
-    put_back(model.named_parameters());
-    put_back(model.named_buffers());
-  }
-
- private:
-  std::map<std::string, at::Tensor> tensors_;
-};
 
 void check_classes(const Model& model, const Dataset& data, const char* which) {
   if (std::ssize(data.classes()) == model.num_classes()) return;
@@ -67,8 +38,8 @@ void check_same_classes(const Dataset& train, const Dataset& val) {
 struct [[gnu::visibility("hidden")]] Trainer::Impl {
   Model& model;
   TrainerOptions options;
-  Snapshot best;
-  Snapshot last;
+  train::Weights best;
+  train::Weights last;
   train::Evaluator evaluator{model, options};
 
   Impl(Model& m, const TrainerOptions& o) : model(m), options(o) {
@@ -76,10 +47,7 @@ struct [[gnu::visibility("hidden")]] Trainer::Impl {
   }
 
   History fit(const Dataset& train, const Dataset* val, const FitOptions& fit_options);
-  void validate(const Dataset& val, train::Examples& examples, const FitOptions& fit_options, std::int64_t number,
-                EpochInfo& epoch, History& history) const;
-  bool is_best(const History& history) const;
-  void restore(const Snapshot& snapshot);
+  void restore(const train::Weights& weights);
 };
 
 Trainer::Trainer(Model& model, const TrainerOptions& options)
@@ -97,39 +65,16 @@ History Trainer::fit(const Dataset& train, const Dataset& val, const FitOptions&
 
 History Trainer::Impl::fit(const Dataset& train_data, const Dataset* val, const FitOptions& fit_options) {
   return base::translated("training", [&] {
-    base::require(fit_options.epochs >= 1, "epochs", "1 or more", fit_options.epochs);
-    base::require(fit_options.steps_per_epoch >= 0, "steps_per_epoch", "0 or more", fit_options.steps_per_epoch);
     check_classes(model, train_data, "the training data");
     if (val) check_same_classes(train_data, *val);
 
     if (const auto fixed = model.fixed_dropouts(); !fixed.empty() && options.on_warning)
       options.on_warning("dropout stays off in " + base::list_names(fixed) +
                          ": the network was traced; export it with torch.jit.script to train with dropout");
-    const base::SeededGenerator generator(base::to_torch(model.device()), options.seed);  // dropout draws from it
-    const std::string frozen = model.frozen_hash();
-    History history;
-    train::Fit fit(model, options, fit_options, train_data);
-    std::optional<train::Examples> val_examples;
-    if (val) val_examples.emplace(fit.network(), *val, options, /*training=*/false);
-    for (std::int64_t number = 0; number < fit_options.epochs; ++number) {
-      const auto start = train::Clock::now();
-      const train::Running running = fit.epoch(number);
-      EpochInfo epoch{running.loss(), running.accuracy(), {}, {}, {}, fit.learning_rate(), 0};
-      if (val) validate(*val, *val_examples, fit_options, number, epoch, history);
-      fit.epoch_ended(epoch.val_loss.value_or(epoch.loss));
-      epoch.seconds = train::seconds_since(start);
-      history.epochs.push_back(epoch);
-      if (is_best(history)) {
-        history.best = history.epochs.size() - 1;
-        best = Snapshot(model);
-      }
-      if (fit_options.on_epoch) fit_options.on_epoch(epoch);
-    }
-    last = Snapshot(model);
-    history.frozen_unchanged = model.frozen_hash() == frozen;
-    history.images_per_second = fit.images_per_second();
-    auto bad = fit.bad_images();
-    history.bad_images.insert(history.bad_images.begin(), bad.begin(), bad.end());
+    train::Run run(model, options, fit_options, train_data, val);
+    auto history = run.go();
+    best = run.take_best();
+    last = run.take_last();
     std::vector<Label> labels;
     for (const auto& name : train_data.classes()) labels.push_back({name, name});
     model.set_labels(std::move(labels));
@@ -137,41 +82,17 @@ History Trainer::Impl::fit(const Dataset& train_data, const Dataset* val, const 
   });
 }
 
-void Trainer::Impl::validate(const Dataset& val, train::Examples& examples, const FitOptions& fit_options,
-                             std::int64_t number, EpochInfo& epoch, History& history) const {
-  const auto report = [&](std::int64_t step, std::int64_t steps) {
-    if (fit_options.on_step) fit_options.on_step({number, step, steps, epoch.loss, epoch.accuracy, 0, true});
-  };
-  const auto scores = evaluator.evaluate(val, {fit_options.batch_size, fit_options.loader_threads, &examples, report});
-  epoch.val_loss = scores.loss;
-  double sum = 0;
-  std::int64_t classifying = 0;
-  for (const auto& task : scores.tasks) {
-    if (task.kind == TaskKind::kSingleLabel) epoch.val_top5_accuracy = scores.top5_accuracy;
-    if (!task.accuracy) continue;
-    sum += *task.accuracy;
-    ++classifying;
-  }
-  if (classifying > 0) epoch.val_accuracy = sum / static_cast<double>(classifying);
-  if (number == 0) history.bad_images = scores.bad_images;
-}
-
-/// Whether the newest epoch is. Without validation the last one always is.
-bool Trainer::Impl::is_best(const History& history) const {
-  const auto& now = history.epochs.back();
-  const auto& before = history.epochs[history.best];
-  if (history.epochs.size() == 1 || !now.val_loss) return true;
-  // Accuracies of several tasks, or none, do not say enough.
-  if (model.tasks().size() > 1 || !now.val_accuracy) return *now.val_loss < *before.val_loss;
-  return std::pair(*now.val_accuracy, -*now.val_loss) > std::pair(*before.val_accuracy, -*before.val_loss);
-}
-
 void Trainer::restore_best() { impl().restore(impl().best); }
 void Trainer::restore_last() { impl().restore(impl().last); }
 
-void Trainer::Impl::restore(const Snapshot& snapshot) {
-  if (snapshot.empty()) throw Error(ErrorCode::kConfig, "no weights to restore: fit() was not called or did not end");
-  base::translated("restoring weights", [&] { snapshot.restore(model); });
+void Trainer::Impl::restore(const train::Weights& weights) {
+  if (weights.empty()) throw Error(ErrorCode::kConfig, "no weights to restore: fit() was not called or did not end");
+  base::translated("restoring weights", [&] {
+    std::vector<std::string> parameters;
+    for (const auto& [name, tensor] : model.named_parameters())
+      if (weights.contains(name)) parameters.push_back(name);
+    train::copy_into(weights, train::weights_of(model, parameters));
+  });
 }
 
 Evaluation Trainer::evaluate(const Dataset& data, std::int64_t batch_size, int loader_threads) const {

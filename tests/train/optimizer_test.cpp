@@ -34,7 +34,7 @@ at::Tensor run(const OptimizerSpec& spec, Numerics numerics, const json& vectors
   auto p = tensor(vectors["start"]);
   p.set_requires_grad(true);
   const auto a = tensor(vectors["A"]).reshape({3, 3}), b = tensor(vectors["b"]);
-  const auto optimizer = Optimizer::create(spec, numerics, {p});
+  const auto optimizer = Optimizer::create(spec, numerics, {{p}});
   for (int t = 1; t <= steps; ++t) {
     const at::NoGradGuard no_grad;
     p.mutable_grad() = at::mv(a, p.detach()) + std::sin(t) * b;
@@ -82,7 +82,7 @@ TEST(Optimizer, TheLayoutOfAGradientDoesNotMatter) {  // Adam has a kernel for t
         return transposed ? x.t().contiguous().t() : x.clone();
       };
       auto p = laid_out(start, transposed_parameter).set_requires_grad(true);
-      const auto optimizer = Optimizer::create(spec, Numerics::kTorch, {p});
+      const auto optimizer = Optimizer::create(spec, Numerics::kTorch, {{p}});
       for (int t = 1; t <= 20; ++t) {
         p.mutable_grad() = laid_out(gradient * std::cos(t), transposed_gradient);
         optimizer->step();
@@ -102,7 +102,7 @@ TEST(Optimizer, AStepIsSeenInTheTensorsVersion) {  // plans are made anew by it
        {OptimizerSpec(Sgd{}), OptimizerSpec(Adam{}), OptimizerSpec(AdamW{}), OptimizerSpec(RmsProp{})}) {
     const auto p = at::ones({3}).requires_grad_();
     p.mutable_grad() = at::ones({3});
-    const auto optimizer = Optimizer::create(spec, Numerics::kTorch, {p});
+    const auto optimizer = Optimizer::create(spec, Numerics::kTorch, {{p}});
     const auto before = p._version();
     optimizer->step();
     EXPECT_GT(p._version(), before) << spec.index();

@@ -1,0 +1,24 @@
+/// Tensors in one file, as the safetensors package for Python writes and reads it
+/// (https://github.com/huggingface/safetensors, format): 8 bytes for the size of a JSON header, the header, the data.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include <ATen/core/Tensor.h>
+
+namespace graft::base {
+
+struct Safetensors {
+  std::map<std::string, at::Tensor> tensors;  ///< on the CPU
+  std::map<std::string, std::string> metadata;
+};
+
+/// Atomically, with a SHA-256 over all of it among the metadata. Throws Error kIo.
+void write_safetensors(const std::filesystem::path& path, const Safetensors& content);
+
+/// Throws Error kIo, kFormat: damaged (the SHA-256, where there is one, does not hold), types that are not known.
+Safetensors read_safetensors(const std::filesystem::path& path);
+
+}  // namespace graft::base

@@ -1,0 +1,126 @@
+#include "train/checkpoint.h"
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <system_error>
+#include <utility>
+
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include "base/safetensors.h"
+
+namespace graft::train {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kNumber = "checkpoint";
+constexpr std::string_view kSetting = "setting/";
+
+}  // namespace
+
+void RunState::set(const std::string& name, double value) {
+  std::array<char, 40> text{};
+  values[name] = std::string(text.data(), std::to_chars(text.data(), text.data() + text.size(), value).ptr);
+}
+
+const std::string& RunState::text(const std::string& name) const {
+  const auto it = values.find(name);
+  if (it == values.end()) throw Error(ErrorCode::kFormat, "the checkpoint has no \"" + name + "\"");
+  return it->second;
+}
+
+namespace {
+
+template <class Number>
+Number parsed(const std::string& name, const std::string& text) {
+  Number value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size())
+    throw Error(ErrorCode::kFormat, "the checkpoint's \"" + name + "\" is no number: " + text);
+  return value;
+}
+
+}  // namespace
+
+double RunState::number(const std::string& name) const { return parsed<double>(name, text(name)); }
+std::int64_t RunState::integer(const std::string& name) const { return parsed<std::int64_t>(name, text(name)); }
+
+void RunState::add(const std::string& prefix, const std::map<std::string, at::Tensor>& named) {
+  for (const auto& [name, tensor] : named) tensors[prefix + "/" + name] = tensor;
+}
+
+std::map<std::string, at::Tensor> RunState::under(const std::string& prefix) const {
+  std::map<std::string, at::Tensor> found;
+  const std::string start = prefix + "/";
+  for (auto it = tensors.lower_bound(start); it != tensors.end() && it->first.starts_with(start); ++it)
+    found[it->first.substr(start.size())] = it->second;
+  return found;
+}
+
+CheckpointFiles::CheckpointFiles(const CheckpointOptions& options, WarningCallback on_warning)
+    : directory_(options.directory), resume_(options.resume), on_warning_(std::move(on_warning)) {
+  std::error_code error;
+  fs::create_directories(directory_, error);
+  if (error) base::raise_errno(directory_, "cannot be made", error.value());
+  const auto lock = directory_ / "lock";
+  lock_ = base::Descriptor(::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  if (lock_.get() < 0) base::raise_errno(lock, "cannot open", errno);
+  if (::flock(lock_.get(), LOCK_EX | LOCK_NB) != 0)
+    throw Error(ErrorCode::kIo, directory_.string() + ": another process trains with these checkpoints");
+  if (!resume_ && (fs::exists(file(0)) || fs::exists(file(1))))
+    throw Error(ErrorCode::kConfig, directory_.string() +
+                                        ": has the checkpoint of another run: resume it, or give this run a directory "
+                                        "of its own");
+}
+
+fs::path CheckpointFiles::file(std::int64_t number) const {
+  return directory_ / ("checkpoint-" + std::to_string(number % 2) + ".safetensors");
+}
+
+std::optional<RunState> CheckpointFiles::read(const fs::path& path) const {
+  if (!fs::exists(path)) return std::nullopt;
+  try {
+    auto content = base::read_safetensors(path);
+    RunState state;
+    state.tensors = std::move(content.tensors);
+    state.values = std::move(content.metadata);
+    (void)state.integer(kNumber);
+    return state;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kFormat) throw;
+    if (on_warning_) on_warning_(std::string(error.what()) + "; it is left out");
+    return std::nullopt;
+  }
+}
+
+std::optional<RunState> CheckpointFiles::newest(const std::map<std::string, std::string>& settings) {
+  if (!resume_) return std::nullopt;
+  auto state = read(file(0)), other = read(file(1));
+  if (!state || (other && other->integer(kNumber) > state->integer(kNumber))) state = std::move(other);
+  if (!state) return std::nullopt;
+  number_ = state->integer(kNumber);
+  std::string differences;
+  for (const auto& [name, value] : settings) {
+    const auto it = state->values.find(std::string(kSetting) + name);
+    const std::string had = it == state->values.end() ? "none" : it->second;
+    if (had != value) differences += (differences.empty() ? "" : "; ") + name + ": it had " + had + ", here " + value;
+  }
+  if (!differences.empty())
+    throw Error(ErrorCode::kMismatch, directory_.string() + ": the checkpoint is of another run: " + differences);
+  return state;
+}
+
+void CheckpointFiles::write(const RunState& state, const std::map<std::string, std::string>& settings) {
+  base::Safetensors content{state.tensors, state.values};
+  for (auto& [name, tensor] : content.tensors) tensor = tensor.to(at::kCPU);
+  for (const auto& [name, value] : settings) content.metadata[std::string(kSetting) + name] = value;
+  content.metadata[kNumber] = std::to_string(number_ + 1);
+  base::write_safetensors(file(number_ + 1), content);
+  ++number_;
+}
+
+}  // namespace graft::train

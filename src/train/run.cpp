@@ -1,0 +1,332 @@
+#include "train/run.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include <ATen/ATen.h>
+
+#include "base/check.h"
+#include "base/torch_device.h"
+#include "train/clock.h"
+#include "train/run_settings.h"
+
+namespace graft::train {
+
+namespace {
+
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+
+/// What a validation is left with when it is asked to stop.
+struct Stopped {};
+
+std::vector<Phase> phases_of(const FitOptions& options) {
+  std::vector<Phase> phases = options.phases;
+  if (phases.empty()) phases.push_back({.epochs = options.epochs});
+  for (const auto& phase : phases) {
+    base::require(phase.epochs >= 1, "epochs", "1 or more", phase.epochs);
+    base::require(phase.rate > 0 && std::isfinite(phase.rate), "rate of a phase", "above 0", phase.rate);
+  }
+  return phases;
+}
+
+/// Leaves frozen what the first phase freezes. Returns all that trains in one of them.
+std::vector<std::string> apply_phases(Model& model, const std::vector<Phase>& phases) {
+  std::vector<std::string> names;
+  const auto collect = [&] {
+    for (const auto& [name, tensor] : model.trainable_parameters())
+      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  };
+  const auto flags = [&] {
+    std::vector<std::pair<at::Tensor, bool>> found;
+    for (const auto& [name, tensor] : model.named_parameters()) found.emplace_back(tensor, tensor.requires_grad());
+    return found;
+  };
+  if (!phases[0].freeze.empty()) model.apply_freeze(phases[0].freeze);
+  const auto first = flags();
+  for (const auto& phase : phases) {
+    if (!phase.freeze.empty()) model.apply_freeze(phase.freeze);
+    collect();
+  }
+  for (const auto& [tensor, trains] : first) tensor.set_requires_grad(trains);
+  return names;
+}
+
+/// Lower is better.
+double monitored(const EpochInfo& epoch, const EarlyStopping& stopping) {
+  if (stopping.by_accuracy) return -epoch.val_accuracy.value_or(epoch.accuracy);
+  return epoch.val_loss.value_or(epoch.loss);
+}
+
+/// The average in the model for a scope.
+class Averaged {
+ public:
+  explicit Averaged(MovingAverage* average) : average_(average) {
+    if (average_) average_->exchange();
+  }
+  ~Averaged() {
+    if (average_) average_->exchange();
+  }
+  Averaged(const Averaged&) = delete;
+  Averaged& operator=(const Averaged&) = delete;
+
+ private:
+  MovingAverage* average_;
+};
+
+void save_history(const History& history, RunState& state) {
+  std::vector<double> rows;
+  const auto or_none = [](std::optional<double> value) { return value.value_or(kNone); };
+  for (std::size_t i = 0; i < history.epochs.size(); ++i) {
+    const auto& e = history.epochs[i];
+    rows.insert(rows.end(), {e.loss, e.accuracy, or_none(e.val_loss), or_none(e.val_accuracy),
+                             or_none(e.val_top5_accuracy), e.learning_rate, e.seconds, static_cast<double>(e.phase)});
+    const std::string prefix = "history/" + std::to_string(i) + "/";
+    state.set(prefix + "groups", std::ssize(e.learning_rates));
+    for (std::size_t k = 0; k < e.learning_rates.size(); ++k) {
+      state.values[prefix + "group/" + std::to_string(k)] = e.learning_rates[k].group;
+      state.set(prefix + "rate/" + std::to_string(k), e.learning_rates[k].rate);
+    }
+  }
+  const auto epochs = std::ssize(history.epochs);
+  state.tensors["history"] = at::tensor(rows, at::kDouble).view({epochs, epochs == 0 ? 0 : std::ssize(rows) / epochs});
+  state.set("history/best", static_cast<std::int64_t>(history.best));
+  state.set("history/frozen_unchanged", std::int64_t{history.frozen_unchanged});
+  state.set("history/stopped_early", std::int64_t{history.stopped_early});
+  state.set("history/bad", std::ssize(history.bad_images));
+  for (std::size_t i = 0; i < history.bad_images.size(); ++i) {
+    state.values["history/bad/name/" + std::to_string(i)] = history.bad_images[i].name;
+    state.values["history/bad/message/" + std::to_string(i)] = history.bad_images[i].message;
+  }
+}
+
+History load_history(const RunState& state) {
+  History history;
+  const auto rows = state.tensors.at("history");
+  const auto maybe = [](double value) { return std::isnan(value) ? std::nullopt : std::optional(value); };
+  for (std::int64_t i = 0; i < rows.size(0); ++i) {
+    const auto column = [&](std::int64_t k) { return rows[i][k].item<double>(); };
+    EpochInfo epoch{column(0),
+                    column(1),
+                    maybe(column(2)),
+                    maybe(column(3)),
+                    maybe(column(4)),
+                    column(5),
+                    {},
+                    static_cast<std::size_t>(column(7)),
+                    column(6)};
+    const std::string prefix = "history/" + std::to_string(i) + "/";
+    for (std::int64_t k = 0; k < state.integer(prefix + "groups"); ++k)
+      epoch.learning_rates.push_back(
+          {state.text(prefix + "group/" + std::to_string(k)), state.number(prefix + "rate/" + std::to_string(k))});
+    history.epochs.push_back(std::move(epoch));
+  }
+  history.best = static_cast<std::size_t>(state.integer("history/best"));
+  history.frozen_unchanged = state.integer("history/frozen_unchanged") != 0;
+  history.stopped_early = state.integer("history/stopped_early") != 0;
+  for (std::int64_t i = 0; i < state.integer("history/bad"); ++i)
+    history.bad_images.push_back(
+        {state.text("history/bad/name/" + std::to_string(i)), state.text("history/bad/message/" + std::to_string(i))});
+  history.resumed_at = history.epochs.size();
+  return history;
+}
+
+/// Each once, by name.
+void add(std::vector<BadImage>& list, const std::vector<BadImage>& more) {
+  for (const auto& bad : more)
+    if (std::none_of(list.begin(), list.end(), [&](const BadImage& known) { return known.name == bad.name; }))
+      list.push_back(bad);
+}
+
+}  // namespace
+
+Run::Run(Model& model, const TrainerOptions& options, const FitOptions& fit, const Dataset& train, const Dataset* val)
+    : model_(model),
+      options_(options),
+      fit_options_(fit),
+      val_(val),
+      phases_(phases_of(fit)),
+      trained_names_(apply_phases(model, phases_)),
+      generator_(base::to_torch(model.device()), options.seed) {
+  base::require(fit.steps_per_epoch >= 0, "steps_per_epoch", "0 or more", fit.steps_per_epoch);
+  base::require(fit.early_stopping.patience >= 0, "early_stopping.patience", "0 or more", fit.early_stopping.patience);
+  base::require(fit.checkpoint.every_steps >= 0, "checkpoint.every_steps", "0 or more", fit.checkpoint.every_steps);
+  history_.frozen_unchanged = true;
+  frozen_ = model.frozen_hash();
+  std::optional<RunState> state;
+  if (!fit.checkpoint.directory.empty()) {
+    files_.emplace(fit.checkpoint, options.on_warning);
+    settings_ = settings_of(model, options, fit, phases_, train, val);
+    state = files_->newest(settings_);
+    if (options_.feature_cache.enabled && options_.feature_cache.directory.empty()) {
+      options_.feature_cache.directory = files_->features_directory();
+      FeatureFile::restore(
+          options_.feature_cache.directory,
+          state ? std::pair(state->text("features"), static_cast<std::size_t>(state->integer("features/bytes")))
+                : std::pair<std::string, std::size_t>());
+    }
+  }
+  if (state) load(*state);
+  fit_.emplace(model, options_, fit, train);
+  fit_->begin(phase());
+  if (state) fit_->load(*state);
+  if (val) val_examples_.emplace(fit_->network(), *val, options_, /*training=*/false);
+}
+
+History Run::go() {
+  while (phase_ < phases_.size()) {
+    if (epoch_in_phase_ < phase().epochs && !is_time_to_stop()) {
+      if (epoch()) continue;
+      history_.interrupted = true;
+      break;
+    }
+    history_.stopped_early = history_.stopped_early || epoch_in_phase_ < phase().epochs;
+    history_.frozen_unchanged = history_.frozen_unchanged && model_.frozen_hash() == frozen_;
+    if (phase_ + 1 == phases_.size()) break;
+    begin_phase(phase_ + 1);
+  }
+  finish();
+  return std::move(history_);
+}
+
+void Run::begin_phase(std::size_t index) {
+  phase_ = index;
+  epoch_in_phase_ = 0;
+  if (!phase().freeze.empty()) model_.apply_freeze(phase().freeze);
+  frozen_ = model_.frozen_hash();
+  fit_->begin(phase());
+}
+
+bool Run::epoch() {
+  const auto start = Clock::now();
+  const auto number = std::ssize(history_.epochs);
+  const auto running = fit_->epoch(number, [this] { return after_step(); });
+  if (!running) {
+    if (files_) save();
+    return false;
+  }
+  EpochInfo epoch{.loss = running->loss(),
+                  .accuracy = running->accuracy(),
+                  .learning_rate = fit_->learning_rate(),
+                  .learning_rates = fit_->learning_rates(),
+                  .phase = phase_};
+  {
+    const Averaged averaged(fit_->average());
+    if (val_ && !validate(epoch)) {
+      if (files_) save();
+      return false;
+    }
+    fit_->epoch_ended(epoch.val_loss.value_or(epoch.loss));
+    epoch.seconds = seconds_since(start);
+    history_.epochs.push_back(epoch);
+    if (is_best()) {
+      history_.best = history_.epochs.size() - 1;
+      best_ = copy_of(weights_of(model_, trained_names_));
+    }
+  }
+  ++epoch_in_phase_;
+  add(history_.bad_images, fit_->bad_images());
+  if (fit_options_.on_epoch) fit_options_.on_epoch(history_.epochs.back());
+  if (files_) save();
+  return !fit_options_.stop.stop_requested();
+}
+
+bool Run::after_step() {
+  if (fit_options_.stop.stop_requested()) return false;
+  const auto every = fit_options_.checkpoint.every_steps;
+  if (files_ && every > 0 && ++steps_since_checkpoint_ >= every) save();
+  return true;
+}
+
+bool Run::validate(EpochInfo& epoch) {
+  const auto number = std::ssize(history_.epochs);
+  const auto report = [&](std::int64_t step, std::int64_t steps) {
+    if (fit_options_.on_step) fit_options_.on_step({number, step, steps, epoch.loss, epoch.accuracy, 0, true});
+    if (fit_options_.stop.stop_requested()) throw Stopped();
+  };
+  Evaluation scores;
+  try {
+    scores = Evaluator(model_, options_)
+                 .evaluate(*val_, {fit_options_.batch_size, fit_options_.loader_threads, &*val_examples_, report});
+  } catch (const Stopped&) {
+    return false;
+  }
+  epoch.val_loss = scores.loss;
+  double sum = 0;
+  std::int64_t classifying = 0;
+  for (const auto& task : scores.tasks) {
+    if (task.kind == TaskKind::kSingleLabel) epoch.val_top5_accuracy = scores.top5_accuracy;
+    if (!task.accuracy) continue;
+    sum += *task.accuracy;
+    ++classifying;
+  }
+  if (classifying > 0) epoch.val_accuracy = sum / static_cast<double>(classifying);
+  add(history_.bad_images, scores.bad_images);
+  return true;
+}
+
+/// Whether the newest epoch is. Without validation the last one always is.
+bool Run::is_best() const {
+  const auto& now = history_.epochs.back();
+  const auto& before = history_.epochs[history_.best];
+  if (history_.epochs.size() == 1 || !now.val_loss) return true;
+  // Accuracies of several tasks, or none, do not say enough.
+  if (model_.tasks().size() > 1 || !now.val_accuracy) return *now.val_loss < *before.val_loss;
+  return std::pair(*now.val_accuracy, -*now.val_loss) > std::pair(*before.val_accuracy, -*before.val_loss);
+}
+
+bool Run::is_time_to_stop() const {
+  const auto& stopping = fit_options_.early_stopping;
+  if (stopping.patience == 0) return false;
+  double best = std::numeric_limits<double>::infinity();
+  std::int64_t waited = 0;
+  for (const auto& epoch : history_.epochs) {
+    if (epoch.phase != phase_) continue;
+    const double value = monitored(epoch, stopping);
+    ++waited;
+    if (value < best - stopping.min_delta) {
+      best = value;
+      waited = 0;
+    }
+  }
+  return waited >= stopping.patience;
+}
+
+void Run::finish() {
+  if (fit_->average()) fit_->average()->exchange();
+  if (!history_.epochs.empty()) last_ = copy_of(weights_of(model_, trained_names_));
+  history_.images_per_second = fit_->images_per_second();
+}
+
+void Run::save() {
+  RunState state;
+  state.set("phase", static_cast<std::int64_t>(phase_));
+  state.set("epoch_in_phase", epoch_in_phase_);
+  state.values["frozen"] = frozen_;
+  const auto [features, bytes] = fit_->network().kept_extent();
+  state.values["features"] = features;
+  state.set("features/bytes", static_cast<std::int64_t>(bytes));
+  state.add("weights", weights_of(model_, trained_names_));
+  state.add("best", best_);
+  state.tensors["generator"] = generator_.state();
+  save_history(history_, state);
+  fit_->save(state);
+  files_->write(state, settings_);
+  steps_since_checkpoint_ = 0;
+}
+
+void Run::load(const RunState& state) {
+  phase_ = static_cast<std::size_t>(state.integer("phase"));
+  if (phase_ >= phases_.size()) throw Error(ErrorCode::kFormat, "the checkpoint's phase is none of this run's");
+  epoch_in_phase_ = state.integer("epoch_in_phase");
+  for (std::size_t i = 1; i <= phase_; ++i)
+    if (!phases_[i].freeze.empty()) model_.apply_freeze(phases_[i].freeze);
+  copy_into(state.under("weights"), weights_of(model_, trained_names_));
+  best_ = state.under("best");
+  frozen_ = state.text("frozen");
+  generator_.set_state(state.tensors.at("generator"));
+  history_ = load_history(state);
+}
+
+}  // namespace graft::train

@@ -1,0 +1,67 @@
+/// A whole run of training: phases, epochs, validation, the best weights, checkpoints.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <graft/trainer.h>
+
+#include "base/seeded_generator.h"
+#include "train/checkpoint.h"
+#include "train/evaluator.h"
+#include "train/fit.h"
+#include "train/weights.h"
+
+namespace graft::train {
+
+class Run {
+ public:
+  /// All must outlive it; `val` may be null.
+  Run(Model& model, const TrainerOptions& options, const FitOptions& fit, const Dataset& train, const Dataset* val);
+
+  History go();
+
+  /// After go(): empty if no epoch came to its end.
+  Weights take_best() { return std::move(best_); }
+  Weights take_last() { return std::move(last_); }
+
+ private:
+  void begin_phase(std::size_t index);
+  /// False if the run ends in it.
+  bool epoch();
+  /// False if it was asked to stop.
+  bool validate(EpochInfo& epoch);
+  bool is_best() const;
+  bool is_time_to_stop() const;
+  /// After a step of the optimiser: false to stop there.
+  bool after_step();
+  void finish();
+
+  void save();
+  void load(const RunState& state);
+  const Phase& phase() const { return phases_[phase_]; }
+
+  Model& model_;
+  TrainerOptions options_;  ///< with the feature cache beside the checkpoints
+  const FitOptions& fit_options_;
+  const Dataset* val_;
+  std::vector<Phase> phases_;
+  std::vector<std::string> trained_names_;  ///< parameters that train in any phase
+  std::map<std::string, std::string> settings_;
+  std::optional<CheckpointFiles> files_;
+  base::SeededGenerator generator_;  ///< dropout draws from it
+  std::optional<Fit> fit_;
+  std::optional<Examples> val_examples_;
+
+  History history_;
+  Weights best_, last_;
+  std::string frozen_;  ///< Model::frozen_hash when the phase began
+  std::size_t phase_ = 0;
+  std::int64_t epoch_in_phase_ = 0;
+  std::int64_t steps_since_checkpoint_ = 0;
+};
+
+}  // namespace graft::train
