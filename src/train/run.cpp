@@ -211,25 +211,30 @@ bool Run::epoch() {
                   .learning_rate = fit_->learning_rate(),
                   .learning_rates = fit_->learning_rates(),
                   .phase = phase_};
+  bool validated = true;
   {
     const Averaged averaged(fit_->average());
-    if (val_ && !validate(epoch)) {
-      if (files_) save();
-      return false;
-    }
-    fit_->epoch_ended(epoch.val_loss.value_or(epoch.loss));
-    epoch.seconds = seconds_since(start);
-    history_.epochs.push_back(epoch);
-    if (is_best()) {
-      history_.best = history_.epochs.size() - 1;
-      best_ = copy_of(weights_of(model_, trained_names_));
-    }
+    if (val_) validated = validate(epoch);
+    if (validated) add_epoch(std::move(epoch), seconds_since(start));
+  }
+  if (!validated) {
+    if (files_) save();
+    return false;
   }
   ++epoch_in_phase_;
   add(history_.bad_images, fit_->bad_images());
   if (fit_options_.on_epoch) fit_options_.on_epoch(history_.epochs.back());
   if (files_) save();
   return !fit_options_.stop.stop_requested();
+}
+
+void Run::add_epoch(EpochInfo epoch, double seconds) {
+  fit_->epoch_ended(epoch.val_loss.value_or(epoch.loss));
+  epoch.seconds = seconds;
+  history_.epochs.push_back(std::move(epoch));
+  if (!is_best()) return;
+  history_.best = history_.epochs.size() - 1;
+  best_ = copy_of(weights_of(model_, trained_names_));
 }
 
 bool Run::after_step() {

@@ -34,6 +34,7 @@ class Run {
   bool epoch();
   /// False if it was asked to stop.
   bool validate(EpochInfo& epoch);
+  void add_epoch(EpochInfo epoch, double seconds);
   bool is_best() const;
   bool is_time_to_stop() const;
   /// After a step of the optimiser: false to stop there.

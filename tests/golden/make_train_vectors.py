@@ -5,7 +5,8 @@
 
 optimizers.json: for each case the parameters after 1 and after 100 steps on the gradient g(p, t) = A p + sin(t) b.
 schedules.json: learning rates of PyTorch's schedulers. mixing.json: a batch, mixed and cut. smoothed.json: as losses.json,
-with label smoothing. mlp.json: with a new head of two dense layers, and its first weights.
+with label smoothing. recipes.json: losses and last answers with parameter groups, clipping, accumulation, averaged and class
+weights. mlp.json: with a new head of two dense layers, and its first weights.
 losses.json: 20 training losses of the tiny ResNet of make_networks.py, for each freeze point and batch norm policy.
 pictures.u8: 40 pictures [40, 32, 32, 3] to train on; the class of picture i is i % 5.
 """
@@ -130,6 +131,67 @@ def losses(images, frozen_until, bn, steps=20, batch=8, smoothing=0.0):
     return found
 
 
+CLASS_WEIGHTS = [1.0, 2.0, 0.5, 1.0, 3.0]
+
+
+def recipe(images, make_groups, make_optimizer=lambda groups: torch.optim.SGD(groups, lr=0.05, momentum=0.9), clip_norm=0.0,
+           clip_value=0.0, accumulate=1, ema=0.0, weight=None, steps=20, batch=8):
+    """The same network with all layers trained and batch norm in inference mode: losses, and what the (averaged) network says
+    of the first 8 pictures in the end. Five batches are an epoch, after which what was accumulated is stepped."""
+    net = copy.deepcopy(make_networks.randomise(make_networks.TinyResNet(), 2)).eval()
+    optimizer = make_optimizer(make_groups(net))
+    average = torch.optim.swa_utils.AveragedModel(net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(ema)) if ema else net
+    if ema:  # it begins with the weights as they are, not with those after the first step
+        average.n_averaged += 1
+    x = torch.tensor(images).permute(0, 3, 1, 2).float() / 255
+    y = torch.arange(40) % 5
+    found, waiting = [], 0
+    for step in range(steps):
+        at = step * batch % 40
+        loss = torch.nn.functional.cross_entropy(net(x[at:at + batch]), y[at:at + batch], weight=weight)
+        loss.backward()
+        found.append(loss.item())
+        waiting += 1
+        if waiting < accumulate and at + batch < 40:
+            continue
+        for parameter in net.parameters():
+            parameter.grad /= waiting
+        waiting = 0
+        if clip_norm:
+            torch.nn.utils.clip_grad_norm_(net.parameters(), clip_norm)
+        if clip_value:
+            torch.nn.utils.clip_grad_value_(net.parameters(), clip_value)
+        optimizer.step()
+        optimizer.zero_grad()
+        if ema:
+            average.update_parameters(net)
+    with torch.no_grad():
+        return {"losses": found, "logits": average.eval()(x[:8]).flatten().tolist()}
+
+
+def recipes(images):
+    def everything(net):
+        return net.parameters()
+
+    def grouped(net):
+        groups = []
+        for name, parameter in net.named_parameters():
+            chosen = name.startswith("layer2.")
+            decay = 0.0 if parameter.dim() <= 1 else 0.5 if chosen else 0.1
+            groups.append({"params": [parameter], "lr": 1e-3 * (0.1 if chosen else 1), "weight_decay": decay})
+        return groups
+
+    def by_depth(net):
+        depth = {"fc": 0, "layer2": 1}  # the stem belongs to the first of the two stages
+        return [{"params": [parameter], "lr": 0.05 * 0.5 ** depth.get(name.split(".")[0], 2)}
+                for name, parameter in net.named_parameters()]
+
+    return {"groups": recipe(images, grouped, torch.optim.AdamW), "layer_decay": recipe(images, by_depth),
+            "clip_norm": recipe(images, everything, clip_norm=0.5), "clip_value": recipe(images, everything, clip_value=0.01),
+            "accumulate": recipe(images, everything, accumulate=2), "ema": recipe(images, everything, ema=0.9),
+            "class_weights": recipe(images, everything, weight=torch.tensor(CLASS_WEIGHTS))}
+
+
 def mlp_losses(images, steps=20, batch=8):
     """A new head of two dense layers on the frozen trunk, with its first weights."""
     net = make_networks.randomise(make_networks.TinyResNet(), 2)
@@ -165,6 +227,7 @@ def main():
     (OUT / "smoothed.json").write_text(json.dumps(losses(images, (), "follow", smoothing=0.1), indent=1))
     (OUT / "mlp.json").write_text(json.dumps(mlp_losses(images), indent=1))
     (OUT / "schedules.json").write_text(json.dumps(schedules(), indent=1))
+    (OUT / "recipes.json").write_text(json.dumps(recipes(images), indent=1))
     (OUT / "mixing.json").write_text(json.dumps(mixing()))
     (OUT / "losses.json").write_text(json.dumps(runs, indent=1))
     print("torch", torch.__version__, {name: values[-1] for name, values in runs.items()})

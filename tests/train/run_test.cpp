@@ -1,0 +1,417 @@
+#include "train/run.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <fstream>
+#include <functional>
+#include <stop_token>
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <graft/recipe.h>
+
+#include "support/drawn_dataset.h"
+#include "support/expect_error.h"
+#include "support/golden.h"
+#include "support/golden_pictures.h"
+#include "support/measured.h"
+#include "support/scratch.h"
+
+namespace graft {
+namespace {
+
+using graft::testing::DrawnDataset;
+using graft::testing::golden;
+using graft::testing::GoldenPictures;
+using graft::testing::measured;
+using graft::testing::Scratch;
+using graft::testing::step_losses;
+
+Model load() {
+  return Model::load(golden("networks/resnet_scripted.pt"), {.preprocessing = Preprocessing::rescale_mode(32)});
+}
+
+double largest_difference(const std::vector<double>& found, const nlohmann::json& expected) {
+  if (found.size() != expected.size()) return INFINITY;
+  double difference = 0;
+  for (std::size_t i = 0; i < found.size(); ++i)
+    difference = std::max(difference, std::abs(found[i] - expected[i].get<double>()));
+  return difference;
+}
+
+std::vector<double> numbers(const at::Tensor& tensor) {
+  const auto flat = tensor.detach().to(at::kDouble).contiguous().flatten();
+  return {flat.const_data_ptr<double>(), flat.const_data_ptr<double>() + flat.numel()};
+}
+
+TEST(Recipes, TwentyStepsEqualPyTorch) {
+  const auto vectors = nlohmann::json::parse(std::ifstream(golden("train/recipes.json")));
+  const Sgd sgd{.learning_rate = 0.05, .momentum = 0.9};
+  const std::map<std::string, TrainerOptions> cases{
+      {"groups",
+       {.optimizer = AdamW{.weight_decay = 0.1}, .groups = {{"layer2", 0.1, 0.5}}, .decay_one_dimensional = false}},
+      {"layer_decay", {.optimizer = sgd, .layer_decay = 0.5}},
+      {"clip_norm", {.optimizer = sgd, .clip_norm = 0.5}},
+      {"clip_value", {.optimizer = sgd, .clip_value = 0.01}},
+      {"accumulate", {.optimizer = sgd, .accumulate = 2}},
+      {"ema", {.optimizer = sgd, .ema_decay = 0.9}},
+      {"class_weights", {.optimizer = sgd, .class_weights = {1, 2, 0.5, 1, 3}}}};
+  ASSERT_EQ(cases.size(), vectors.size());
+  const GoldenPictures data;
+  DataLoader loader(data, Preprocessing::rescale_mode(32), {.batch_size = 8});
+  const auto pictures = loader.next()->images;
+  for (const auto& [name, options] : cases) {
+    auto model = load();
+    model.unfreeze();
+    model.set_batch_norm(BatchNormPolicy::kInference);
+    const auto losses = step_losses(model, data, {.epochs = 4, .batch_size = 8, .shuffle = false}, options);
+    EXPECT_TRUE(measured("losses, " + name, largest_difference(losses, vectors[name]["losses"]), 2e-4));
+    EXPECT_TRUE(measured("answers, " + name,
+                         largest_difference(numbers(model.forward(pictures)), vectors[name]["logits"]), 1e-3));
+  }
+}
+
+TEST(Recipes, RatesOfGroupsAreReported) {
+  auto model = load();
+  const auto history = Trainer(model, {.optimizer = Sgd{.learning_rate = 0.1}, .groups = {{"layer2", 0.5}, {"fc", 2}}})
+                           .fit(GoldenPictures());
+  std::map<std::string, double> rates;
+  for (const auto& [group, rate] : history.epochs.at(0).learning_rates) rates[group] = rate;
+  EXPECT_EQ(rates, (std::map<std::string, double>{{"fc", 0.2}, {"layer2", 0.05}, {"others", 0.1}}));
+}
+
+TEST(Recipes, KerasWeighsExamplesAndTorchTheirMean) {
+  const auto logits = at::randn({4, 3}), labels = at::tensor({0, 1, 2, 1}, at::kLong),
+             weights = at::tensor({1.0F, 4.0F, 0.5F});
+  const auto each = at::cross_entropy_loss(logits, labels, {}, at::Reduction::None);
+  const auto weighed = (each * weights.index_select(0, labels)).sum().item<double>();
+  const std::vector<Task> tasks{{.outputs = 3}};
+  EXPECT_NEAR(train::Objective(tasks, 0, weights, Numerics::kKeras).loss(logits, labels).item<double>(), weighed / 4,
+              1e-6);
+  EXPECT_NEAR(train::Objective(tasks, 0, weights, Numerics::kTorch).loss(logits, labels).item<double>(), weighed / 9.5,
+              1e-6);
+}
+
+/// Nine of ten examples are of the first class.
+class Unbalanced : public DrawnDataset {
+ public:
+  using DrawnDataset::DrawnDataset;
+  std::int64_t label(std::size_t i) const override { return i % 10 == 9 ? 1 : 0; }
+  Image image(std::size_t i) const override {
+    ++(label(i) == 1 ? rare : common);
+    return DrawnDataset::image(i);
+  }
+  mutable std::atomic<int> rare = 0, common = 0;
+};
+
+Model two_classes() {
+  auto model = load();
+  model.replace_head(heads::linear({.classes = 2, .seed = 1}));
+  model.freeze();
+  return model;
+}
+
+TEST(Recipes, BalancedSamplingDrawsEachClassAsOften) {
+  const Unbalanced data(400, 2);
+  std::vector<double> weights;
+  for (std::size_t i = 0; i < data.size(); ++i) weights.push_back(data.label(i) == 1 ? 1 / 40.0 : 1 / 360.0);
+  DataLoader loader(data, Preprocessing::rescale_mode(32), {.batch_size = 50, .weights = weights, .seed = 4});
+  const auto draw = [&](std::uint64_t epoch) {
+    std::vector<std::size_t> indices;
+    loader.start_epoch(epoch);
+    while (const auto batch = loader.next())
+      indices.insert(indices.end(), batch->indices.begin(), batch->indices.end());
+    return indices;
+  };
+  const auto first = draw(0);
+  ASSERT_EQ(first.size(), 400u);
+  const auto rare = std::count_if(first.begin(), first.end(), [&](std::size_t i) { return data.label(i) == 1; });
+  EXPECT_NEAR(static_cast<double>(rare), 200, 40);  // four standard deviations
+  EXPECT_EQ(draw(0), first);
+  EXPECT_NE(draw(1), first);
+
+  const Unbalanced fresh(400, 2);
+  auto model = two_classes();
+  Trainer(model, {.balance = ClassBalance::kSampling, .feature_cache = {.enabled = false}}).fit(fresh);
+  EXPECT_EQ(fresh.rare + fresh.common, 400);
+  EXPECT_NEAR(fresh.rare, 200, 40);
+}
+
+TEST(Recipes, BalancedWeightsAreScikitLearns) {
+  const Unbalanced data(40, 2);
+  const auto losses = [&](const TrainerOptions& options) {
+    auto model = two_classes();
+    return step_losses(model, data, {.epochs = 2, .batch_size = 8}, options);
+  };
+  const auto balanced = losses({.balance = ClassBalance::kWeights});
+  EXPECT_EQ(balanced, losses({.class_weights = {40.0 / (2 * 36), 40.0 / (2 * 4)}}));
+  EXPECT_NE(balanced, losses({}));
+}
+
+TEST(Recipes, RepeatedExamplesAreAugmentedDifferently) {
+  DrawnDataset data(2, 2);
+  data.changes = {.zoom = 0.5};
+  DataLoader loader(data, Preprocessing::rescale_mode(32), {.batch_size = 2, .augment = true, .weights = {1, 0}});
+  const auto batch = loader.next().value();
+  EXPECT_EQ(batch.indices, (std::vector<std::size_t>{0, 0}));
+  EXPECT_GT((batch.images[0] - batch.images[1]).abs().max().item<double>(), 0.01);
+}
+
+TEST(Recipes, FineTuneTrainsTheHeadThenAllOfIt) {
+  auto model = load();
+  model.replace_head(heads::linear({.classes = 3, .seed = 1}));
+  const DrawnDataset train(24, 3), val(12, 3, 32, 9);
+  std::vector<bool> backbone_trains;
+  FitOptions options{.phases = phases_of(FineTune{.frozen_epochs = 2, .epochs = 3}, model), .batch_size = 8};
+  options.on_epoch = [&](const EpochInfo&) { backbone_trains.push_back(model.trainable_parameters().size() > 2); };
+  const auto history = Trainer(model).fit(train, val, options);
+  EXPECT_EQ(backbone_trains, (std::vector<bool>{false, false, true, true, true}));
+  EXPECT_TRUE(history.frozen_unchanged);
+  ASSERT_EQ(history.epochs.size(), 5u);
+  EXPECT_EQ(history.epochs[1].phase, 0u);
+  EXPECT_EQ(history.epochs[2].phase, 1u);
+  const auto& rates = history.epochs[3].learning_rates;
+  ASSERT_EQ(rates.size(), 3u);  // two stages and the head
+  const auto rate = [&](const char* group) {
+    return std::find_if(rates.begin(), rates.end(), [&](const auto& r) { return r.group == group; })->rate;
+  };
+  EXPECT_NEAR(rate("head") / rate("stage 1"), 100, 1e-9);
+  EXPECT_NEAR(rate("head") / rate("stage 2"), 10, 1e-9);
+}
+
+TEST(Recipes, GradualUnfreezingGoesFromTheLastStageToTheFirst) {
+  const auto model = load();
+  std::vector<std::string> frozen;
+  for (const auto& phase : phases_of(GradualUnfreezing{}, model)) frozen.push_back(phase.freeze);
+  EXPECT_EQ(frozen, (std::vector<std::string>{"all", "stages:1", "none"}));
+}
+
+TEST(Recipes, TheBestWeightsOfAnEarlierPhaseComeBackWhole) {
+  auto model = load();
+  model.replace_head(heads::linear({.classes = 3, .seed = 1}));
+  const DrawnDataset train(24, 3), val(12, 3, 32, 9);
+  std::string after_first;
+  FitOptions options{.phases = {{.freeze = "all", .epochs = 1}, {.freeze = "none", .epochs = 1, .rate = 100}},
+                     .batch_size = 8};
+  options.on_epoch = [&](const EpochInfo& epoch) {
+    if (epoch.phase == 0) after_first = model.inspect().sha256;
+  };
+  Trainer trainer(model, {.optimizer = Sgd{.learning_rate = 0.01}});
+  const auto history = trainer.fit(train, val, options);
+  ASSERT_EQ(history.best, 0u);  // the second phase's rate ruins the network
+  EXPECT_NE(model.inspect().sha256, after_first);
+  trainer.restore_best();
+  EXPECT_EQ(model.inspect().sha256, after_first);
+}
+
+TEST(Recipes, EarlyStoppingEndsAPhase) {
+  auto model = load();
+  model.replace_head(heads::linear({.classes = 3, .seed = 1}));
+  const DrawnDataset train(24, 3), val(12, 3, 32, 9);
+  const auto epochs = [&](const EarlyStopping& stopping, std::vector<Phase> phases) {
+    return Trainer(model, {.optimizer = Sgd{.learning_rate = 1e-9}})
+        .fit(train, val, {.phases = std::move(phases), .early_stopping = stopping});
+  };
+  const auto stopped = epochs({.patience = 3, .min_delta = 0.01}, {{.freeze = "all", .epochs = 20}});
+  EXPECT_EQ(stopped.epochs.size(), 4u);  // the first is better than nothing, then three without gain
+  EXPECT_TRUE(stopped.stopped_early);
+  const auto twice = epochs({.patience = 2, .min_delta = 0.01}, {{.freeze = "all", .epochs = 9}, {.epochs = 9}});
+  EXPECT_EQ(twice.epochs.size(), 6u);
+  EXPECT_FALSE(epochs({}, {{.freeze = "all", .epochs = 2}}).stopped_early);
+}
+
+TEST(Recipes, BadOptionsAreRefusedByName) {
+  auto model = load();
+  const GoldenPictures data;
+  const auto fit = [&](const TrainerOptions& options, const FitOptions& fit_options = {}) {
+    Trainer(model, options).fit(data, fit_options);
+  };
+  EXPECT_GRAFT_ERROR(fit({.groups = {{"layer9"}}}), kConfig, "layer9");
+  EXPECT_GRAFT_ERROR(fit({.groups = {{"fc", -1}}}), kConfig, "rate of a group");
+  EXPECT_GRAFT_ERROR(fit({.layer_decay = 0}), kConfig, "layer_decay");
+  EXPECT_GRAFT_ERROR(fit({.clip_norm = -1}), kConfig, "clip_norm");
+  EXPECT_GRAFT_ERROR(fit({.accumulate = 0}), kConfig, "accumulate");
+  EXPECT_GRAFT_ERROR(fit({.ema_decay = 1}), kConfig, "ema_decay");
+  EXPECT_GRAFT_ERROR(fit({.class_weights = {1, 2}}), kConfig, "class_weights");
+  EXPECT_GRAFT_ERROR(fit({}, {.phases = {{.freeze = "until:layer9"}}}), kConfig, "layer9");
+  EXPECT_GRAFT_ERROR(fit({}, {.phases = {{.epochs = 0}}}), kConfig, "epochs");
+  EXPECT_GRAFT_ERROR(fit({}, {.early_stopping = {.patience = -1}}), kConfig, "patience");
+}
+
+// --- Checkpoints
+
+struct Setting {
+  std::string name;
+  TrainerOptions trainer;
+  FitOptions fit;
+  bool augmented = false;
+  bool new_head = true;
+};
+
+std::vector<Setting> settings() {
+  std::vector<Setting> all;
+  all.push_back({"linear head", {.schedule = {.decay = CosineDecay{}}}, {.phases = {{.freeze = "all", .epochs = 3}}}});
+  all.push_back({"steps over the data's end",
+                 {.schedule = {.decay = ReduceOnPlateau{.patience = 0}, .warmup_steps = 3}},
+                 {.phases = {{.freeze = "all", .epochs = 4}}, .steps_per_epoch = 5}});
+  all.push_back({"everything",
+                 {.optimizer = Sgd{.learning_rate = 0.05, .momentum = 0.9},
+                  .accumulate = 2,
+                  .ema_decay = 0.8,
+                  .mixup_alpha = 0.2},
+                 {.phases = {{.freeze = "none", .epochs = 2}}},
+                 /*augmented=*/true,
+                 /*new_head=*/false});
+  all.push_back({"two phases",
+                 {.clip_norm = 1, .balance = ClassBalance::kSampling},
+                 {.phases = {{.freeze = "all", .epochs = 2}, {.freeze = "until:layer2", .epochs = 2, .rate = 0.1}}}});
+  for (auto& setting : all) setting.fit.batch_size = 8;
+  return all;
+}
+
+struct Outcome {
+  std::vector<double> losses;  ///< and validation losses, of each epoch
+  std::string sha256, best_sha256;
+  bool interrupted = false;
+};
+
+/// A run as a process of its own would have it: nothing is left of an earlier one but its files.
+Outcome run(const Setting& setting, FitOptions fit, std::function<void(std::string_view)> on_warning = {}) {
+  auto model = load();
+  if (setting.new_head) model.replace_head(heads::mlp({.hidden = {8}, .classes = 3, .dropout = 0.5, .seed = 1}));
+  const std::size_t classes = setting.new_head ? 3 : 5;
+  DrawnDataset train(28, classes), val(12, classes, 32, 9);
+  if (setting.augmented) train.changes = {.zoom = 0.3, .horizontal_flip = true};
+  auto options = setting.trainer;
+  options.seed = 3;
+  options.on_warning = std::move(on_warning);
+  Trainer trainer(model, options);
+  const auto history = trainer.fit(train, val, fit);
+  Outcome outcome{{}, model.inspect().sha256, {}, history.interrupted};
+  for (const auto& epoch : history.epochs) {
+    outcome.losses.push_back(epoch.loss);
+    outcome.losses.push_back(epoch.val_loss.value());
+    outcome.losses.push_back(epoch.learning_rate);
+  }
+  if (!history.epochs.empty()) {
+    trainer.restore_best();
+    outcome.best_sha256 = model.inspect().sha256;
+  }
+  return outcome;
+}
+
+TEST(Checkpoints, ARunThatIsStoppedAfterEveryStepComesToTheSameBits) {
+  for (const auto& setting : settings()) {
+    const auto whole = run(setting, setting.fit);
+    const Scratch scratch;
+    int runs = 0;
+    for (bool interrupted = true; interrupted; ++runs) {
+      ASSERT_LT(runs, 100);
+      std::stop_source source;
+      auto fit = setting.fit;
+      fit.checkpoint = {.directory = scratch / "run", .resume = true};
+      fit.stop = source.get_token();
+      fit.on_step = [&](const StepInfo& info) {
+        if (!info.validating || runs % 2 == 0) source.request_stop();  // every other run gets through a validation
+      };
+      const auto part = run(setting, fit);
+      interrupted = part.interrupted;
+      if (interrupted) continue;
+      EXPECT_EQ(part.losses, whole.losses) << setting.name;
+      EXPECT_EQ(part.sha256, whole.sha256) << setting.name;
+      EXPECT_EQ(part.best_sha256, whole.best_sha256) << setting.name;
+    }
+    EXPECT_GE(runs, 6) << setting.name;
+  }
+}
+
+/// What a process that is killed leaves: the files as they are at a step.
+struct Killed {};
+
+TEST(Checkpoints, ARunThatIsKilledAtAnyStepComesToTheSameBits) {
+  for (const auto& setting : settings()) {
+    const auto whole = run(setting, setting.fit);
+    const Scratch scratch;
+    for (int kill_at = 1; kill_at <= 12; kill_at += 2) {
+      const auto directory = scratch / std::to_string(kill_at);
+      auto fit = setting.fit;
+      fit.checkpoint = {.directory = directory, .every_steps = 3, .resume = true};
+      int steps = 0;
+      fit.on_step = [&](const StepInfo&) {
+        if (++steps == kill_at) throw Killed();
+      };
+      EXPECT_ANY_THROW(run(setting, fit));
+      fit.on_step = {};
+      const auto resumed = run(setting, fit);
+      EXPECT_EQ(resumed.losses, whole.losses) << setting.name << ", killed at " << kill_at;
+      EXPECT_EQ(resumed.sha256, whole.sha256) << setting.name << ", killed at " << kill_at;
+      const auto again = run(setting, fit);  // one that is done stays as it is
+      EXPECT_EQ(again.sha256, whole.sha256);
+      EXPECT_EQ(again.losses, whole.losses);
+    }
+  }
+}
+
+class CheckpointFiles : public ::testing::Test {
+ protected:
+  Setting setting_ = settings()[0];
+  Scratch scratch_;
+
+  FitOptions with_checkpoints(bool resume) const {
+    auto fit = setting_.fit;
+    fit.checkpoint = {.directory = scratch_ / "run", .every_steps = 2, .resume = resume};
+    return fit;
+  }
+  std::filesystem::path newest() const {
+    const auto first = scratch_ / "run/checkpoint-0.safetensors", second = scratch_ / "run/checkpoint-1.safetensors";
+    return std::filesystem::last_write_time(first) > std::filesystem::last_write_time(second) ? first : second;
+  }
+};
+
+TEST_F(CheckpointFiles, ADamagedOneIsLeftOutForTheOneBefore) {
+  const auto whole = run(setting_, with_checkpoints(false));
+  auto bytes = graft::testing::slurp(newest());
+  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
+  std::ofstream(newest(), std::ios::binary) << bytes;
+  std::string warning;
+  const auto resumed = run(setting_, with_checkpoints(true), [&](std::string_view text) { warning += text; });
+  EXPECT_NE(warning.find("SHA-256"), std::string::npos) << warning;
+  EXPECT_EQ(resumed.losses, whole.losses);
+  EXPECT_EQ(resumed.sha256, whole.sha256);
+}
+
+TEST_F(CheckpointFiles, AnotherRunsAreNotTaken) {
+  run(setting_, with_checkpoints(false));
+  EXPECT_GRAFT_ERROR(run(setting_, with_checkpoints(false)), kConfig, "resume it");
+  auto other = setting_;
+  other.trainer.optimizer = Sgd{};
+  EXPECT_GRAFT_ERROR(run(other, with_checkpoints(true)), kMismatch, "optimizer: it had adam(");
+  auto fit = with_checkpoints(true);
+  fit.batch_size = 4;
+  EXPECT_GRAFT_ERROR(run(setting_, fit), kMismatch, "batch_size: it had 8, here 4");
+}
+
+TEST_F(CheckpointFiles, OneProcessAtATime) {
+  auto fit = with_checkpoints(false);
+  std::string message;
+  fit.on_epoch = [&](const EpochInfo&) {
+    try {
+      run(setting_, with_checkpoints(true));
+    } catch (const Error& error) {
+      message = error.what();
+    }
+  };
+  run(setting_, fit);
+  EXPECT_NE(message.find("another process"), std::string::npos) << message;
+}
+
+TEST_F(CheckpointFiles, WithoutOneARunBeginsAtTheBeginning) {
+  const auto whole = run(setting_, setting_.fit);
+  EXPECT_EQ(run(setting_, with_checkpoints(true)).sha256, whole.sha256);
+}
+
+}  // namespace
+}  // namespace graft
