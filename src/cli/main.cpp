@@ -1,5 +1,6 @@
 // The graft program: transfer learning from the command line, by the public headers alone.
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <string>
@@ -9,10 +10,12 @@
 #include <ATen/Parallel.h>
 
 #include "cli/common.h"
+#include "cli/config.h"
+#include "cli/interrupt.h"
 
 namespace {
 
-constexpr int kDone = 0, kFailed = 1, kUsage = 2;
+constexpr int kDone = 0, kFailed = 1, kUsage = 2, kShellOffset = 128;
 
 std::string one_line(std::string text) {
   for (char& c : text)
@@ -30,10 +33,11 @@ int main(int argc, char** argv) {
   CLI::App app{
       "Transfer learning for image classifiers: classify, fine-tune, evaluate, quantize, embed, export, augment and "
       "inspect."};
+  app.name("graft");
   app.footer(
       "Example: graft finetune resnet50.pt --train data/train --val data/val --head linear --out mine.pt\n"
       "Results go to standard output, progress and warnings to standard error.\n"
-      "Exit status: 0 done, 2 bad usage, 130 interrupted, 1 any other error.");
+      "Exit status: 0 done, 2 bad usage, 130 or 143 interrupted, 1 any other error.");
   app.set_version_flag("--version", GRAFT_VERSION);
   app.require_subcommand(1);
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::Throw);
@@ -59,17 +63,18 @@ int main(int argc, char** argv) {
   add("inspect", "show layers, shapes, preprocessing and labels of a model", add_inspect);
 
   try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    const int code = app.exit(error);
-    return code == 0 ? kDone : kUsage;
-  }
-
-  try {
+    auto arguments = with_config(app, {argv + 1, argv + argc});
+    std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
+    app.parse(std::move(arguments));
     if (common.threads > 0) at::set_num_threads(common.threads);
     for (const auto& [command, run] : commands)
       if (command->parsed()) run(common);
     return kDone;
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? kDone : kUsage;
+  } catch (const Interrupted& interrupted) {
+    return kShellOffset + interrupted.signal;
   } catch (const graft::Error& error) {
     std::fprintf(stderr, "graft: %s: %s\n", std::string(graft::to_string(error.code())).c_str(),
                  one_line(error.what()).c_str());
