@@ -14,6 +14,7 @@
 #include <graft/image.h>
 #include <graft/inspect.h>
 #include <graft/loader.h>
+#include <graft/lr_finder.h>
 #include <graft/model.h>
 #include <graft/optimizer.h>
 #include <graft/preprocess.h>
@@ -22,6 +23,7 @@
 #include <graft/report.h>
 #include <graft/schedule.h>
 #include <graft/script_head.h>
+#include <graft/sweep.h>
 #include <graft/task.h>
 #include <graft/trainer.h>
 #include <graft/trainer_options.h>

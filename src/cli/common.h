@@ -31,7 +31,9 @@ Command add_evaluate(CLI::App& app);
 Command add_export(CLI::App& app);
 Command add_finetune(CLI::App& app);
 Command add_inspect(CLI::App& app);
+Command add_lr_find(CLI::App& app);
 Command add_quantize(CLI::App& app);
+Command add_sweep(CLI::App& app);
 
 /// Prints to standard output, and fails (Error kIo) if it is closed or full.
 void print(std::string_view text);

@@ -55,6 +55,8 @@ int main(int argc, char** argv) {
   };
   add("classify", "name what is in pictures", add_classify);
   add("finetune", "put a new head on a model and train it on a folder of pictures", add_finetune);
+  add("lr-find", "find the learning rate to begin with", add_lr_find);
+  add("sweep", "compare which layers to fine-tune, heads and learning rates", add_sweep);
   add("evaluate", "measure a model on a folder of labelled pictures", add_evaluate);
   add("quantize", "calibrate a model for int8 and compare it with float32", add_quantize);
   add("embed", "write feature vectors of pictures to a .npy file", add_embed);

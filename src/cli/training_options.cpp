@@ -95,10 +95,6 @@ void check_same_classes(const Model& model, const Dataset& data) {
                 "--head keep: the model's classes are not those of the training folder; give it a new head");
 }
 
-Initializer initializer(const TrainingFlags& flags) {
-  return parse_numerics(flags.numerics) == Numerics::kKeras ? Initializer::kKeras : Initializer::kTorch;
-}
-
 void add_model_part(CLI::App& app, TrainingFlags& f) {
   add_model_options(app, f.model);
   app.add_option("--train", f.train, "folder with a folder of pictures for each class")->required();
@@ -191,6 +187,10 @@ void add_data_part(CLI::App& app, TrainingFlags& f) {
 }
 
 }  // namespace
+
+Initializer initializer(const TrainingFlags& flags) {
+  return parse_numerics(flags.numerics) == Numerics::kKeras ? Initializer::kKeras : Initializer::kTorch;
+}
 
 void add_training_options(CLI::App& app, TrainingFlags& flags) {
   add_model_part(app, flags);

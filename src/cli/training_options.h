@@ -31,6 +31,9 @@ struct TrainingFlags {
   std::int64_t augmented_variants = 0;
 };
 
+/// First weights as the numerics have them.
+Initializer initializer(const TrainingFlags& flags);
+
 void add_training_options(CLI::App& app, TrainingFlags& flags);
 
 /// Throws Error kConfig for what does not parse.

@@ -272,7 +272,8 @@ void Fit::step_optimizer(std::int64_t batches) {
       if (const auto& gradient = parameter.tensor.grad(); gradient.defined())
         gradient.div_(static_cast<double>(batches));
   clip_gradients();
-  optimizer_->set_learning_rate(learning_rate_->at(updates_++));
+  const auto update = updates_++;
+  optimizer_->set_learning_rate(rates_ ? rates_(update) : learning_rate_->at(update));
   optimizer_->step();
   optimizer_->zero_grad();
   if (average_) average_->update();

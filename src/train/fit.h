@@ -59,6 +59,10 @@ class Fit {
   }
   double learning_rate() const { return optimizer_->learning_rate(); }
   std::vector<GroupRate> learning_rates() const;
+  /// Instead of the schedule's, for step n of the phase.
+  void set_rates(std::function<double(std::int64_t step)> rates) { rates_ = std::move(rates); }
+  /// Of the epoch that is under way.
+  const Running& running() const { return running_; }
   CachedNetwork& network() { return network_; }
   std::vector<BadImage> bad_images() const { return loader_.bad_images(); }
 
@@ -93,6 +97,7 @@ class Fit {
   ParameterGroups groups_;
   std::unique_ptr<Optimizer> optimizer_;
   std::optional<LearningRate> learning_rate_;
+  std::function<double(std::int64_t step)> rates_;  ///< empty: those of learning_rate_
   std::optional<MovingAverage> average_;
   std::set<std::string> warned_;
 

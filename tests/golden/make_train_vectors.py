@@ -6,7 +6,7 @@
 optimizers.json: for each case the parameters after 1 and after 100 steps on the gradient g(p, t) = A p + sin(t) b.
 schedules.json: learning rates of PyTorch's schedulers. mixing.json: a batch, mixed and cut. smoothed.json: as losses.json,
 with label smoothing. recipes.json: losses and last answers with parameter groups, clipping, accumulation, averaged and class
-weights. mlp.json: with a new head of two dense layers, and its first weights.
+weights. valleys.json: what fastai suggests for a curve. mlp.json: with a new head of two dense layers, and its first weights.
 losses.json: 20 training losses of the tiny ResNet of make_networks.py, for each freeze point and batch norm policy.
 pictures.u8: 40 pictures [40, 32, 32, 3] to train on; the class of picture i is i % 5.
 """
@@ -192,6 +192,31 @@ def recipes(images):
             "class_weights": recipe(images, everything, weight=torch.tensor(CLASS_WEIGHTS))}
 
 
+def valleys():
+    """Curves of losses and the index that fastai's valley (fastai/callback/schedule.py) gives for them, written out; as lr_find
+    leaves out the first tenth and the last five."""
+    def valley(losses):
+        start = end = 0
+        longest = [1] * len(losses)
+        for i in range(1, len(losses)):
+            for j in range(i):
+                if losses[i] < losses[j] and longest[i] < longest[j] + 1:
+                    longest[i] = longest[j] + 1
+                if longest[end] < longest[i]:
+                    end = i
+                    start = end - longest[end]
+        sections = (end - start) / 3
+        return start + int(sections) + int(sections / 2)
+
+    rng, cases = np.random.default_rng(3), []
+    for length, bottom in ((100, 60), (100, 30), (80, 70), (40, 25)):
+        x = np.arange(length)
+        losses = 2 - 1.2 / (1 + np.exp(-(x - bottom / 1.5) / 6)) + np.exp((x - length) / 4.0) * 3 + rng.normal(0, 0.02, length)
+        cut = length // 10
+        cases.append({"losses": losses.tolist(), "index": cut + valley(losses.tolist()[cut:-5])})
+    return cases
+
+
 def mlp_losses(images, steps=20, batch=8):
     """A new head of two dense layers on the frozen trunk, with its first weights."""
     net = make_networks.randomise(make_networks.TinyResNet(), 2)
@@ -228,6 +253,7 @@ def main():
     (OUT / "mlp.json").write_text(json.dumps(mlp_losses(images), indent=1))
     (OUT / "schedules.json").write_text(json.dumps(schedules(), indent=1))
     (OUT / "recipes.json").write_text(json.dumps(recipes(images), indent=1))
+    (OUT / "valleys.json").write_text(json.dumps(valleys(), indent=1))
     (OUT / "mixing.json").write_text(json.dumps(mixing()))
     (OUT / "losses.json").write_text(json.dumps(runs, indent=1))
     print("torch", torch.__version__, {name: values[-1] for name, values in runs.items()})

@@ -1,0 +1,120 @@
+#include <algorithm>
+#include <cstdio>
+#include <numeric>
+
+#include <nlohmann/json.hpp>
+
+#include "cli/common.h"
+#include "cli/config.h"
+#include "cli/interrupt.h"
+#include "cli/numbers.h"
+#include "cli/training_options.h"
+
+namespace graft::cli {
+
+namespace {
+
+struct Options {
+  TrainingFlags training;
+  SweepOptions sweep;
+};
+
+std::string rate_text(const std::optional<double>& rate) {
+  if (!rate) return "default";
+  char text[32];
+  std::snprintf(text, sizeof text, "%g", *rate);
+  return text;
+}
+
+std::string title(const SweepRun& run) {
+  return run.freeze + ", " + run.head + (run.learning_rate ? ", " + rate_text(run.learning_rate) : "");
+}
+
+/// Whether a's best epoch is better than b's, as History::best goes.
+bool better(const SweepRun& a, const SweepRun& b) {
+  const auto rank = [](const SweepRun& run) {
+    return std::pair(run.best().val_accuracy.value_or(0), -run.best().val_loss.value_or(0));
+  };
+  return rank(a) > rank(b);
+}
+
+std::string table(const std::vector<SweepRun>& runs) {
+  std::string text =
+      "frozen              head                rate  trainable  val loss  val accuracy  epoch  seconds\n";
+  const auto best = std::min_element(runs.begin(), runs.end(), better);
+  for (const auto& run : runs) {
+    double seconds = 0;
+    for (const auto& epoch : run.history.epochs) seconds += epoch.seconds;
+    char line[160];
+    std::snprintf(line, sizeof line, "%-19s %-15s %8s %10lld %9.4f %11.2f %% %6zu %8.1f%s\n", run.freeze.c_str(),
+                  run.head.c_str(), rate_text(run.learning_rate).c_str(), static_cast<long long>(run.trainable),
+                  run.best().val_loss.value_or(0), 100 * run.best().val_accuracy.value_or(0), run.history.best + 1,
+                  seconds, &run == &*best ? "  best" : "");
+    text += line;
+  }
+  return text;
+}
+
+std::string json(const std::vector<SweepRun>& runs) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const auto& run : runs)
+    list.push_back({{"freeze", run.freeze},
+                    {"head", run.head},
+                    {"learning_rate", run.learning_rate ? nlohmann::json(*run.learning_rate) : nlohmann::json()},
+                    {"trainable", run.trainable},
+                    {"history", nlohmann::json::parse(to_json(run.history))}});
+  const auto best = std::min_element(runs.begin(), runs.end(), better);
+  return nlohmann::json{{"runs", std::move(list)}, {"best", best - runs.begin()}}.dump() + "\n";
+}
+
+void run(const Options& o, const Common& common) {
+  const Interruption interruption(common);
+  auto [train, val] = training_data(o.training);
+  Model first = load_model(o.training.model, common);
+  const auto decode = decode_options(o.training.reduced_decoding, first.preprocessing());
+  if (!train.augment().random_resized_crop) train.set_decode_options(decode);
+  val.set_decode_options(decode);
+
+  Progress progress(common);
+  std::string now;
+  auto fit = fit_options(o.training, common, first);
+  fit.stop = interruption.token();
+  fit.on_step = [&](const StepInfo& info) {
+    progress.update(now, info.epoch * info.steps + info.step, fit.epochs * info.steps, "");
+  };
+  auto options = o.sweep;
+  options.cut = Cut::parse(o.training.cut);
+  options.batch_norm = parse_batch_norm(o.training.bn);
+  options.initializer = initializer(o.training);
+  options.on_run = [&](std::size_t index, std::size_t count, const SweepRun& run) {
+    now = std::to_string(index + 1) + "/" + std::to_string(count) + " " + title(run);
+  };
+  const auto runs = sweep([&] { return load_model(o.training.model, common); }, trainer_options(o.training, common),
+                          train, val, fit, options);
+  interruption.rethrow();
+  progress.finish("");
+  print(common.json ? json(runs) : table(runs));
+}
+
+}  // namespace
+
+Command add_sweep(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  add_training_options(app, o->training);
+  for (const char* other : {"--freeze", "--head", "--lr", "--recipe", "--frozen-epochs"})
+    app.remove_option(app.get_option(other));
+  app.add_option("--freeze-points", o->sweep.freeze_points,
+                 "several of what finetune's --freeze takes: all,stages:3,none")
+      ->delimiter(',')
+      ->required();
+  app.add_option("--heads", o->sweep.heads, "several of what finetune's --head takes, but keep")->delimiter('/');
+  app.add_option("--learning-rates", o->sweep.learning_rates, "several rates; without them the optimiser's own")
+      ->delimiter(',')
+      ->check(positive_number());
+  app.add_option("--out", o->sweep.directory,
+                 "folder for checkpoints and cached features: the same sweep begun again goes on where it was");
+  add_config(app);
+  return [o](const Common& common) { run(*o, common); };
+}
+
+}  // namespace graft::cli
