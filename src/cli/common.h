@@ -26,12 +26,14 @@ struct Common {
 using Command = std::function<void(const Common&)>;
 Command add_augment(CLI::App& app);
 Command add_classify(CLI::App& app);
+Command add_completion(CLI::App& app);
 Command add_embed(CLI::App& app);
 Command add_evaluate(CLI::App& app);
 Command add_export(CLI::App& app);
 Command add_finetune(CLI::App& app);
 Command add_inspect(CLI::App& app);
 Command add_lr_find(CLI::App& app);
+Command add_manual(CLI::App& app);
 Command add_quantize(CLI::App& app);
 Command add_sweep(CLI::App& app);
 

@@ -17,6 +17,57 @@ namespace {
 
 constexpr int kDone = 0, kFailed = 1, kUsage = 2, kShellOffset = 128;
 
+struct CommandEntry {
+  const char* name;
+  const char* what;
+  const char* examples;
+  graft::cli::Command (*make)(CLI::App&);
+};
+
+using namespace graft::cli;
+constexpr CommandEntry kCommands[] = {
+    {"classify", "name what is in pictures",
+     "  graft classify resnet50.pt elephant.jpg\n"
+     "  graft classify mine.pt photos/ --top-k 1 --json > answers.json",
+     add_classify},
+    {"finetune", "put a new head on a model and train it on a folder of pictures",
+     "  graft finetune resnet50.pt --train data/train --val data/val --out mine.pt\n"
+     "      a linear head on the frozen network; data/train has a folder of pictures for each class\n"
+     "  graft finetune resnet50.pt --train data/train --val data/val --out mine.pt --recipe fine-tune --epochs 5 --lr "
+     "2e-3\n"
+     "      the head for an epoch, then all of it\n"
+     "  graft finetune vgg16.pt --train data/train --val data/val --out mine.pt --head mlp:1024 --augment "
+     "shear=0.2,zoom=0.2,hflip\n"
+     "  graft finetune resnet50.pt --config run.json --checkpoint-dir run --resume",
+     add_finetune},
+    {"lr-find", "find the learning rate to begin with", "  graft lr-find resnet50.pt --train data/train --val data/val",
+     add_lr_find},
+    {"sweep", "compare which layers to fine-tune, heads and learning rates",
+     "  graft sweep resnet50.pt --train data/train --val data/val --freeze-points all,stages:3,stages:2,none --out "
+     "sweep\n"
+     "  graft sweep resnet50.pt --train data/train --val data/val --freeze-points all --heads linear/mlp:256 "
+     "--learning-rates 1e-4,1e-3,1e-2",
+     add_sweep},
+    {"evaluate", "measure a model on a folder of labelled pictures", "  graft evaluate mine.pt --data data/val",
+     add_evaluate},
+    {"quantize", "calibrate a model for int8 and compare it with float32",
+     "  graft quantize mine.pt --calibration data/train --out mine.int8.pt", add_quantize},
+    {"embed", "write feature vectors of pictures to a .npy file", "  graft embed mine.pt photos/ --out features.npy",
+     add_embed},
+    {"export", "write a model as an inference server wants it",
+     "  graft export mine.pt --triton repository --name mine", add_export},
+    {"augment", "draw a sheet of pictures as training will see them",
+     "  graft augment data/train --out sheet.png --augment crop,hflip,trivial", add_augment},
+    {"inspect", "show layers, shapes, preprocessing and labels of a model",
+     "  graft inspect mine.pt\n  graft inspect mine.pt --plan", add_inspect},
+    {"completion", "print a completion script for a shell",
+     "  source <(graft completion bash)\n"
+     "  graft completion zsh > \"${fpath[1]}/_graft\"\n"
+     "  graft completion fish > ~/.config/fish/completions/graft.fish",
+     add_completion},
+    {"manual", "print the manual page", "  graft manual > graft.1 && man ./graft.1", add_manual},
+};
+
 std::string one_line(std::string text) {
   for (char& c : text)
     if (c == '\n' || c == '\r') c = ' ';
@@ -26,7 +77,6 @@ std::string one_line(std::string text) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  using namespace graft::cli;
   std::signal(SIGPIPE, SIG_IGN);  // a closed standard output is an error like any other
 
   Common common;
@@ -43,8 +93,9 @@ int main(int argc, char** argv) {
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::Throw);
 
   std::vector<std::pair<CLI::App*, Command>> commands;
-  const auto add = [&](const char* name, const char* what, Command (*make)(CLI::App&)) {
+  for (const auto& [name, what, examples, make] : kCommands) {
     CLI::App* command = app.add_subcommand(name, what);
+    command->footer(*examples ? std::string("Examples:\n") + examples : std::string());
     command->add_option("--device", common.device, "auto, cpu or cuda[:INDEX]")->capture_default_str();
     command->add_option("--threads", common.threads, "threads for the network and for decoding; 0: all cores")
         ->check(CLI::Range(0, 1024))
@@ -52,17 +103,7 @@ int main(int argc, char** argv) {
     command->add_flag("--json", common.json, "one JSON document on standard output");
     command->add_flag("--quiet", common.quiet, "no progress, no warnings");
     commands.emplace_back(command, make(*command));
-  };
-  add("classify", "name what is in pictures", add_classify);
-  add("finetune", "put a new head on a model and train it on a folder of pictures", add_finetune);
-  add("lr-find", "find the learning rate to begin with", add_lr_find);
-  add("sweep", "compare which layers to fine-tune, heads and learning rates", add_sweep);
-  add("evaluate", "measure a model on a folder of labelled pictures", add_evaluate);
-  add("quantize", "calibrate a model for int8 and compare it with float32", add_quantize);
-  add("embed", "write feature vectors of pictures to a .npy file", add_embed);
-  add("export", "write a model as an inference server wants it", add_export);
-  add("augment", "draw a sheet of pictures as training will see them", add_augment);
-  add("inspect", "show layers, shapes, preprocessing and labels of a model", add_inspect);
+  }
 
   try {
     auto arguments = with_config(app, {argv + 1, argv + argc});
