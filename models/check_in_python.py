@@ -33,12 +33,15 @@ def main():
     ours = json.loads(output)["predictions"]
     extra = {"graft.json": ""}
     net = torch.jit.load(args.model, _extra_files=extra).eval()
-    preprocessing = json.loads(extra["graft.json"])["preprocessing"]
+    record = json.loads(extra["graft.json"])
+    preprocessing = record["preprocessing"]
+    temperature = record["tasks"][0]["temperature"] if record.get("tasks") else 1  # of a calibrated model; its outputs know nothing of it
     same, largest = 0, 0.0
     with torch.inference_mode():
         for at in range(0, len(ours), 64):
             part = ours[at:at + 64]
-            probabilities = net(torch.stack([artefact.prepare(read(entry["file"]), preprocessing) for entry in part])).softmax(1)
+            logits = net(torch.stack([artefact.prepare(read(entry["file"]), preprocessing) for entry in part]))
+            probabilities = (logits / temperature).softmax(1)
             for entry, row in zip(part, probabilities):
                 same += int(row.argmax()) == entry["top"][0]["index"]
                 largest = max(largest, max(abs(float(row[guess["index"]]) - guess["probability"]) for guess in entry["top"]))

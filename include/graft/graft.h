@@ -3,6 +3,8 @@
 #pragma once
 
 #include <graft/augment.h>
+#include <graft/calibration.h>
+#include <graft/compare.h>
 #include <graft/dataset.h>
 #include <graft/deploy.h>
 #include <graft/device.h>

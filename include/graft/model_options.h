@@ -35,7 +35,9 @@ struct Prediction {
   std::int64_t index = 0;  ///< class index, within its task
   std::string id;          ///< wnid (n02504458), or the class name where there is none
   std::string label;       ///< readable name (African_elephant)
-  float probability = 0;   ///< 0..1: softmax of the task's logits, or each label's sigmoid
+  float probability = 0;   ///< 0..1: softmax of the task's logits, or each label's sigmoid; calibrated where it is
+  /// The best guess for this picture is below the model's Calibration::reject_below: no answer rather than this one.
+  bool rejected = false;
 };
 
 /// How Model::classify answers.

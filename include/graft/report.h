@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include <graft/calibration.h>
+#include <graft/compare.h>
 #include <graft/evaluation.h>
 #include <graft/export.h>
 #include <graft/inspect.h>
@@ -17,8 +19,14 @@ namespace graft {
 /// {"epochs": [{"loss", "accuracy", "val_loss", "val_accuracy", "seconds", ...}], "best", "frozen_unchanged",
 /// "images_per_second", "bad_images": [{"file", "message"}]}. Numbers that are not finite become null.
 GRAFT_EXPORT std::string to_json(const History& history);
-/// {"accuracy", "top5_accuracy", "loss", "ece", "examples", "per_class": [...], "confusion": [[...]], ...}
+/// {"accuracy", "top5_accuracy", "loss", "nll", "ece", "examples", "per_class": [...], "macro", "weighted", "roc_auc",
+/// "confusion": [[...]], "reliability": [...], "accuracy_interval", "top_losses": [...], ...}; what there is not is
+/// null
 GRAFT_EXPORT std::string to_json(const Evaluation& evaluation);
+/// {"temperature", "reject_below", "ece_before", "ece_after", "nll_before", "nll_after", "coverage", ...}
+GRAFT_EXPORT std::string to_json(const CalibrationReport& report);
+/// {"first": {"accuracy", "ece", "nll"}, "second", "only_first_right", "mcnemar": {"exact_p", ...}, "difference", ...}
+GRAFT_EXPORT std::string to_json(const ModelComparison& comparison);
 /// {"family", "origin", "head", "layers": [...], "preprocessing", "labels", "sha256", ...}
 GRAFT_EXPORT std::string to_json(const ModelInfo& info);
 GRAFT_EXPORT std::string to_json(const PlanInfo& info);  ///< the same
@@ -28,9 +36,11 @@ GRAFT_EXPORT std::string to_json(const QuantizationReport& report);
 
 /// Tables of at most 100 columns, lines ended by newlines.
 GRAFT_EXPORT std::string to_text(const History& history);
-GRAFT_EXPORT std::string to_text(const Evaluation& evaluation);      ///< the same
-GRAFT_EXPORT std::string to_text(const ModelInfo& info);             ///< the same
-GRAFT_EXPORT std::string to_text(const PlanInfo& info);              ///< the same
-GRAFT_EXPORT std::string to_text(const QuantizationReport& report);  ///< the same
+GRAFT_EXPORT std::string to_text(const Evaluation& evaluation);       ///< the same
+GRAFT_EXPORT std::string to_text(const CalibrationReport& report);    ///< the same
+GRAFT_EXPORT std::string to_text(const ModelComparison& comparison);  ///< the same
+GRAFT_EXPORT std::string to_text(const ModelInfo& info);              ///< the same
+GRAFT_EXPORT std::string to_text(const PlanInfo& info);               ///< the same
+GRAFT_EXPORT std::string to_text(const QuantizationReport& report);   ///< the same
 
 }  // namespace graft

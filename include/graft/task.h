@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -24,6 +25,15 @@ enum class RegressionLoss {
   kHuber,         ///< d^2 / 2 for |d| below 1, |d| - 1/2 above (Huber 1964; torch's huber_loss with delta 1)
 };
 
+/// What stands between the logits of a task of single labels and what is answered (graft/calibration.h). The network's
+/// own outputs know nothing of it.
+struct Calibration {
+  double temperature = 1;                   ///< the softmax is that of the logits divided by it
+  std::optional<double> reject_below = {};  ///< a best probability below this is no answer
+
+  bool operator==(const Calibration&) const = default;
+};
+
 /// A part of a network's outputs. Tasks follow one another, first to last, over the columns of the logits.
 struct Task {
   std::string name = {};  ///< empty for the only one
@@ -31,6 +41,7 @@ struct Task {
   std::int64_t outputs = 0;                            ///< columns of the logits
   double weight = 1;                                   ///< of its loss in the sum of all tasks' losses
   RegressionLoss loss = RegressionLoss::kMeanSquared;  ///< for kRegression
+  Calibration calibration = {};                        ///< for kSingleLabel
 
   /// Numbers that Dataset::targets gives for it: 1 (a class index) or one for each output.
   std::int64_t targets() const { return kind == TaskKind::kSingleLabel ? 1 : outputs; }

@@ -28,10 +28,10 @@ class GRAFT_EXPORT Trainer {
   Trainer& operator=(Trainer&&) noexcept;
 
   /// Trains what is not frozen, by cross-entropy or what Model::tasks() asks for, and leaves the model in evaluation
-  /// mode with the last epoch's weights, its labels set to the data's classes. A batch of one example is left out where
-  /// batch norm trains. Throws Error kMismatch (classes of train, val and head differ, nothing to train, traced layers
-  /// that should train), kNumeric naming the step at which the loss stopped being finite, with the weights as they were
-  /// before that step; kOutOfMemory.
+  /// mode with the last epoch's weights, its labels set to the data's classes, its calibration (graft/calibration.h)
+  /// forgotten. A batch of one example is left out where batch norm trains. Throws Error kMismatch (classes of train,
+  /// val and head differ, nothing to train, traced layers that should train), kNumeric naming the step at which the
+  /// loss stopped being finite, with the weights as they were before that step; kOutOfMemory.
   History fit(const Dataset& train, const FitOptions& options = {});
   History fit(const Dataset& train, const Dataset& val, const FitOptions& options = {});  ///< with validation
 
@@ -39,12 +39,13 @@ class GRAFT_EXPORT Trainer {
   void restore_best();
   void restore_last();  ///< the same for the last
 
-  /// Throws Error kNumeric naming the picture for which the outputs are not finite; kMismatch if the classes differ.
-  Evaluation evaluate(const Dataset& data, std::int64_t batch_size = 32, int loader_threads = 2) const;
+  /// Throws Error kNumeric naming the picture for which the outputs are not finite; kMismatch if the classes differ;
+  /// kConfig for options out of range.
+  Evaluation evaluate(const Dataset& data, const EvaluateOptions& options = {}) const;
 
   /// Probabilities (or a regression's numbers) [size, outputs], float32, CPU, in the data set's order; rows of
-  /// unreadable pictures are NaN.
-  at::Tensor predict(const Dataset& data, std::int64_t batch_size = 32, int loader_threads = 2) const;
+  /// unreadable pictures are NaN. Throws as evaluate does.
+  at::Tensor predict(const Dataset& data, const EvaluateOptions& options = {}) const;
 
  private:
   struct Impl;

@@ -21,7 +21,7 @@ struct Options {
 };
 
 std::string line(const std::string& file, const std::vector<Prediction>& top) {
-  std::string text = file + "\n";
+  std::string text = file + (top.front().rejected ? ": no answer, not sure enough of\n" : "\n");
   for (const auto& p : top) {
     char figures[32];
     std::snprintf(figures, sizeof figures, "  %6.2f %%  ", 100.0 * p.probability);
@@ -34,7 +34,7 @@ nlohmann::json entry(const std::string& file, const std::vector<Prediction>& top
   nlohmann::json list = nlohmann::json::array();
   for (const auto& p : top)
     list.push_back({{"id", p.id}, {"label", p.label}, {"index", p.index}, {"probability", p.probability}});
-  return {{"file", file}, {"top", std::move(list)}};
+  return {{"file", file}, {"top", std::move(list)}, {"rejected", top.front().rejected}};
 }
 
 void run(const Options& o, const Common& common) {

@@ -25,8 +25,10 @@ struct Common {
 /// A command: registers its options and returns what to do when it was chosen.
 using Command = std::function<void(const Common&)>;
 Command add_augment(CLI::App& app);
+Command add_calibrate(CLI::App& app);
 Command add_classify(CLI::App& app);
 Command add_completion(CLI::App& app);
+Command add_compare(CLI::App& app);
 Command add_embed(CLI::App& app);
 Command add_evaluate(CLI::App& app);
 Command add_export(CLI::App& app);

@@ -1,5 +1,8 @@
+#include <charconv>
+#include <cmath>
+
 #include "cli/common.h"
-#include "cli/numbers.h"
+#include "cli/labelled.h"
 
 namespace graft::cli {
 
@@ -7,20 +10,58 @@ namespace {
 
 struct Options {
   ModelFile model;
-  std::string data;
-  std::string on_bad_image = "fail", precision = "float32";
-  std::int64_t batch = 32;
+  Labelled labelled;
+  Measuring measuring;
+  std::int64_t top_losses = 0;
+  std::string predictions;
   bool reduced_decoding = false;
 };
 
+/// RFC 4180.
+std::string quoted(const std::string& field) {
+  if (field.find_first_of(",\"\r\n") == std::string::npos) return field;
+  std::string text = "\"";
+  for (const char c : field) text += c == '"' ? "\"\"" : std::string(1, c);
+  return text + "\"";
+}
+
+std::string number(float value) {
+  char text[32];
+  const auto [end, error] = std::to_chars(text, text + sizeof text, value);
+  return {text, end};
+}
+
+/// One row for each picture that could be read: name,true,predicted,probability and all probabilities.
+std::string csv_of(const at::Tensor& probabilities, const Dataset& data) {
+  const auto& classes = data.classes();
+  std::string text = "name,true,predicted,probability";
+  for (const auto& name : classes) text += "," + quoted("p_" + name);
+  text += "\n";
+  const std::span all(probabilities.const_data_ptr<float>(), static_cast<std::size_t>(probabilities.numel()));
+  for (std::size_t i = 0; i < data.size(); ++i) {
+    const auto row = all.subspan(i * classes.size(), classes.size());
+    if (std::isnan(row.front())) continue;
+    const auto best = static_cast<std::size_t>(std::ranges::max_element(row) - row.begin());
+    text += quoted(data.name(i)) + "," + quoted(classes[static_cast<std::size_t>(data.label(i))]) + "," +
+            quoted(classes[best]) + "," + number(row[best]);
+    for (const float probability : row) text += "," + number(probability);
+    text += "\n";
+  }
+  return text;
+}
+
 void run(const Options& o, const Common& common) {
+  if (!o.predictions.empty()) check_writable(o.predictions);
   Model model = load_model(o.model, common);
-  const ImageFolder data(o.data, {.on_bad_image = parse_on_bad_image(o.on_bad_image),
-                                  .classes = classes_of(model),
-                                  .allow_empty_class = true,
-                                  .decode = decode_options(o.reduced_decoding, model.preprocessing())});
-  const auto result = Trainer(model, {.precision = parse_precision(o.precision), .on_warning = warnings(common)})
-                          .evaluate(data, o.batch, loader_threads(common));
+  auto data = open(o.labelled, model);
+  data.set_decode_options(decode_options(o.reduced_decoding, model.preprocessing()));
+  Progress progress(common);
+  auto options = evaluate_options(o.labelled, o.measuring, common, progress, "evaluate");
+  options.top_losses = o.top_losses;
+  const auto result =
+      Trainer(model, {.precision = parse_precision(o.labelled.precision), .on_warning = warnings(common)})
+          .evaluate(data, options);
+  if (!o.predictions.empty()) write_atomically(o.predictions, csv_of(result.probabilities, data));
   print(common.json ? to_json(result) + "\n" : to_text(result));
 }
 
@@ -29,13 +70,13 @@ void run(const Options& o, const Common& common) {
 Command add_evaluate(CLI::App& app) {
   auto o = std::make_shared<Options>();
   add_model_options(app, o->model);
-  app.add_option("--data", o->data, "a folder for each of the model's classes")->required();
-  app.add_option("--on-bad-image", o->on_bad_image, "unreadable pictures")
-      ->check(CLI::IsMember({"fail", "skip"}))
+  add_labelled_options(app, o->labelled);
+  add_measuring_options(app, o->measuring);
+  app.add_option("--top-losses", o->top_losses, "list so many pictures with the highest loss")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1'000'000'000}))
       ->capture_default_str();
-  app.add_option("--batch", o->batch, "pictures for one forward pass")->check(at_least_one())->capture_default_str();
+  app.add_option("--predictions", o->predictions, ".csv file to write: a row for each picture, with all probabilities");
   add_reduced_decoding(app, o->reduced_decoding);
-  add_precision(app, o->precision);
   return [o](const Common& common) { run(*o, common); };
 }
 

@@ -48,8 +48,14 @@ constexpr CommandEntry kCommands[] = {
      "  graft sweep resnet50.pt --train data/train --val data/val --freeze-points all --heads linear/mlp:256 "
      "--learning-rates 1e-4,1e-3,1e-2",
      add_sweep},
-    {"evaluate", "measure a model on a folder of labelled pictures", "  graft evaluate mine.pt --data data/val",
+    {"evaluate", "measure a model on a folder of labelled pictures",
+     "  graft evaluate mine.pt --data data/val --top-losses 5\n"
+     "  graft evaluate mine.pt --data data/val --tta hflip --predictions predictions.csv",
      add_evaluate},
+    {"calibrate", "make a model's probabilities mean what they say, and choose what it rejects",
+     "  graft calibrate mine.pt --data data/val --out calibrated.pt --target-accuracy 0.99", add_calibrate},
+    {"compare", "tell whether one of two models is better on labelled pictures",
+     "  graft compare mine.pt other.pt --data data/val", add_compare},
     {"quantize", "calibrate a model for int8 and compare it with float32",
      "  graft quantize mine.pt --calibration data/train --out mine.int8.pt", add_quantize},
     {"embed", "write feature vectors of pictures to a .npy file", "  graft embed mine.pt photos/ --out features.npy",
@@ -81,8 +87,8 @@ int main(int argc, char** argv) {
 
   Common common;
   CLI::App app{
-      "Transfer learning for image classifiers: classify, fine-tune, evaluate, quantize, embed, export, augment and "
-      "inspect."};
+      "Transfer learning for image classifiers: classify, fine-tune, evaluate, calibrate, compare, quantize, embed, "
+      "export, augment and inspect."};
   app.name("graft");
   app.footer(
       "Example: graft finetune resnet50.pt --train data/train --val data/val --head linear --out mine.pt\n"

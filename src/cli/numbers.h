@@ -38,6 +38,10 @@ inline CLI::Validator fraction() {
   return number_that([](double value) { return value >= 0 && value < 1; }, "0 to below 1", "0 <= NUMBER < 1");
 }
 
+inline CLI::Validator probability() {
+  return number_that([](double value) { return value >= 0 && value <= 1; }, "0 to 1", "0 <= NUMBER <= 1");
+}
+
 inline CLI::Validator at_least_one() {
   return CLI::Range(std::int64_t{1}, std::int64_t{1'000'000'000}).description("INT >= 1");
 }

@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "model/task.h"
+
 namespace graft::model {
 
 namespace {
@@ -9,6 +11,11 @@ namespace {
 using nlohmann::json;
 
 constexpr int kSchema = 1;
+
+json optional_number(const std::optional<double>& value) { return value ? json(*value) : json(nullptr); }
+std::optional<double> optional_number(const json& value) {
+  return value.is_null() ? std::nullopt : std::optional(value.get<double>());
+}
 
 json to_json(const Preprocessing& p) {
   return {{"resize_shorter_px", p.resize_shorter_px ? json(*p.resize_shorter_px) : json(nullptr)},
@@ -49,9 +56,11 @@ Task task_from(const json& j) {
             .kind = parse_task_kind(j.at("kind").get<std::string>()),
             .outputs = j.at("outputs").get<std::int64_t>(),
             .weight = j.at("weight").get<double>(),
-            .loss = parse_regression_loss(j.at("loss").get<std::string>())};
+            .loss = parse_regression_loss(j.at("loss").get<std::string>()),
+            .calibration = {j.value("temperature", 1.0), optional_number(j.value("reject_below", json(nullptr)))}};
   if (task.outputs < 1 || task.outputs > 1'000'000'000 || !(task.weight > 0))
     throw Error(ErrorCode::kConfig, "tasks: expected outputs and a weight above 0");
+  check_calibration(task.calibration, task.kind);
   return task;
 }
 
@@ -64,12 +73,6 @@ Golden golden_from(const json& j, const std::string& pixels) {
   if (golden.logits.empty() || !(golden.tolerance > 0 && golden.tolerance < 1))
     throw Error(ErrorCode::kConfig, "golden: expected logits and a tolerance between 0 and 1");
   return golden;
-}
-
-json optional_number(const std::optional<double>& value) { return value ? json(*value) : json(nullptr); }
-std::optional<double> optional_number(const json& j, const char* field) {
-  const auto& value = j.at(field);
-  return value.is_null() ? std::nullopt : std::optional(value.get<double>());
 }
 
 json to_json(const Int8& int8) {
@@ -98,11 +101,11 @@ Int8 int8_from(const json& j) {
   int8.logits = j.at("logits").get<std::vector<float>>();
   auto& c = int8.comparison;
   c.pictures = j.at("pictures").get<std::int64_t>();
-  c.top1_agreement = optional_number(j, "top1_agreement");
+  c.top1_agreement = optional_number(j.at("top1_agreement"));
   c.mean_difference = j.at("mean_difference").get<double>();
   c.max_difference = j.at("max_difference").get<double>();
-  c.float32_accuracy = optional_number(j, "float32_accuracy");
-  c.int8_accuracy = optional_number(j, "int8_accuracy");
+  c.float32_accuracy = optional_number(j.at("float32_accuracy"));
+  c.int8_accuracy = optional_number(j.at("int8_accuracy"));
   return int8;
 }
 
@@ -119,7 +122,9 @@ graph::ExtraFiles write_artefact(const Artefact& artefact) {
                           {"kind", std::string(to_string(task.kind))},
                           {"outputs", task.outputs},
                           {"weight", task.weight},
-                          {"loss", std::string(to_string(task.loss))}});
+                          {"loss", std::string(to_string(task.loss))},
+                          {"temperature", task.calibration.temperature},
+                          {"reject_below", optional_number(task.calibration.reject_below)}});
   if (artefact.labels) {
     j["labels"] = json::array();
     for (const auto& label : *artefact.labels) j["labels"].push_back({{"id", label.id}, {"name", label.name}});

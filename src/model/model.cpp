@@ -163,7 +163,8 @@ std::vector<std::vector<Prediction>> Model::classify(const at::Tensor& batch, co
   return base::translated("classifying", [&] {
     const at::NoGradGuard no_grad;
     const auto first = model::first_output(impl().tasks, task);
-    const auto probabilities = model::activated(task, logits.narrow(1, first, task.outputs)).to(at::kCPU);
+    const auto probabilities =
+        model::activated(task, model::calibrated(task, logits.narrow(1, first, task.outputs))).to(at::kCPU);
     if (const auto spoilt = probabilities.isnan().any(1).nonzero(); spoilt.numel() > 0)
       throw Error(ErrorCode::kNumeric,
                   c10::str("the network's outputs for picture ", spoilt[0][0].item<std::int64_t>() + 1, " of ",
@@ -173,9 +174,11 @@ std::vector<std::vector<Prediction>> Model::classify(const at::Tensor& batch, co
     const auto index = indices.accessor<std::int64_t, 2>();
     std::vector<std::vector<Prediction>> predictions(static_cast<std::size_t>(values.size(0)));
     for (std::int64_t n = 0; n < values.size(0); ++n) {
+      const bool rejected = probability[n][0] < task.calibration.reject_below.value_or(0);
       for (std::int64_t k = 0; k < values.size(1); ++k) {
         const auto& label = impl().labels[static_cast<std::size_t>(first + index[n][k])];
-        predictions[static_cast<std::size_t>(n)].push_back({index[n][k], label.id, label.name, probability[n][k]});
+        predictions[static_cast<std::size_t>(n)].push_back(
+            {index[n][k], label.id, label.name, probability[n][k], rejected});
       }
     }
     return predictions;
@@ -186,7 +189,7 @@ std::map<std::string, at::Tensor> Model::predict(const at::Tensor& batch, Precis
   const auto logits = impl().infer(impl().runner, batch, precision);
   return base::translated("predicting", [&] {
     const at::NoGradGuard no_grad;
-    const auto answers = model::activated(impl().tasks, logits).to(at::kCPU);
+    const auto answers = model::activated(impl().tasks, model::calibrated(impl().tasks, logits)).to(at::kCPU);
     std::map<std::string, at::Tensor> by_task;
     for (const auto& task : impl().tasks)
       by_task[task.name] = answers.narrow(1, model::first_output(impl().tasks, task), task.outputs).contiguous();

@@ -1,6 +1,8 @@
 #include "model/task.h"
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <set>
 #include <string>
 #include <utility>
@@ -41,6 +43,18 @@ auto value_of(const Names& names, std::string_view text, const char* what) {
   base::refuse(what, "one of " + expected, "\"" + std::string(text) + "\"");
 }
 
+/// change(task, its columns) for each task, side by side.
+template <class Change>
+at::Tensor task_by_task(const std::vector<Task>& tasks, const at::Tensor& logits, const Change& change) {
+  std::vector<at::Tensor> parts;
+  std::int64_t first = 0;
+  for (const auto& task : tasks) {
+    parts.push_back(change(task, logits.narrow(1, first, task.outputs)));
+    first += task.outputs;
+  }
+  return at::cat(parts, 1);
+}
+
 }  // namespace
 
 std::string_view to_string(TaskKind kind) noexcept { return name_of(kKinds, kind); }
@@ -49,6 +63,15 @@ std::string_view to_string(RegressionLoss loss) noexcept { return name_of(kLosse
 RegressionLoss parse_regression_loss(std::string_view text) { return value_of(kLosses, text, "loss"); }
 
 namespace model {
+
+void check_calibration(const Calibration& calibration, TaskKind kind) {
+  if (kind != TaskKind::kSingleLabel && calibration != Calibration{})
+    base::refuse("calibration", "a task of single labels", std::string(to_string(kind)));
+  const auto temperature = calibration.temperature;
+  base::require(temperature > 0 && std::isfinite(temperature), "temperature", "a number above 0", temperature);
+  if (const auto least = calibration.reject_below)
+    base::require(*least >= 0 && *least <= 1, "reject_below", "a probability from 0 to 1", *least);
+}
 
 std::int64_t outputs_of(const std::vector<Task>& tasks) {
   std::int64_t sum = 0;
@@ -67,6 +90,11 @@ const Task& task_named(const std::vector<Task>& tasks, std::string_view name) {
                "\"" + std::string(name) + "\"");
 }
 
+const Task* first_of_single_labels(const std::vector<Task>& tasks) {
+  const auto found = std::ranges::find(tasks, TaskKind::kSingleLabel, &Task::kind);
+  return found == tasks.end() ? nullptr : &*found;
+}
+
 std::int64_t first_output(const std::vector<Task>& tasks, const Task& task) {
   std::int64_t first = 0;
   for (const auto& other : tasks) {
@@ -74,6 +102,10 @@ std::int64_t first_output(const std::vector<Task>& tasks, const Task& task) {
     first += other.outputs;
   }
   return first;
+}
+
+at::Tensor calibrated(const Task& task, const at::Tensor& logits) {
+  return task.calibration.temperature == 1 ? logits : logits.div(task.calibration.temperature);
 }
 
 at::Tensor activated(const Task& task, const at::Tensor& logits) {
@@ -88,14 +120,12 @@ at::Tensor activated(const Task& task, const at::Tensor& logits) {
   throw Error(ErrorCode::kInternal, "unknown kind of task");
 }
 
+at::Tensor calibrated(const std::vector<Task>& tasks, const at::Tensor& logits) {
+  return task_by_task(tasks, logits, [](const Task& task, const at::Tensor& part) { return calibrated(task, part); });
+}
+
 at::Tensor activated(const std::vector<Task>& tasks, const at::Tensor& logits) {
-  std::vector<at::Tensor> parts;
-  std::int64_t first = 0;
-  for (const auto& task : tasks) {
-    parts.push_back(activated(task, logits.narrow(1, first, task.outputs)));
-    first += task.outputs;
-  }
-  return at::cat(parts, 1);
+  return task_by_task(tasks, logits, [](const Task& task, const at::Tensor& part) { return activated(task, part); });
 }
 
 }  // namespace model

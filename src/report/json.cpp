@@ -22,9 +22,47 @@ json bad_images_json(const std::vector<BadImage>& bad) {
 json per_class_json(const std::vector<ClassScores>& scores) {
   json list = json::array();
   for (const auto& c : scores)
-    list.push_back(
-        {{"name", c.name}, {"support", c.support}, {"precision", c.precision}, {"recall", c.recall}, {"f1", c.f1}});
+    list.push_back({{"name", c.name},
+                    {"support", c.support},
+                    {"precision", c.precision},
+                    {"recall", c.recall},
+                    {"f1", c.f1},
+                    {"roc_auc", optional_number(c.roc_auc)}});
   return list;
+}
+
+json averages_json(const Averages& a) { return {{"precision", a.precision}, {"recall", a.recall}, {"f1", a.f1}}; }
+
+json interval_json(const Interval& interval) { return {interval.low, interval.high}; }
+json interval_json(const std::optional<Interval>& interval) {
+  return interval ? interval_json(*interval) : json(nullptr);
+}
+
+json reliability_json(const std::vector<ReliabilityBin>& bins) {
+  json list = json::array();
+  for (const auto& bin : bins)
+    list.push_back({{"count", bin.count}, {"confidence", bin.confidence}, {"accuracy", bin.accuracy}});
+  return list;
+}
+
+json top_losses_json(const Evaluation& e) {
+  const auto name = [&](std::int64_t index) { return e.per_class.at(static_cast<std::size_t>(index)).name; };
+  json list = json::array();
+  for (const auto& loss : e.top_losses)
+    list.push_back({{"index", loss.index},
+                    {"name", loss.name},
+                    {"true", name(loss.true_class)},
+                    {"predicted", name(loss.predicted_class)},
+                    {"probability", loss.probability},
+                    {"loss", loss.loss}});
+  return list;
+}
+
+json rejection_json(const std::optional<Rejection>& rejection) {
+  if (!rejection) return nullptr;
+  return {{"reject_below", rejection->reject_below},
+          {"coverage", rejection->coverage},
+          {"accuracy", optional_number(rejection->accuracy)}};
 }
 
 json int8_json(const Int8Info& int8) {
@@ -73,6 +111,7 @@ std::string to_json(const Evaluation& e) {
                      {"loss", task.loss},
                      {"accuracy", optional_number(task.accuracy)},
                      {"mean_average_precision", optional_number(task.mean_average_precision)},
+                     {"roc_auc", optional_number(task.roc_auc)},
                      {"mean_absolute_error", optional_number(task.mean_absolute_error)},
                      {"root_mean_squared_error", optional_number(task.root_mean_squared_error)},
                      {"r2", optional_number(task.r2)},
@@ -80,13 +119,57 @@ std::string to_json(const Evaluation& e) {
   return dump({{"accuracy", e.accuracy},
                {"top5_accuracy", e.top5_accuracy},
                {"loss", e.loss},
+               {"nll", e.nll},
                {"ece", e.ece},
+               {"reliability", reliability_json(e.reliability)},
                {"examples", e.examples},
                {"per_class", per_class_json(e.per_class)},
+               {"macro", averages_json(e.macro)},
+               {"weighted", averages_json(e.weighted)},
+               {"roc_auc", optional_number(e.roc_auc)},
                {"confusion", e.confusion},
+               {"accuracy_interval", interval_json(e.accuracy_interval)},
+               {"macro_f1_interval", interval_json(e.macro_f1_interval)},
+               {"top_losses", top_losses_json(e)},
+               {"rejection", rejection_json(e.rejection)},
                {"tasks", std::move(tasks)},
                {"bad_images", bad_images_json(e.bad_images)},
                {"images_per_second", e.images_per_second}});
+}
+
+std::string to_json(const CalibrationReport& report) {
+  return dump({{"examples", report.examples},
+               {"temperature", report.calibration.temperature},
+               {"temperature_found", report.temperature_found},
+               {"reject_below", optional_number(report.calibration.reject_below)},
+               {"ece_before", report.ece_before},
+               {"ece_after", report.ece_after},
+               {"nll_before", report.nll_before},
+               {"nll_after", report.nll_after},
+               {"accuracy", report.accuracy},
+               {"coverage", report.coverage},
+               {"accuracy_of_answers", optional_number(report.accuracy_of_answers)},
+               {"bad_images", bad_images_json(report.bad_images)}});
+}
+
+std::string to_json(const ModelComparison& c) {
+  const auto model = [](const ComparedModel& m) -> json {
+    return {{"accuracy", m.accuracy}, {"ece", m.ece}, {"nll", m.nll}};
+  };
+  return dump({{"examples", c.examples},
+               {"first", model(c.first)},
+               {"second", model(c.second)},
+               {"both_right", c.both_right},
+               {"only_first_right", c.only_first_right},
+               {"only_second_right", c.only_second_right},
+               {"both_wrong", c.both_wrong},
+               {"mcnemar",
+                {{"exact_p", c.mcnemar.exact_p},
+                 {"chi_squared", c.mcnemar.chi_squared},
+                 {"chi_squared_p", c.mcnemar.chi_squared_p}}},
+               {"difference", c.difference},
+               {"difference_interval", interval_json(c.difference_interval)},
+               {"bad_images", bad_images_json(c.bad_images)}});
 }
 
 std::string to_json(const PlanInfo& info) {
@@ -115,7 +198,11 @@ std::string to_json(const ModelInfo& info) {
   for (const auto& label : info.labels) labels.push_back({{"id", label.id}, {"name", label.name}});
   json tasks = json::array();
   for (const auto& task : info.tasks)
-    tasks.push_back({{"name", task.name}, {"kind", std::string(to_string(task.kind))}, {"outputs", task.outputs}});
+    tasks.push_back({{"name", task.name},
+                     {"kind", std::string(to_string(task.kind))},
+                     {"outputs", task.outputs},
+                     {"temperature", task.calibration.temperature},
+                     {"reject_below", optional_number(task.calibration.reject_below)}});
   const auto& p = info.preprocessing;
   return dump({{"family", info.family},
                {"origin", info.origin},

@@ -26,6 +26,8 @@ std::string percent(const std::optional<double>& fraction) {
   return fraction ? format("%.2f %%", *fraction * 100) : "-";
 }
 
+std::string three_digits(const std::optional<double>& number) { return number ? format("%.3f", *number) : "-"; }
+
 /// At most `width` bytes, the middle left out.
 std::string shortened(const std::string& text, std::size_t width) {
   if (text.size() <= width) return text;
@@ -47,11 +49,65 @@ std::string bad_images_text(const std::vector<BadImage>& bad) {
 }
 
 std::string per_class_text(const std::vector<ClassScores>& scores) {
-  std::string text = "class                          examples  precision    recall        f1\n";
+  std::string text = "class                          examples  precision    recall        f1   ROC-AUC\n";
   for (const auto& c : scores)
-    text += format("%-30s %8lld  %9.3f %9.3f %9.3f\n", shortened(c.name, 30).c_str(), static_cast<long long>(c.support),
-                   c.precision, c.recall, c.f1);
+    text += format("%-30s %8lld  %9.3f %9.3f %9.3f %9s\n", shortened(c.name, 30).c_str(),
+                   static_cast<long long>(c.support), c.precision, c.recall, c.f1, three_digits(c.roc_auc).c_str());
   return text;
+}
+
+/// As rows of that table.
+std::string averages_text(const Evaluation& e) {
+  const auto row = [](const char* name, const Averages& a, const std::optional<double>& roc_auc) {
+    return format("%-39s  %9.3f %9.3f %9.3f %9s\n", name, a.precision, a.recall, a.f1, three_digits(roc_auc).c_str());
+  };
+  return row("macro average", e.macro, e.roc_auc) + row("weighted average", e.weighted, {});
+}
+
+std::string intervals_text(const Evaluation& e) {
+  if (!e.accuracy_interval || !e.macro_f1_interval) return "";
+  return format("95 %% intervals: accuracy %.2f to %.2f %%, macro F1 %.3f to %.3f\n", e.accuracy_interval->low * 100,
+                e.accuracy_interval->high * 100, e.macro_f1_interval->low, e.macro_f1_interval->high);
+}
+
+std::string confusion_text(const Evaluation& e) {
+  constexpr std::size_t kMostClasses = 12;
+  if (e.confusion.size() > kMostClasses) return "";
+  std::string text = "\nconfusion (rows: true class, columns: predicted, in the same order)\n";
+  for (std::size_t row = 0; row < e.confusion.size(); ++row) {
+    text += format("%-18s", shortened(e.per_class[row].name, 18).c_str());
+    for (const auto count : e.confusion[row]) text += format(" %5lld", static_cast<long long>(count));
+    text += '\n';
+  }
+  return text;
+}
+
+std::string reliability_text(const std::vector<ReliabilityBin>& bins) {
+  std::string text = "\nconfidence   examples  mean confidence  accuracy\n";
+  for (std::size_t i = 0; i < bins.size(); ++i)
+    if (const auto& bin = bins[i]; bin.count > 0)
+      text += format("%.2f - %.2f  %8lld  %15.3f  %8.3f\n", static_cast<double>(i) / static_cast<double>(bins.size()),
+                     static_cast<double>(i + 1) / static_cast<double>(bins.size()), static_cast<long long>(bin.count),
+                     bin.confidence, bin.accuracy);
+  return text;
+}
+
+std::string top_losses_text(const Evaluation& e) {
+  if (e.top_losses.empty()) return "";
+  const auto name = [&](std::int64_t index) { return e.per_class[static_cast<std::size_t>(index)].name; };
+  std::string text = "\n    loss  true class          predicted as              file\n";
+  for (const auto& loss : e.top_losses)
+    text +=
+        format("%8.4f  %-18s  %-18s %5.3f  %s\n", loss.loss, shortened(name(loss.true_class), 18).c_str(),
+               shortened(name(loss.predicted_class), 18).c_str(), loss.probability, shortened(loss.name, 42).c_str());
+  return text;
+}
+
+std::string rejection_text(const Evaluation& e) {
+  if (!e.rejection) return "";
+  return format("answers from %.4f on: %.2f %% of the examples, accuracy ", e.rejection->reject_below,
+                e.rejection->coverage * 100) +
+         percent(e.rejection->accuracy) + "\n";
 }
 
 std::string task_text(const TaskScores& task) {
@@ -62,10 +118,19 @@ std::string task_text(const TaskScores& task) {
   };
   add("accuracy", task.accuracy, 100, " %");
   add("mean average precision", task.mean_average_precision, 1, "");
+  add("ROC-AUC", task.roc_auc, 1, "");
   add("mean absolute error", task.mean_absolute_error, 1, "");
   add("root mean squared error", task.root_mean_squared_error, 1, "");
   add("R2", task.r2, 1, "");
   return text + "\n" + (task.per_class.empty() ? "" : per_class_text(task.per_class));
+}
+
+std::string calibration_text(const Task& task) {
+  if (task.calibration == Calibration{}) return "";
+  std::string text = "calibrated" + (task.name.empty() ? "" : ", " + task.name) +
+                     format(": temperature %.4f", task.calibration.temperature);
+  if (const auto least = task.calibration.reject_below) text += format(", no answer below %.4f", *least);
+  return text + "\n";
 }
 
 std::string int8_text(const Int8Info& int8) {
@@ -108,23 +173,46 @@ std::string to_text(const History& history) {
 std::string to_text(const Evaluation& e) {
   const bool plain = e.tasks.size() <= 1 && !e.confusion.empty();
   std::string text = format("%lld examples: ", static_cast<long long>(e.examples));
-  text += plain ? format("accuracy %.2f %%, top-5 %.2f %%, loss %.4f, calibration error %.3f\n\n", e.accuracy * 100,
+  text += plain ? format("accuracy %.2f %%, top-5 %.2f %%, loss %.4f, calibration error %.3f\n", e.accuracy * 100,
                          e.top5_accuracy * 100, e.loss, e.ece)
                 : format("loss %.4f\n", e.loss);
   if (plain) {
-    text += per_class_text(e.per_class);
+    text += intervals_text(e) + rejection_text(e) + "\n" + per_class_text(e.per_class) + averages_text(e) +
+            confusion_text(e) + reliability_text(e.reliability);
   } else {
     for (const auto& task : e.tasks) text += task_text(task);
   }
-  if (plain && e.confusion.size() <= 12) {
-    text += "\nconfusion (rows: true class, columns: predicted, in the same order)\n";
-    for (std::size_t row = 0; row < e.confusion.size(); ++row) {
-      text += format("%-18s", shortened(e.per_class[row].name, 18).c_str());
-      for (const auto count : e.confusion[row]) text += format(" %5lld", static_cast<long long>(count));
-      text += '\n';
-    }
-  }
-  return text + bad_images_text(e.bad_images);
+  return text + top_losses_text(e) + bad_images_text(e.bad_images);
+}
+
+std::string to_text(const CalibrationReport& report) {
+  std::string text =
+      format("temperature %.4f, from %lld examples%s\n", report.calibration.temperature,
+             static_cast<long long>(report.examples),
+             report.temperature_found ? "" : ": none is best, as where all answers are right; take more pictures") +
+      format("calibration error %.4f before, %.4f after; negative log likelihood %.4f before, %.4f after\n",
+             report.ece_before, report.ece_after, report.nll_before, report.nll_after);
+  if (const auto least = report.calibration.reject_below)
+    text += format("answers from %.4f on: %.2f %% of the examples, accuracy ", *least, report.coverage * 100) +
+            percent(report.accuracy_of_answers) + " (of all: " + percent(report.accuracy) + ")\n";
+  return text + bad_images_text(report.bad_images);
+}
+
+std::string to_text(const ModelComparison& c) {
+  const auto row = [](const char* name, const ComparedModel& m) {
+    return format("%-8s %8.2f %%  %17.3f  %23.4f\n", name, m.accuracy * 100, m.ece, m.nll);
+  };
+  return format("%lld examples\n", static_cast<long long>(c.examples)) +
+         "           accuracy  calibration error  negative log likelihood\n" + row("first", c.first) +
+         row("second", c.second) +
+         format("right: both %lld, only the first %lld, only the second %lld, none %lld\n",
+                static_cast<long long>(c.both_right), static_cast<long long>(c.only_first_right),
+                static_cast<long long>(c.only_second_right), static_cast<long long>(c.both_wrong)) +
+         format("difference of accuracy (second - first) %+.2f points, 95 %% interval %+.2f to %+.2f\n",
+                c.difference * 100, c.difference_interval.low * 100, c.difference_interval.high * 100) +
+         format("McNemar's test: p = %.4g (exact); chi-squared %.3f with continuity correction, p = %.4g\n",
+                c.mcnemar.exact_p, c.mcnemar.chi_squared, c.mcnemar.chi_squared_p) +
+         bad_images_text(c.bad_images);
 }
 
 std::string to_text(const PlanInfo& info) {
@@ -153,6 +241,7 @@ std::string to_text(const ModelInfo& info) {
     for (const auto& task : info.tasks)
       text += "task " + task.name + (task.name.empty() ? "" : " ") + "(" + std::string(to_string(task.kind)) +
               format("): %lld outputs\n", static_cast<long long>(task.outputs));
+  for (const auto& task : info.tasks) text += calibration_text(task);
   text += "preprocessing: " +
           (p.resize_shorter_px ? format("shorter side to %d, ", *p.resize_shorter_px) +
                                      format("centre crop %d x %d", p.crop_width_px, p.crop_height_px)

@@ -8,10 +8,12 @@
 
 #include <graft/error.h>
 
+#include "base/check.h"
+#include "base/text.h"
 #include "model/task.h"
 #include "train/clock.h"
-#include "train/metrics.h"
 #include "train/objective.h"
+#include "train/view_mean.h"
 
 namespace graft::train {
 
@@ -26,25 +28,93 @@ void require_answers(const std::vector<Task>& tasks, const at::Tensor& logits, c
   throw Error(ErrorCode::kNumeric, data.name(batch.indices[row]) + ": the network's outputs are not finite numbers");
 }
 
+/// A data set with other random changes than its own.
+class Augmented : public Dataset {
+ public:
+  Augmented(const Dataset& data, const Augment& augment) : data_(data), augment_(augment) {}
+  std::size_t size() const override { return data_.size(); }
+  const std::vector<std::string>& classes() const override { return data_.classes(); }
+  std::int64_t label(std::size_t i) const override { return data_.label(i); }
+  std::vector<float> targets(std::size_t i) const override { return data_.targets(i); }
+  Image image(std::size_t i) const override { return data_.image(i); }
+  std::string name(std::size_t i) const override { return data_.name(i); }
+  OnBadImage on_bad_image() const override { return data_.on_bad_image(); }
+  const Augment& augment() const override { return augment_; }
+
+ private:
+  const Dataset& data_;
+  const Augment& augment_;
+};
+
+void check(const EvaluateOptions& options) {
+  base::require(options.top_losses >= 0, "top_losses", "0 or more", options.top_losses);
+  base::require(options.bootstrap_samples >= 0, "bootstrap_samples", "0 or more", options.bootstrap_samples);
+  const auto views = options.tta.augmented_views;
+  base::require(views >= 0, "tta.augmented_views", "0 or more", views);
+  base::require(views == 0 || options.tta.augment.enabled(), "tta.augment", "some change for augmented views, of which",
+                views);
+}
+
+at::Tensor unknown(std::int64_t rows, std::int64_t columns) {
+  return at::full({rows, columns}, std::numeric_limits<float>::quiet_NaN(), at::kFloat);
+}
+
+/// Which rows have no NaN.
+std::vector<std::int64_t> rows_of_numbers(const at::Tensor& values) {
+  const auto rows = values.isnan().any(1).logical_not().nonzero().squeeze(1);
+  return {rows.const_data_ptr<std::int64_t>(), rows.const_data_ptr<std::int64_t>() + rows.numel()};
+}
+
 }  // namespace
 
+void check_classes(const Model& model, const Dataset& data, const char* which) {
+  if (std::ssize(data.classes()) == model.num_classes()) return;
+  throw Error(ErrorCode::kMismatch, std::string(which) + " has " + std::to_string(data.classes().size()) +
+                                        " classes (" + base::list_names(data.classes()) + "), the model has " +
+                                        std::to_string(model.num_classes()) +
+                                        " outputs; replace_head with that many classes");
+}
+
+at::Tensor labelled_rows(const Logits& all, const std::vector<Task>& tasks, const Task& task) {
+  const auto rows = at::tensor(all.readable, at::kLong);
+  if (all.targets.dim() == 1) return rows;
+  const auto known =
+      all.targets.select(1, model::first_output(tasks, task)).index_select(0, rows).isnan().logical_not();
+  return rows.masked_select(known);
+}
+
+Labelled labelled(const Logits& all, const std::vector<Task>& tasks, const Task& task, const at::Tensor& rows) {
+  const auto first = model::first_output(tasks, task);
+  const auto of_task = [&](const at::Tensor& values) {
+    return values.narrow(1, first, task.outputs).index_select(0, rows);
+  };
+  return {of_task(all.values),
+          all.targets.dim() == 1 ? all.targets.index_select(0, rows) : of_task(all.targets).argmax(1)};
+}
+
+LoaderOptions Evaluator::loader_options(std::int64_t batch_size, int threads) const {
+  return {.batch_size = batch_size, .seed = options_.seed, .threads = threads, .pin_memory = model_.device().is_cuda()};
+}
+
 Logits Evaluator::logits(const Dataset& data, const Reading& reading, bool with_targets) const {
+  const auto all = loader_options(reading.batch_size, reading.threads);
+  DataLoader loader(data, model_.preprocessing(), reading.examples ? reading.examples->for_loader(all) : all);
+  return read(loader, data, reading, with_targets);
+}
+
+Logits Evaluator::read(DataLoader& loader, const Dataset& data, const Reading& reading, bool with_targets,
+                       const OnBatch& on_batch) const {
   const at::NoGradGuard no_grad;
   const auto start = Clock::now();
-  const LoaderOptions all{.batch_size = reading.batch_size,
-                          .seed = options_.seed,
-                          .threads = reading.threads,
-                          .pin_memory = model_.device().is_cuda()};
-  auto* const examples = reading.examples;
-  DataLoader loader(data, model_.preprocessing(), examples ? examples->for_loader(all) : all);
   const auto size = static_cast<std::int64_t>(data.size());
   const Objective objective(model_.tasks(), 0);
-  const auto unknown = at::full({size, model_.num_classes()}, std::numeric_limits<float>::quiet_NaN(), at::kFloat);
-  Logits logits{unknown, objective.is_plain() ? at::zeros({size}, at::kLong) : unknown.clone(), {}, {}, 0};
+  const auto nothing = unknown(size, model_.num_classes());
+  Logits logits{nothing, objective.is_plain() ? at::zeros({size}, at::kLong) : nothing.clone(), {}, {}, 0};
   std::int64_t step = 0;
   while (auto batch = loader.next()) {
     const auto forward = [&] {
-      return examples ? examples->logits(*batch, loader) : model_.forward(batch->images, options_.precision);
+      return reading.examples ? reading.examples->logits(*batch, loader)
+                              : model_.forward(batch->images, options_.precision);
     };
     const auto values = forward().to(at::kCPU);
     require_answers(model_.tasks(), values, *batch, data);
@@ -54,6 +124,7 @@ Logits Evaluator::logits(const Dataset& data, const Reading& reading, bool with_
     if (with_targets)
       logits.targets.index_copy_(0, rows, objective.is_plain() ? batch->labels : objective.dense(batch->targets));
     logits.readable.insert(logits.readable.end(), indices.begin(), indices.end());
+    if (on_batch) on_batch(*batch, rows);
     if (reading.on_step) reading.on_step(++step, static_cast<std::int64_t>(loader.batches_per_epoch()));
   }
   logits.bad_images = loader.bad_images();
@@ -61,11 +132,73 @@ Logits Evaluator::logits(const Dataset& data, const Reading& reading, bool with_
   return logits;
 }
 
+Logits Evaluator::answers(const Dataset& data, const EvaluateOptions& options, bool with_targets) const {
+  check(options);
+  const at::NoGradGuard no_grad;
+  const auto start = Clock::now();
+  const auto& tta = options.tta;
+  std::int64_t passes_done = 0;
+  const Reading reading{.batch_size = options.batch_size,
+                        .threads = options.loader_threads,
+                        .on_step = [&](std::int64_t step, std::int64_t steps) {
+                          if (options.on_step)
+                            options.on_step(passes_done * steps + step, (1 + tta.augmented_views) * steps);
+                        }};
+  auto loading = loader_options(options.batch_size, options.loader_threads);
+  DataLoader loader(data, model_.preprocessing(), loading);
+  const auto mirrored = unknown(tta.horizontal_flip ? static_cast<std::int64_t>(data.size()) : 0, model_.num_classes());
+  const auto mirror = [&](const Batch& batch, const at::Tensor& rows) {
+    const auto values = model_.forward(batch.images.flip(3), options_.precision).to(at::kCPU);
+    require_answers(model_.tasks(), values, batch, data);
+    mirrored.index_copy_(0, rows, values);
+  };
+  auto answers = read(loader, data, reading, with_targets, tta.horizontal_flip ? OnBatch(mirror) : OnBatch());
+  answers.values = calibrated(answers.values);
+  if (!tta.enabled()) return answers;
+
+  ViewMean mean(model_.tasks());
+  mean.add(answers.values);
+  if (tta.horizontal_flip) mean.add(calibrated(mirrored));
+  if (tta.augmented_views > 0) {
+    const Augmented changed(data, tta.augment);
+    loading.augment = true;
+    loading.seed = options.seed;
+    DataLoader views(changed, model_.preprocessing(), loading);
+    for (passes_done = 1; passes_done <= tta.augmented_views; ++passes_done) {
+      if (passes_done > 1) views.start_epoch(static_cast<std::uint64_t>(passes_done - 1));
+      mean.add(calibrated(read(views, data, reading, /*with_targets=*/false).values));
+    }
+  }
+  answers.values = mean.logits();
+  answers.readable = rows_of_numbers(answers.values);  // a file may have gone between two looks
+  answers.seconds = seconds_since(start);
+  return answers;
+}
+
+at::Tensor Evaluator::calibrated(const at::Tensor& logits) const { return model::calibrated(model_.tasks(), logits); }
+
 Evaluation Evaluator::evaluate(const Dataset& data, const Reading& reading) const {
-  const auto logits = this->logits(data, reading, /*with_targets=*/true);
+  return scored(logits(data, reading, /*with_targets=*/true), data, {});
+}
+
+Evaluation Evaluator::evaluate(const Dataset& data, const EvaluateOptions& options) const {
+  const auto answers = this->answers(data, options, /*with_targets=*/true);
+  auto result = scored(answers, data,
+                       {.roc_auc = true,
+                        .top_losses = options.top_losses,
+                        .resampling = {.samples = options.bootstrap_samples, .seed = options.seed}});
+  for (auto& loss : result.top_losses) {
+    loss.index = static_cast<std::size_t>(answers.readable[loss.index]);
+    loss.name = data.name(loss.index);
+  }
+  result.probabilities = model::activated(model_.tasks(), answers.values);
+  return result;
+}
+
+Evaluation Evaluator::scored(const Logits& logits, const Dataset& data, const Details& details) const {
   const auto readable = at::tensor(logits.readable, at::kLong);
   auto result = evaluate_logits(logits.values.index_select(0, readable), logits.targets.index_select(0, readable),
-                                Objective(model_.tasks(), 0), data.classes());
+                                Objective(model_.tasks(), 0), data.classes(), details);
   result.bad_images = logits.bad_images;
   result.images_per_second = static_cast<double>(result.examples) / logits.seconds;
   return result;

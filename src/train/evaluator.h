@@ -14,6 +14,7 @@
 #include <graft/trainer_options.h>
 
 #include "train/cached_network.h"
+#include "train/metrics.h"
 
 namespace graft::train {
 
@@ -24,6 +25,19 @@ struct Logits {
   std::vector<BadImage> bad_images;
   double seconds = 0;
 };
+
+/// The examples of a task of single labels that were read and whose class is known, [N].
+at::Tensor labelled_rows(const Logits& all, const std::vector<Task>& tasks, const Task& task);
+
+/// Of some of these.
+struct Labelled {
+  at::Tensor logits;  ///< [N, classes]
+  at::Tensor labels;  ///< [N]
+};
+Labelled labelled(const Logits& all, const std::vector<Task>& tasks, const Task& task, const at::Tensor& rows);
+
+/// Throws Error kMismatch unless there is a class for each output; `which` data, for the message.
+void check_classes(const Model& model, const Dataset& data, const char* which);
 
 class Evaluator {
  public:
@@ -40,11 +54,26 @@ class Evaluator {
     OnStep on_step = {};
   };
 
-  /// In the data set's order. Throws Error kNumeric naming the picture for which the outputs are not finite.
+  /// The network's, in the data set's order. Throws Error kNumeric naming the picture for which the outputs are not
+  /// finite.
   Logits logits(const Dataset& data, const Reading& reading, bool with_targets) const;
+  /// Those whose activation is answered: calibrated, and the mean over all views.
+  Logits answers(const Dataset& data, const EvaluateOptions& options, bool with_targets) const;
+
+  /// Without the figures of EvaluateOptions.
   Evaluation evaluate(const Dataset& data, const Reading& reading) const;
+  Evaluation evaluate(const Dataset& data, const EvaluateOptions& options) const;
 
  private:
+  using OnBatch = std::function<void(const Batch& batch, const at::Tensor& rows)>;
+
+  LoaderOptions loader_options(std::int64_t batch_size, int threads) const;
+  /// One epoch of `loader`.
+  Logits read(DataLoader& loader, const Dataset& data, const Reading& reading, bool with_targets,
+              const OnBatch& on_batch = {}) const;
+  at::Tensor calibrated(const at::Tensor& logits) const;
+  Evaluation scored(const Logits& logits, const Dataset& data, const Details& details) const;
+
   const Model& model_;
   const TrainerOptions& options_;
 };

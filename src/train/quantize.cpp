@@ -34,15 +34,8 @@ class Sample : public Dataset {
   std::size_t size_;
 };
 
-/// The first task of single labels; null if there is none.
-const Task* naming_task(const Model& model) {
-  const auto& tasks = model.tasks();
-  const auto found = std::find_if(tasks.begin(), tasks.end(), [](auto& t) { return t.kind == TaskKind::kSingleLabel; });
-  return found == tasks.end() ? nullptr : &*found;
-}
-
 bool has_labels(const Model& model, const Dataset& data) {
-  if (model.tasks().size() != 1 || !naming_task(model)) return false;
+  if (model.tasks().size() != 1 || !model::first_of_single_labels(model.tasks())) return false;
   return std::equal(model.labels().begin(), model.labels().end(), data.classes().begin(), data.classes().end(),
                     [](const Label& label, const std::string& name) { return label.id == name; });
 }
@@ -51,11 +44,13 @@ bool has_labels(const Model& model, const Dataset& data) {
 class Comparison {
  public:
   Comparison(const Model& model, bool with_labels)
-      : tasks_(model.tasks()), task_(naming_task(model)), with_labels_(with_labels) {}
+      : tasks_(model.tasks()), task_(model::first_of_single_labels(tasks_)), with_labels_(with_labels) {}
 
   void add(const at::Tensor& float32, const at::Tensor& int8, const at::Tensor& labels) {
-    const auto difference =
-        (model::activated(tasks_, float32) - model::activated(tasks_, int8)).abs().amax(1).to(at::kDouble);
+    const auto answers = [&](const at::Tensor& logits) {
+      return model::activated(tasks_, model::calibrated(tasks_, logits));
+    };
+    const auto difference = (answers(float32) - answers(int8)).abs().amax(1).to(at::kDouble);
     pictures_ += labels.size(0);
     sum_ += difference.sum().item<double>();
     largest_ = std::max(largest_, difference.max().item<double>());

@@ -7,6 +7,8 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <graft/calibration.h>
+
 #include "base/alive.h"
 #include "base/text.h"
 #include "base/translate.h"
@@ -19,18 +21,15 @@ namespace graft {
 
 namespace {
 
-void check_classes(const Model& model, const Dataset& data, const char* which) {
-  if (std::ssize(data.classes()) == model.num_classes()) return;
-  throw Error(ErrorCode::kMismatch, std::string(which) + " has " + std::to_string(data.classes().size()) +
-                                        " classes (" + base::list_names(data.classes()) + "), the model has " +
-                                        std::to_string(model.num_classes()) +
-                                        " outputs; replace_head with that many classes");
-}
-
 void check_same_classes(const Dataset& train, const Dataset& val) {
   if (train.classes() == val.classes()) return;
   throw Error(ErrorCode::kMismatch, "training and validation data have different classes: " +
                                         base::list_names(train.classes()) + " and " + base::list_names(val.classes()));
+}
+
+/// They are of the weights as they were.
+void forget_calibrations(Model& model) {
+  for (const auto& task : model.tasks()) set_calibration(model, {}, task.name);
 }
 
 }  // namespace
@@ -65,8 +64,9 @@ History Trainer::fit(const Dataset& train, const Dataset& val, const FitOptions&
 
 History Trainer::Impl::fit(const Dataset& train_data, const Dataset* val, const FitOptions& fit_options) {
   return base::translated("training", [&] {
-    check_classes(model, train_data, "the training data");
+    train::check_classes(model, train_data, "the training data");
     if (val) check_same_classes(train_data, *val);
+    forget_calibrations(model);
 
     if (const auto fixed = model.fixed_dropouts(); !fixed.empty() && options.on_warning)
       options.on_warning("dropout stays off in " + base::list_names(fixed) +
@@ -95,19 +95,18 @@ void Trainer::Impl::restore(const train::Weights& weights) {
   });
 }
 
-Evaluation Trainer::evaluate(const Dataset& data, std::int64_t batch_size, int loader_threads) const {
+Evaluation Trainer::evaluate(const Dataset& data, const EvaluateOptions& options) const {
   return base::translated("evaluating", [&] {
-    check_classes(impl().model, data, "the data");
-    return impl().evaluator.evaluate(data, {batch_size, loader_threads, nullptr, {}});
+    train::check_classes(impl().model, data, "the data");
+    return impl().evaluator.evaluate(data, options);
   });
 }
 
-at::Tensor Trainer::predict(const Dataset& data, std::int64_t batch_size, int loader_threads) const {
+at::Tensor Trainer::predict(const Dataset& data, const EvaluateOptions& options) const {
   return base::translated("predicting", [&] {
     const at::NoGradGuard no_grad;
-    const auto logits =
-        impl().evaluator.logits(data, {batch_size, loader_threads, nullptr, {}}, /*with_targets=*/false);
-    return model::activated(impl().model.tasks(), logits.values);
+    const auto answers = impl().evaluator.answers(data, options, /*with_targets=*/false);
+    return model::activated(impl().model.tasks(), answers.values);
   });
 }
 

@@ -307,7 +307,7 @@ TEST_P(OnDevice, SeveralTasksAreTrainedScoredAndSaved) {
   EXPECT_EQ(history.best, lowest);
   EXPECT_TRUE(history.frozen_unchanged);
 
-  const auto scores = trainer.evaluate(data, 8);
+  const auto scores = trainer.evaluate(data, {.batch_size = 8});
   ASSERT_EQ(scores.tasks.size(), 3u);
   EXPECT_EQ(scores.accuracy, scores.tasks[0].accuracy.value());
   EXPECT_GT(scores.accuracy, 0.95);
@@ -328,7 +328,7 @@ TEST_P(OnDevice, SeveralTasksAreTrainedScoredAndSaved) {
   EXPECT_EQ(loaded.classify(picture, {.top_k = 1, .task = "traits"}).front().id, "not last");
   EXPECT_GRAFT_ERROR(loaded.classify(picture, {.task = "number"}), kConfig, "predict()");
   EXPECT_GRAFT_ERROR(loaded.classify(picture), kConfig, "colour, traits, number");
-  EXPECT_TRUE(close(trainer.predict(data, 8).narrow(0, 7, 1).narrow(1, 0, 3), answers.at("colour"), 1e-4));
+  EXPECT_TRUE(close(trainer.predict(data, {.batch_size = 8}).narrow(0, 7, 1).narrow(1, 0, 3), answers.at("colour"), 1e-4));
 }
 
 TEST(Trainer, DataWithoutTheTasksTargetsIsRefused) {

@@ -1,0 +1,32 @@
+/// Labelled pictures that commands measure models on.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "cli/common.h"
+
+namespace graft::cli {
+
+/// Which pictures, and how they go through a model.
+struct Labelled {
+  std::string data;
+  std::string on_bad_image = "fail", precision = "float32";
+  std::int64_t batch = 32;
+};
+void add_labelled_options(CLI::App& app, Labelled& labelled);
+/// A folder for each of the model's classes.
+ImageFolder open(const Labelled& labelled, const Model& model);
+
+/// --tta, --augment, --bootstrap and --seed of commands that evaluate.
+struct Measuring {
+  std::string tta, augment = "crop=0.6,hflip";
+  std::int64_t bootstrap = 1000;
+  std::uint64_t seed = 0;
+};
+void add_measuring_options(CLI::App& app, Measuring& measuring);
+/// With progress shown under `title`.
+EvaluateOptions evaluate_options(const Labelled& labelled, const Measuring& measuring, const Common& common,
+                                 Progress& progress, const std::string& title);
+
+}  // namespace graft::cli
