@@ -35,7 +35,7 @@ def main():
     net = torch.jit.load(args.model, _extra_files=extra).eval()
     record = json.loads(extra["graft.json"])
     preprocessing = record["preprocessing"]
-    temperature = record["tasks"][0]["temperature"] if record.get("tasks") else 1  # of a calibrated model; its outputs know nothing of it
+    temperature = (record.get("tasks") or [{}])[0].get("temperature", 1)  # the network's outputs know nothing of it
     same, largest = 0, 0.0
     with torch.inference_mode():
         for at in range(0, len(ours), 64):

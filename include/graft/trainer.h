@@ -40,7 +40,7 @@ class GRAFT_EXPORT Trainer {
   void restore_last();  ///< the same for the last
 
   /// Throws Error kNumeric naming the picture for which the outputs are not finite; kMismatch if the classes differ;
-  /// kConfig for options out of range.
+  /// kConfig for options out of range and in training mode.
   Evaluation evaluate(const Dataset& data, const EvaluateOptions& options = {}) const;
 
   /// Probabilities (or a regression's numbers) [size, outputs], float32, CPU, in the data set's order; rows of

@@ -104,6 +104,8 @@ Logits Evaluator::logits(const Dataset& data, const Reading& reading, bool with_
 
 Logits Evaluator::read(DataLoader& loader, const Dataset& data, const Reading& reading, bool with_targets,
                        const OnBatch& on_batch) const {
+  if (model_.is_training())
+    throw Error(ErrorCode::kConfig, "the model is in training mode; call eval() before measuring it");
   const at::NoGradGuard no_grad;
   const auto start = Clock::now();
   const auto size = static_cast<std::int64_t>(data.size());

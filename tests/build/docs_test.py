@@ -100,7 +100,7 @@ class Scratch:
         for name in sorted(set(re.findall(r"(?<![\w/.-])[\w-]+\.(?:jpg|png)\b", page_text))):
             Image.open(pictures[-1]).convert("RGB").save(self.path / name)
         for name in sorted(set(re.findall(r"(?<![\w/.-])[\w-]+\.pt\b", page_text))):
-            shutil.copy(Documents.tuned if name in ("mine.pt", "model.pt", "ten-classes.pt") else ROOT / "models" / "graft_mini.pt",
+            shutil.copy(Documents.tuned if name in ("mine.pt", "better.pt", "model.pt", "ten-classes.pt") else ROOT / "models" / "graft_mini.pt",
                         self.path / name)
         (self.path / "bin").mkdir()
         (self.path / "bin" / "graft").symlink_to(GRAFT)

@@ -134,6 +134,9 @@ TEST(EvaluateOptions, AreChecked) {
   EXPECT_GRAFT_ERROR(trainer.evaluate(data, {.top_losses = -1}), kConfig, "top_losses");
   EXPECT_GRAFT_ERROR(trainer.predict(data, {.bootstrap_samples = -1}), kConfig, "bootstrap_samples");
   EXPECT_GRAFT_ERROR(trainer.predict(data, {.batch_size = 0}), kConfig, "batch_size");
+  model.train();
+  EXPECT_GRAFT_ERROR(trainer.evaluate(data), kConfig, "training mode");
+  EXPECT_GRAFT_ERROR(calibrate(model, data), kConfig, "training mode");
 }
 
 TEST(Evaluation, NamesPicturesByTheirPlaceInTheData) {
