@@ -16,6 +16,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_strided.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
+#include <c10/util/ScopeExit.h>
 #include <sys/mman.h>
 #include <torch/library.h>
 
@@ -28,6 +29,7 @@ constexpr std::size_t kAlignment = 4096;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 thread_local c10::Allocator* allocator_in_use = nullptr;
+thread_local bool is_for_scratch = false;
 
 bool is_ours(std::optional<c10::Layout> layout, std::optional<c10::Device> device, std::optional<bool> pinned) {
   return allocator_in_use && c10::layout_or_default(layout) == c10::kStrided &&
@@ -99,7 +101,7 @@ class Arena::Blocks final : public c10::Allocator, public std::enable_shared_fro
 
   Memory take(std::size_t bytes) {
     const std::lock_guard lock(mutex_);
-    largest_ = std::max(largest_, bytes);
+    if (!is_for_scratch) largest_ = std::max(largest_, bytes);
     if (const auto fits = free_.lower_bound(bytes); fits != free_.end()) {
       const Memory memory = *fits;
       free_.erase(fits);
@@ -128,6 +130,12 @@ Arena::Arena() : blocks_(std::make_shared<Blocks>()) {}
 Arena::~Arena() = default;
 
 std::size_t Arena::take_largest() { return blocks_->take_largest(); }
+
+at::Tensor Arena::scratch(std::int64_t bytes) {
+  const auto after = c10::make_scope_exit([] { is_for_scratch = false; });
+  is_for_scratch = true;
+  return at::empty({bytes}, at::kByte);
+}
 
 bool Arena::available() {
   static const auto libraries = registered();

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 
+#include <ATen/core/Tensor.h>
 #include <c10/core/Allocator.h>
 
 namespace graft::engine {
@@ -17,8 +19,12 @@ class Arena {
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  /// Size of the largest block that was asked for since the last call of this.
+  /// Size of the largest tensor that was asked for since the last call of this.
   std::size_t take_largest();
+
+  /// Memory for one operator: an uninitialised tensor of bytes, of the arena that is in use on this thread, if there is
+  /// one. take_largest() does not count it.
+  static at::Tensor scratch(std::int64_t bytes);
 
   /// While one exists, new CPU tensors that operators make on this thread are the arena's. Nothing changes where
   /// LibTorch does not allow it (Arena::available()).

@@ -43,10 +43,11 @@ constexpr std::size_t kIdleArenas = 2;
 constexpr std::int64_t kOwnMultiplications = std::int64_t{1} << 28;
 
 /// The weight in the layout that oneDNN's kernels want, which is opaque to everything else.
-at::Tensor prepacked(const at::Tensor& weight, const FusedOperands& c, const c10::IValue& input_size) {
+at::Tensor prepacked(const at::Tensor& weight, const FusedOperands& c, const std::vector<std::int64_t>& input_size) {
   const auto reorder = c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_reorder_convolution_weight", "");
   const auto& g = c.geometry;
-  torch::jit::Stack stack{weight, g.padding, g.stride, g.dilation, g.groups, input_size};
+  torch::jit::Stack stack{weight,     g.padding, g.stride,
+                          g.dilation, g.groups,  input_size.empty() ? c10::IValue() : c10::IValue(input_size)};
   reorder.callBoxed(stack);
   return stack.front().toTensor();
 }
@@ -57,55 +58,47 @@ std::int64_t multiplications(const at::Tensor& weight, const Geometry& geometry,
   return weight.numel() * input[0] * (input[2] / geometry.stride[0]) * (input[3] / geometry.stride[1]);
 }
 
-/// In bfloat16, fused convolutions that are small (kOwnMultiplications) become prepared ones of our own, which are
-/// inputs of the graph like the weights of prepack(). `sizes` are their inputs'; gives those of the ones that are left.
-Sizes prepare_small(Graph& graph, const Sizes& sizes, std::vector<c10::IValue>& prepared) {
-  if (sizes.empty()) return {};
-  register_prepared_convolution();
-  Arena arena;
-  const auto ordinary = [&](const FusedOperands& operands) {
-    const Arena::Use use(arena);
-    return weight_of(operands);
-  };
-  Sizes left;
-  const auto nodes = fused_nodes(graph);
-  for (std::size_t i = 0; i < nodes.size(); ++i) {
-    const auto c = operands_of(nodes[i]);
-    const auto bias = torch::jit::toIValue(c.bias);
-    // An addition that is not in place may broadcast: oneDNN's.
-    const bool suits =
-        takes_bfloat16(c.geometry) && bias && sizes[i].size() == 4 && (!c.other || nodes[i]->kind() == kFusedInPlace);
-    const auto weight = suits ? ordinary(c) : at::Tensor();
-    if (!suits || multiplications(weight, c.geometry, sizes[i]) > kOwnMultiplications) {
-      left.push_back(sizes[i]);
-      continue;
-    }
-    prepared.push_back(
-        prepare(BFloat16Convolution{weight, bias->isTensor() ? bias->toTensor() : at::Tensor(), c.geometry}));
-    Value* input = graph.addInput();
-    input->setType(c10::AnyType::get());
-    replace_with_prepared(nodes[i], input);
-  }
-  torch::jit::EliminateDeadCode(graph.block());
-  return left;
+/// Ours for a fused convolution, if it is faster than oneDNN's; `input_size` is empty if it is not known.
+std::optional<c10::IValue> own_convolution(const Node* fused, const at::Tensor& weight, at::ScalarType type,
+                                           const std::vector<std::int64_t>& input_size) {
+  const auto c = operands_of(fused);
+  const auto bias = torch::jit::toIValue(c.bias);
+  // An addition that is not in place may broadcast: oneDNN's.
+  if (!bias || (c.other && fused->kind() != kFusedInPlace)) return std::nullopt;
+  const auto given_bias = bias->isTensor() ? bias->toTensor() : at::Tensor();
+  if (type == at::kFloat && WinogradConvolution::suits(weight, c.geometry, input_size))
+    return prepare(FloatConvolution{weight, given_bias, c.geometry});
+  if (type == at::kBFloat16 && takes_bfloat16(c.geometry) && input_size.size() == 4 &&
+      multiplications(weight, c.geometry, input_size) <= kOwnMultiplications)
+    return prepare(BFloat16Convolution{weight, given_bias, c.geometry});
+  return std::nullopt;
 }
 
-/// Gives the fused convolutions their weights in oneDNN's layout, for inputs of these sizes where they are known.
-/// Such tensors cannot be constants of a graph: they become inputs of it, behind those it has.
+/// Gives the fused convolutions their weights in the layout of oneDNN's kernels or ours, for inputs of these sizes
+/// where they are known. Such cannot be constants of a graph: they become inputs of it, behind those it has.
 void prepack(Graph& graph, at::ScalarType type, const Sizes& sizes, std::vector<c10::IValue>& weights) {
+  register_prepared_convolution();
   Arena arena;
-  const auto ordinary = [&](const FusedOperands& operands) {
+  const auto in_arena = [&](const auto& make) {
     const Arena::Use use(arena);
-    return weight_of(operands).to(type).contiguous();
+    return make();
   };
   const auto nodes = fused_nodes(graph);
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     const auto operands = operands_of(nodes[i]);
-    const auto weight = ordinary(operands);
-    weights.push_back(prepacked(weight, operands, i < sizes.size() ? c10::IValue(sizes[i]) : c10::IValue()));
+    const auto size = i < sizes.size() ? sizes[i] : std::vector<std::int64_t>();
+    const auto weight = in_arena([&] { return weight_of(operands); });
     Value* input = graph.addInput();
-    input->setType(c10::TensorType::get());
-    replace_weight(nodes[i], input);
+    if (auto own = own_convolution(nodes[i], weight, type, size)) {
+      weights.push_back(std::move(*own));
+      input->setType(c10::AnyType::get());
+      replace_with_prepared(nodes[i], input);
+    } else {
+      const auto lowered = in_arena([&] { return weight.to(type).contiguous(); });
+      weights.push_back(prepacked(lowered, operands, size));
+      input->setType(c10::TensorType::get());
+      replace_weight(nodes[i], input);
+    }
   }
   torch::jit::EliminateDeadCode(graph.block());
 }
@@ -226,10 +219,7 @@ struct Plan::Impl {
                  : "it has no convolution that oneDNN takes";
     if (precision == Precision::kInt8) weights = lower_to_eight_bits(*graph, *calibration, sizes, summary);
     add_in_place(*graph);
-    const auto left = precision == Precision::kInt8       ? Sizes()
-                      : precision == Precision::kBFloat16 ? prepare_small(*graph, sizes, weights)
-                                                          : sizes;
-    prepack(*graph, type, left, weights);
+    prepack(*graph, type, precision == Precision::kInt8 ? Sizes() : sizes, weights);
     if (precision == Precision::kBFloat16) {
       prepack_linear(*graph, weights);
       lower_constants(*graph);

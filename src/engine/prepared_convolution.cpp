@@ -9,6 +9,7 @@
 #include <ATen/core/List.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/zeros_like.h>
+#include <ATen/record_function.h>
 
 #include "engine/fusion.h"
 #include "engine/registered_operators.h"
@@ -46,14 +47,15 @@ class Prepared : public torch::CustomClassHolder {
   virtual at::Tensor run(const at::Tensor& input, const at::Tensor& sum) const = 0;
 };
 
+template <class Convolution>
 class Own : public Prepared {
  public:
-  template <class Convolution>
-  explicit Own(const Convolution& convolution) : convolution_(convolution) {}
+  template <class Given>
+  explicit Own(const Given& given) : convolution_(given) {}
   at::Tensor run(const at::Tensor& input, const at::Tensor& sum) const override { return convolution_.run(input, sum); }
 
  private:
-  TiledConvolution convolution_;
+  Convolution convolution_;
 };
 
 class OneDnns : public Prepared {
@@ -108,12 +110,14 @@ class OneDnns : public Prepared {
 const Prepared& prepared(const c10::IValue& argument) { return static_cast<const Prepared&>(*argument.toCapsule()); }
 
 void plain_operator(torch::jit::Stack& stack) {
+  RECORD_FUNCTION(kPreparedConvolution.toQualString(), {});  // LibTorch's profilers see its own operators alone
   const auto argument = torch::jit::pop(stack);
   const auto input = torch::jit::pop(stack).toTensor();
   torch::jit::push(stack, prepared(argument).run(input, {}));
 }
 
 void in_place_operator(torch::jit::Stack& stack) {
+  RECORD_FUNCTION(kPreparedConvolutionInPlace.toQualString(), {});  // the same
   const auto argument = torch::jit::pop(stack);
   const auto sum = torch::jit::pop(stack).toTensor();
   const auto input = torch::jit::pop(stack).toTensor();
@@ -127,13 +131,17 @@ bool takes_bfloat16(const Geometry& geometry) {
 }
 
 c10::IValue prepare(const BFloat16Convolution& convolution) {
-  return c10::IValue::make_capsule(c10::make_intrusive<Own>(convolution));
+  return c10::IValue::make_capsule(c10::make_intrusive<Own<TiledConvolution>>(convolution));
+}
+
+c10::IValue prepare(const FloatConvolution& convolution) {
+  return c10::IValue::make_capsule(c10::make_intrusive<Own<WinogradConvolution>>(convolution));
 }
 
 c10::IValue prepare(const QuantizedConvolution& convolution, const std::vector<std::int64_t>& input_size) {
   c10::intrusive_ptr<torch::CustomClassHolder> prepared;
   if (convolution.geometry.groups == 1 && eight_bit_kernel()) {
-    prepared = c10::make_intrusive<Own>(convolution);
+    prepared = c10::make_intrusive<Own<TiledConvolution>>(convolution);
   } else {
     prepared = c10::make_intrusive<OneDnns>(convolution, input_size);
   }

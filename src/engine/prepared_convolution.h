@@ -13,6 +13,7 @@
 
 #include "engine/eight_bit.h"
 #include "engine/geometry.h"
+#include "engine/winograd_convolution.h"
 
 namespace graft::engine {
 
@@ -38,6 +39,8 @@ bool takes_bfloat16(const Geometry& geometry);
 
 /// Argument of the operators below.
 c10::IValue prepare(const BFloat16Convolution& convolution);
+/// The same, for what WinogradConvolution takes.
+c10::IValue prepare(const FloatConvolution& convolution);
 /// The same; `input_size` is what the weights are laid out for; empty if there are several.
 c10::IValue prepare(const QuantizedConvolution& convolution, const std::vector<std::int64_t>& input_size);
 

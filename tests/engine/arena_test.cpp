@@ -26,6 +26,18 @@ TEST(Arena, FreedMemoryIsTheNextTensors) {
   EXPECT_EQ(arena.take_largest(), 0u);
 }
 
+TEST(Arena, ScratchIsNotCountedAmongTensors) {
+  Arena arena;
+  {
+    const Arena::Use use(arena);
+    const void* first = Arena::scratch(1 << 20).const_data_ptr();
+    EXPECT_EQ(arena.take_largest(), 0u);
+    EXPECT_EQ(at::empty({1 << 10}).const_data_ptr(), first);
+    EXPECT_EQ(arena.take_largest(), std::size_t{4} << 10);
+  }
+  EXPECT_EQ(Arena::scratch(100).nbytes(), 100u);
+}
+
 TEST(Arena, TensorsAreOrdinaryOnes) {
   Arena arena;
   const Arena::Use use(arena);

@@ -13,6 +13,7 @@
 #include "engine/prepared_convolution.h"
 #include "engine/probe.h"
 #include "engine/runner.h"
+#include "engine/winograd_kernels.h"
 #include "support/golden.h"
 #include "support/measured.h"
 
@@ -89,12 +90,12 @@ TEST(Plan, BFloat16IsClose) {
   }
 }
 
-/// One with three convolutions, w1 to w3 [8, 8, 3, 3] behind w0 [8, 3, 3, 3], and this body.
+/// One with three convolutions, w1 to w3 [16, 16, 3, 3] behind w0 [16, 3, 3, 3], and this body.
 graph::Network network_of(const std::string& body) {
   graph::NetworkBuilder builder("Test");
-  builder.parameter("w0", at::randn({8, 3, 3, 3}) / 3);
-  for (const char* name : {"w1", "w2", "w3"}) builder.parameter(name, at::randn({8, 8, 3, 3}) / 6);
-  builder.parameter("grouped", at::randn({8, 2, 3, 3})).parameter("b", at::randn({8}));
+  builder.parameter("w0", at::randn({16, 3, 3, 3}) / 4);
+  for (const char* name : {"w1", "w2", "w3"}) builder.parameter(name, at::randn({16, 16, 3, 3}) / 10);
+  builder.parameter("grouped", at::randn({16, 4, 3, 3})).parameter("b", at::randn({16}));
   return builder.build(body);
 }
 
@@ -151,6 +152,26 @@ TEST(Plan, SinglePicturesHaveAPlanOfTheirOwn) {
   const Runner runner(network);
   EXPECT_NE(runner.plan(pictures(1), Precision::kFloat32), runner.plan(pictures(2), Precision::kFloat32));
   EXPECT_EQ(runner.plan(pictures(3), Precision::kFloat32), runner.plan(pictures(2), Precision::kFloat32));
+}
+
+TEST(Plan, ThreeByThreeConvolutionsAreOurs) {
+  if (!winograd::is_available()) GTEST_SKIP() << "no AVX-512 in this processor";
+  const auto network = network_of(
+      "x = torch.relu(torch.conv2d(x, self.w0, None, [1, 1], [1, 1]))\n"
+      "y = torch.relu(torch.conv2d(x, self.w1, self.b, [1, 1], [1, 1]))\n"
+      "return torch.relu(torch.conv2d(y, self.w2, None, [1, 1], [1, 1]) + x)");
+  for (const auto side : {5, 32}) {
+    const auto single =
+        Plan::compile(network, Precision::kFloat32, probe(network, pictures(1, side)).convolution_inputs);
+    ASSERT_TRUE(single);
+    EXPECT_EQ(own_convolutions(*single), side == 5 ? 0 : 2) << "one picture of " << side;
+    EXPECT_LT(difference(network, *single, pictures(1, side)), 1e-5);
+  }
+  const auto batches = Plan::compile(network, Precision::kFloat32);
+  ASSERT_TRUE(batches);
+  EXPECT_EQ(own_convolutions(*batches), 2);
+  EXPECT_EQ(batches->summary().fused, 3);
+  EXPECT_LT(difference(network, *batches, pictures(7, 33)), 1e-5);
 }
 
 TEST(Plan, ALargeBatchRunsInSlices) {
