@@ -1,5 +1,6 @@
 #include "base/sha256.h"
 
+#include <algorithm>
 #include <array>
 
 #include <openssl/evp.h>
@@ -27,16 +28,22 @@ Sha256& Sha256::update(std::span<const std::byte> bytes) {
 
 Sha256& Sha256::update(std::string_view text) { return update(std::as_bytes(std::span(text.data(), text.size()))); }
 
-std::string Sha256::hex() {
+std::array<std::byte, 32> Sha256::digest() {
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   unsigned int size = 0;
   if (EVP_DigestFinal_ex(state_->context.get(), digest.data(), &size) != 1)
     throw Error(ErrorCode::kInternal, "SHA-256 failed");
+  std::array<std::byte, 32> bytes{};
+  std::ranges::copy(std::as_bytes(std::span(digest).first<32>()), bytes.begin());
+  return bytes;
+}
+
+std::string Sha256::hex() {
   constexpr char kDigits[] = "0123456789abcdef";
   std::string text;
-  for (unsigned int i = 0; i < size; ++i) {
-    text += kDigits[digest[i] >> 4];
-    text += kDigits[digest[i] & 15];
+  for (const auto byte : digest()) {
+    text += kDigits[std::to_integer<unsigned>(byte) >> 4];
+    text += kDigits[std::to_integer<unsigned>(byte) & 15];
   }
   return text;
 }

@@ -1,6 +1,7 @@
 /// SHA-256 (FIPS 180-4), by OpenSSL.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -15,7 +16,9 @@ class Sha256 {
   ~Sha256();
   Sha256& update(std::span<const std::byte> bytes);
   Sha256& update(std::string_view text);
-  /// 64 lower-case hexadecimal digits. Call once.
+  /// Call this or hex(), once.
+  std::array<std::byte, 32> digest();
+  /// The same as 64 lower-case hexadecimal digits.
   std::string hex();
 
  private:
