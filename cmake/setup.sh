@@ -28,7 +28,7 @@ if ((${#missing[@]})); then
 fi
 
 # A stamp tells what .venv holds, so that a second run costs nothing.
-stamp="torch==$torch_version numpy pillow scikit-learn onnx onnxruntime tritonclient"
+stamp="torch==$torch_version numpy pillow scikit-learn onnx onnxruntime tritonclient playwright axe-playwright-python tensorboard"
 if [[ "$(cat .venv/graft-stamp 2>/dev/null)" != "$stamp" ]]; then
   echo "-- installing LibTorch $torch_version (pip package torch) into .venv"
   [[ -x .venv/bin/python ]] || python3 -m venv .venv
@@ -39,5 +39,13 @@ if [[ "$(cat .venv/graft-stamp 2>/dev/null)" != "$stamp" ]]; then
   # ONNX, to check models/export_onnx.py; Triton's client for its description of config.pbtxt alone.
   .venv/bin/python -m pip install -q --disable-pip-version-check onnx onnxruntime
   .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps tritonclient
+  # A driver for Chromium and a checker of accessibility for reports; TensorBoard's own reader for event files.
+  .venv/bin/python -m pip install -q --disable-pip-version-check playwright absl-py
+  .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps axe-playwright-python tensorboard
+  # The browser itself is worth no failure: without it those tests are skipped. (Ubuntu has it as a snap alone.)
+  if ! command -v chromium >/dev/null; then
+    { [[ "$(id -u)" == 0 ]] && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } ||
+      echo "-- no Chromium: reports are not tested in a browser"
+  fi
   echo "$stamp" > .venv/graft-stamp
 fi

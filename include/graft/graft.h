@@ -13,6 +13,7 @@
 #include <graft/files.h>
 #include <graft/head.h>
 #include <graft/history.h>
+#include <graft/html_report.h>
 #include <graft/image.h>
 #include <graft/inspect.h>
 #include <graft/loader.h>
@@ -27,6 +28,7 @@
 #include <graft/script_head.h>
 #include <graft/sweep.h>
 #include <graft/task.h>
+#include <graft/tensorboard.h>
 #include <graft/trainer.h>
 #include <graft/trainer_options.h>
 #include <graft/version.h>

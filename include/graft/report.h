@@ -16,9 +16,14 @@
 
 namespace graft {
 
-/// {"epochs": [{"loss", "accuracy", "val_loss", "val_accuracy", "seconds", ...}], "best", "frozen_unchanged",
+/// {"epochs": [{"phase", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "learning_rates": [{"group",
+/// "rate"}], "seconds", ...}], "best", "frozen_unchanged", "stopped_early", "interrupted", "resumed_at",
 /// "images_per_second", "bad_images": [{"file", "message"}]}. Numbers that are not finite become null.
 GRAFT_EXPORT std::string to_json(const History& history);
+/// The epochs, one on a line: as objects with "epoch" counted from 1 (JSON Lines), or with a header as values between
+/// commas (RFC 4180), empty where there is none.
+GRAFT_EXPORT std::string to_json_lines(const History& history);
+GRAFT_EXPORT std::string to_csv(const History& history);  ///< the same
 /// {"accuracy", "top5_accuracy", "loss", "nll", "ece", "examples", "per_class": [...], "macro", "weighted", "roc_auc",
 /// "confusion": [[...]], "reliability": [...], "accuracy_interval", "top_losses": [...], ...}; what there is not is
 /// null

@@ -37,6 +37,7 @@ Command add_inspect(CLI::App& app);
 Command add_lr_find(CLI::App& app);
 Command add_manual(CLI::App& app);
 Command add_quantize(CLI::App& app);
+Command add_report(CLI::App& app);
 Command add_sweep(CLI::App& app);
 
 /// Prints to standard output, and fails (Error kIo) if it is closed or full.

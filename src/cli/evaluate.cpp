@@ -1,8 +1,10 @@
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 
 #include "cli/common.h"
 #include "cli/labelled.h"
+#include "cli/report_options.h"
 
 namespace graft::cli {
 
@@ -15,6 +17,7 @@ struct Options {
   std::int64_t top_losses = 0;
   std::string predictions;
   bool reduced_decoding = false;
+  ReportOptions reports;
 };
 
 /// RFC 4180.
@@ -50,17 +53,19 @@ std::string csv_of(const at::Tensor& probabilities, const Dataset& data) {
   return text;
 }
 
-void run(const Options& o, const Common& common) {
+void run(const Options& o, const CLI::App& app, const Common& common) {
+  RunReport report(o.reports, app, o.model.path + " on " + o.labelled.data);
   if (!o.predictions.empty()) check_writable(o.predictions);
   Model model = load_model(o.model, common);
   auto data = open(o.labelled, model);
   data.set_decode_options(decode_options(o.reduced_decoding, model.preprocessing()));
   Progress progress(common);
   auto options = evaluate_options(o.labelled, o.measuring, common, progress, "evaluate");
-  options.top_losses = o.top_losses;
-  const auto result =
-      Trainer(model, {.precision = parse_precision(o.labelled.precision), .on_warning = warnings(common)})
-          .evaluate(data, options);
+  options.top_losses = std::max(o.top_losses, report.top_losses());
+  auto result = Trainer(model, {.precision = parse_precision(o.labelled.precision), .on_warning = warnings(common)})
+                    .evaluate(data, options);
+  report.finish(common, model, data, result);
+  result.top_losses.resize(std::min(result.top_losses.size(), static_cast<std::size_t>(o.top_losses)));
   if (!o.predictions.empty()) write_atomically(o.predictions, csv_of(result.probabilities, data));
   print(common.json ? to_json(result) + "\n" : to_text(result));
 }
@@ -77,7 +82,8 @@ Command add_evaluate(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--predictions", o->predictions, ".csv file to write: a row for each picture, with all probabilities");
   add_reduced_decoding(app, o->reduced_decoding);
-  return [o](const Common& common) { run(*o, common); };
+  add_report_option(app, o->reports);
+  return [o, &app](const Common& common) { run(*o, app, common); };
 }
 
 }  // namespace graft::cli

@@ -4,6 +4,7 @@
 #include "cli/config.h"
 #include "cli/interrupt.h"
 #include "cli/numbers.h"
+#include "cli/report_options.h"
 #include "cli/training_options.h"
 
 namespace graft::cli {
@@ -16,6 +17,7 @@ struct Options {
   std::string checkpoint_dir;
   std::int64_t checkpoint_steps = 0;
   bool resume = false;
+  ReportOptions reports;
 };
 
 std::string percent(double fraction) {
@@ -64,19 +66,27 @@ class EpochProgress {
   std::string title_;
 };
 
-void run(const Options& o, const Common& common) {
+void run(const Options& o, const CLI::App& app, const Common& common) {
   const Interruption interruption(common);
   const auto options = trainer_options(o.training, common);
   check_writable(o.out);
+  RunReport report(o.reports, app, o.training.model.path + " fine-tuned on " + o.training.train);
   auto [train, val] = training_data(o.training);
   Model model = model_to_train(o.training, common, train, val);
 
   auto fit = fit_options(o.training, common, model);
+  report.begin(model, train, val, fit);
   EpochProgress progress(common, fit);
   fit.checkpoint = {.directory = o.checkpoint_dir, .every_steps = o.checkpoint_steps, .resume = o.resume};
   fit.stop = interruption.token();
-  fit.on_step = [&](const StepInfo& info) { progress.step(info); };
-  fit.on_epoch = [&](const EpochInfo& info) { progress.epoch(info); };
+  fit.on_step = [&](const StepInfo& info) {
+    progress.step(info);
+    report.step(info);
+  };
+  fit.on_epoch = [&](const EpochInfo& info) {
+    progress.epoch(info);
+    report.epoch(info);
+  };
   Trainer trainer(model, options);
   const auto history = trainer.fit(train, val, fit);
   if (history.interrupted) {
@@ -85,6 +95,7 @@ void run(const Options& o, const Common& common) {
   }
   if (o.keep == "best") trainer.restore_best();
   model.save(o.out);
+  report.finish(common, model, trainer, val, history);
   print(common.json ? to_json(history) + "\n" : to_text(history) + "saved " + o.out + " (" + o.keep + " epoch)\n");
 }
 
@@ -105,7 +116,8 @@ Command add_finetune(CLI::App& app) {
       ->needs(directory);
   app.add_flag("--resume", o->resume, "go on from the checkpoint, if there is one")->needs(directory);
   add_config(app);
-  return [o](const Common& common) { run(*o, common); };
+  add_run_options(app, o->reports);
+  return [o, &app](const Common& common) { run(*o, app, common); };
 }
 
 }  // namespace graft::cli

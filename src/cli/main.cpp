@@ -38,7 +38,8 @@ constexpr CommandEntry kCommands[] = {
      "      the head for an epoch, then all of it\n"
      "  graft finetune vgg16.pt --train data/train --val data/val --out mine.pt --head mlp:1024 --augment "
      "shear=0.2,zoom=0.2,hflip\n"
-     "  graft finetune resnet50.pt --config run.json --checkpoint-dir run --resume",
+     "  graft finetune resnet50.pt --config run.json --checkpoint-dir run --resume\n"
+     "  graft finetune resnet50.pt --train data/train --val data/val --out mine.pt --report mine.html --log mine.csv",
      add_finetune},
     {"lr-find", "find the learning rate to begin with", "  graft lr-find resnet50.pt --train data/train --val data/val",
      add_lr_find},
@@ -50,6 +51,7 @@ constexpr CommandEntry kCommands[] = {
      add_sweep},
     {"evaluate", "measure a model on a folder of labelled pictures",
      "  graft evaluate mine.pt --data data/val --top-losses 5\n"
+     "  graft evaluate mine.pt --data data/val --report measured.html\n"
      "  graft evaluate mine.pt --data data/val --tta hflip --predictions predictions.csv",
      add_evaluate},
     {"calibrate", "make a model's probabilities mean what they say, and choose what it rejects",
@@ -64,6 +66,11 @@ constexpr CommandEntry kCommands[] = {
      "  graft export mine.pt --triton repository --name mine", add_export},
     {"augment", "draw a sheet of pictures as training will see them",
      "  graft augment data/train --out sheet.png --augment crop,hflip,trivial", add_augment},
+    {"report", "make a page of a run's report, or compare several runs",
+     "  graft finetune resnet50.pt --train data/train --val data/val --out a.pt --report a.html\n"
+     "  graft report a.json b.json --out compared.html\n"
+     "      two runs whose --report was a.html and b.html",
+     add_report},
     {"inspect", "show layers, shapes, preprocessing and labels of a model",
      "  graft inspect mine.pt\n  graft inspect mine.pt --plan", add_inspect},
     {"completion", "print a completion script for a shell",
@@ -88,7 +95,7 @@ int main(int argc, char** argv) {
   Common common;
   CLI::App app{
       "Transfer learning for image classifiers: classify, fine-tune, evaluate, calibrate, compare, quantize, embed, "
-      "export, augment and inspect."};
+      "export, augment, report and inspect."};
   app.name("graft");
   app.footer(
       "Example: graft finetune resnet50.pt --train data/train --val data/val --head linear --out mine.pt\n"

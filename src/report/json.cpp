@@ -2,6 +2,8 @@
 
 #include <graft/report.h>
 
+#include "report/epoch_json.h"
+
 namespace graft {
 
 namespace {
@@ -76,6 +78,20 @@ json int8_json(const Int8Info& int8) {
 
 }  // namespace
 
+json report::epoch_json(const EpochInfo& epoch) {
+  json rates = json::array();
+  for (const auto& one : epoch.learning_rates) rates.push_back({{"group", one.group}, {"rate", one.rate}});
+  return {{"phase", epoch.phase},
+          {"loss", epoch.loss},
+          {"accuracy", epoch.accuracy},
+          {"val_loss", optional_number(epoch.val_loss)},
+          {"val_accuracy", optional_number(epoch.val_accuracy)},
+          {"val_top5_accuracy", optional_number(epoch.val_top5_accuracy)},
+          {"learning_rate", epoch.learning_rate},
+          {"learning_rates", std::move(rates)},
+          {"seconds", epoch.seconds}};
+}
+
 std::string to_json(const QuantizationReport& report) {
   return dump({{"convolutions", report.convolutions},
                {"convolutions_in_int8", report.convolutions_in_int8},
@@ -88,17 +104,13 @@ std::string to_json(const QuantizationReport& report) {
 
 std::string to_json(const History& history) {
   json epochs = json::array();
-  for (const auto& epoch : history.epochs)
-    epochs.push_back({{"loss", epoch.loss},
-                      {"accuracy", epoch.accuracy},
-                      {"val_loss", optional_number(epoch.val_loss)},
-                      {"val_accuracy", optional_number(epoch.val_accuracy)},
-                      {"val_top5_accuracy", optional_number(epoch.val_top5_accuracy)},
-                      {"learning_rate", epoch.learning_rate},
-                      {"seconds", epoch.seconds}});
+  for (const auto& epoch : history.epochs) epochs.push_back(report::epoch_json(epoch));
   return dump({{"epochs", std::move(epochs)},
                {"best", history.best},
                {"frozen_unchanged", history.frozen_unchanged},
+               {"stopped_early", history.stopped_early},
+               {"interrupted", history.interrupted},
+               {"resumed_at", history.resumed_at},
                {"images_per_second", history.images_per_second},
                {"bad_images", bad_images_json(history.bad_images)}});
 }

@@ -1,0 +1,161 @@
+#include "cli/report_options.h"
+
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <utility>
+
+namespace graft::cli {
+
+namespace {
+
+std::filesystem::path json_beside(const std::string& report) {
+  return std::filesystem::path(report).replace_extension(".json");
+}
+
+std::string without_dashes(const std::string& name) { return name.substr(name.starts_with("--") ? 2 : 0); }
+
+/// The file's lines; none if it cannot be read.
+std::vector<std::string> lines_of(std::istream&& text) {
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(text, line);) lines.push_back(line);
+  return lines;
+}
+
+/// What a phase trains, in words.
+std::string phase_name(const Phase& phase, std::size_t number) {
+  if (phase.freeze == "all") return "head alone";
+  if (phase.freeze == "none") return "all layers";
+  return "phase " + std::to_string(number) + (phase.freeze.empty() ? "" : ", frozen " + phase.freeze);
+}
+
+}  // namespace
+
+void add_report_option(CLI::App& app, ReportOptions& options) {
+  app.add_option("--report", options.report, ".html file for a report; the same as .json beside it, for graft report");
+}
+
+void add_run_options(CLI::App& app, ReportOptions& options) {
+  add_report_option(app, options);
+  app.add_option("--tensorboard", options.tensorboard, "folder for TensorBoard's event files");
+  app.add_option("--log", options.log, ".csv or .jsonl file with a line for each epoch");
+}
+
+std::vector<ReportSetting> settings_of(const CLI::App& app) {
+  static const std::set<std::string> kOfTheProgram = {"help",   "json",        "quiet", "config",
+                                                      "report", "tensorboard", "log"};
+  std::vector<ReportSetting> settings;
+  for (const auto* option : app.get_options()) {
+    const auto name = without_dashes(option->get_name());
+    if (kOfTheProgram.contains(name)) continue;
+    std::string value;
+    for (const auto& given : option->results()) value += (value.empty() ? "" : " ") + given;
+    if (option->count() == 0) value = option->get_default_str();
+    settings.push_back({name, value.empty() ? "-" : value});
+  }
+  return settings;
+}
+
+EpochLog::EpochLog(std::string path) : path_(std::move(path)) {
+  if (!path_.ends_with(".csv") && !path_.ends_with(".jsonl"))
+    throw Error(ErrorCode::kConfig, "--log: expected a .csv or .jsonl file, found \"" + path_ + "\"");
+  check_writable(path_);
+  before_ = lines_of(std::ifstream(path_));
+}
+
+std::string EpochLog::text_of(const History& history) const {
+  return path_.ends_with(".csv") ? to_csv(history) : to_json_lines(history);
+}
+
+void EpochLog::add(const EpochInfo& info, std::int64_t number) {
+  if (!first_) first_ = number;
+  seen_.epochs.resize(static_cast<std::size_t>(number));
+  seen_.epochs.push_back(info);
+  const auto lines = lines_of(std::istringstream(text_of(seen_)));
+  const std::size_t old = lines.size() - seen_.epochs.size() + static_cast<std::size_t>(*first_);
+  std::string text;
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    const bool header = i + seen_.epochs.size() < lines.size();
+    if (header || i >= old)
+      text += lines[i] + "\n";
+    else if (i < before_.size())
+      text += before_[i] + "\n";
+  }
+  write_atomically(path_, text);
+}
+
+void EpochLog::write(const History& history) const { write_atomically(path_, text_of(history)); }
+
+RunReport::RunReport(const ReportOptions& options, const CLI::App& app, const std::string& title)
+    : options_(options), report_{.title = title, .settings = settings_of(app)} {
+  if (wanted()) {
+    if (json_beside(options_.report) == options_.report)
+      throw Error(ErrorCode::kConfig, "--report: expected a .html file, found \"" + options_.report + "\"");
+    check_writable(options_.report);
+    check_writable(json_beside(options_.report));
+  }
+  if (!options_.log.empty()) log_.emplace(options_.log);
+  if (!options_.tensorboard.empty()) tensorboard_.emplace(options_.tensorboard);
+}
+
+void RunReport::note_hash(const std::string& name, const std::string& hash) {
+  if (!hash.empty()) report_.hashes.push_back({name, hash});
+}
+
+void RunReport::begin(const Model& model, const Dataset& train, const Dataset& val, const FitOptions& fit) {
+  if (!wanted()) return;
+  note_hash("the model before training", model.inspect().sha256);
+  note_hash("training data", content_hash(train));
+  note_hash("validation data", content_hash(val));
+  for (const auto& phase : fit.phases) report_.phases.push_back(phase_name(phase, report_.phases.size() + 1));
+}
+
+void RunReport::step(const StepInfo& info) {
+  epoch_ = info.epoch;
+  if (tensorboard_) tensorboard_->add(info);
+}
+
+void RunReport::epoch(const EpochInfo& info) {
+  if (tensorboard_) tensorboard_->add(info);
+  if (log_) log_->add(info, epoch_);
+}
+
+void RunReport::finish(const Common& common, const Model& model, const Trainer& trainer, const Dataset& val,
+                       const History& history) {
+  if (log_) log_->write(history);
+  if (!wanted()) return;
+  note_hash("the model after training", model.inspect().sha256);
+  report_.history = history;
+  add("validation data", trainer.evaluate(val, {.loader_threads = loader_threads(common), .top_losses = kTopLosses}));
+  write(common);
+}
+
+void RunReport::finish(const Common& common, const Model& model, const Dataset& data, const Evaluation& evaluation) {
+  if (!wanted()) return;
+  note_hash("the model", model.inspect().sha256);
+  note_hash("the data", content_hash(data));
+  add("", evaluation);
+  write(common);
+}
+
+void RunReport::add(const std::string& name, const Evaluation& evaluation) {
+  report_.evaluations.push_back({name, evaluation});
+  const auto class_name = [&](std::int64_t index) {
+    return evaluation.per_class.at(static_cast<std::size_t>(index)).name;
+  };
+  for (const auto& one : evaluation.top_losses)
+    report_.top_losses.push_back({.name = one.name,
+                                  .label = class_name(one.true_class),
+                                  .guess = class_name(one.predicted_class),
+                                  .probability = one.probability,
+                                  .loss = one.loss});
+}
+
+void RunReport::write(const Common& common) const {
+  write_atomically(json_beside(options_.report), to_json(report_));
+  write_html(options_.report, report_);
+  note(common, "wrote " + options_.report);
+}
+
+}  // namespace graft::cli
