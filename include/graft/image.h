@@ -66,6 +66,12 @@ class GRAFT_EXPORT Image {
   /// Writes a PNG file, whole or not at all. Throws Error kIo, kConfig for an empty image.
   void write_png(const std::filesystem::path& path) const;
 
+  /// The same file in memory. Throws Error kConfig for an empty image.
+  std::vector<std::byte> encode_png() const;
+  /// A JPEG file in memory, smaller than PNG for photographs. Throws Error kConfig for an empty image and unless
+  /// 1 <= quality <= 100.
+  std::vector<std::byte> encode_jpeg(int quality = 90) const;
+
   int width_px() const noexcept { return width_; }
   int height_px() const noexcept { return height_; }
   bool empty() const noexcept { return rgb_.empty(); }
@@ -97,6 +103,10 @@ class GRAFT_EXPORT Image {
   double unfilled_rows_ = 0;     ///< at the bottom, below 1
   std::vector<std::uint8_t> rgb_;
 };
+
+/// Pictures of one size side by side, row by row, on white. Throws Error kConfig for no pictures, an empty one,
+/// pictures of different sizes, or less than one column.
+GRAFT_EXPORT Image contact_sheet(std::span<const Image> pictures, int columns);
 
 /// The decoder this library was built with: "opencv" or "stb_image".
 GRAFT_EXPORT std::string_view image_decoder() noexcept;

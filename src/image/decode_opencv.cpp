@@ -21,6 +21,18 @@ void swap_red_and_blue(const std::uint8_t* from, std::uint8_t* to, int pixels) {
   }
 }
 
+std::vector<std::byte> encode(const Image& image, const char* type, const std::vector<int>& parameters) {
+  cv::Mat bgr(image.height_px(), image.width_px(), CV_8UC3);
+  const auto row_bytes = static_cast<std::size_t>(bgr.cols) * 3;
+  for (int y = 0; y < bgr.rows; ++y)
+    swap_red_and_blue(image.rgb().data() + static_cast<std::size_t>(y) * row_bytes, bgr.ptr<std::uint8_t>(y), bgr.cols);
+  std::vector<std::uint8_t> file;
+  if (!cv::imencode(type, bgr, file, parameters))
+    throw Error(ErrorCode::kInternal, std::string("OpenCV cannot write ") + type);
+  const auto bytes = std::as_bytes(std::span(file));
+  return {bytes.begin(), bytes.end()};
+}
+
 }  // namespace
 
 Image decode_pixels(std::span<const std::byte> file, [[maybe_unused]] const Container& container,
@@ -45,15 +57,10 @@ Image decode_pixels(std::span<const std::byte> file, [[maybe_unused]] const Cont
   return Image(bgr.cols, bgr.rows, std::move(rgb));
 }
 
-std::vector<std::byte> encode_png(const Image& image) {
-  cv::Mat bgr(image.height_px(), image.width_px(), CV_8UC3);
-  const auto row_bytes = static_cast<std::size_t>(bgr.cols) * 3;
-  for (int y = 0; y < bgr.rows; ++y)
-    swap_red_and_blue(image.rgb().data() + static_cast<std::size_t>(y) * row_bytes, bgr.ptr<std::uint8_t>(y), bgr.cols);
-  std::vector<std::uint8_t> png;
-  if (!cv::imencode(".png", bgr, png)) throw Error(ErrorCode::kInternal, "OpenCV cannot write PNG");
-  const auto bytes = std::as_bytes(std::span(png));
-  return {bytes.begin(), bytes.end()};
+std::vector<std::byte> encode_png(const Image& image) { return encode(image, ".png", {}); }
+
+std::vector<std::byte> encode_jpeg(const Image& image, int quality) {
+  return encode(image, ".jpg", {cv::IMWRITE_JPEG_QUALITY, quality});
 }
 
 std::string_view decoder_name() noexcept { return "opencv"; }

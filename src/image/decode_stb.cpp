@@ -31,6 +31,17 @@
 
 namespace graft::image {
 
+namespace {
+
+/// Receives what stb_image_write writes; `context` is a vector of bytes.
+void append(void* context, void* data, int size) {
+  auto& out = *static_cast<std::vector<std::byte>*>(context);
+  const auto* bytes = static_cast<const std::byte*>(data);
+  out.insert(out.end(), bytes, bytes + size);
+}
+
+}  // namespace
+
 Image decode_pixels(std::span<const std::byte> file, const Container&, int, std::string_view name) {
   int width = 0, height = 0, channels = 0;
   const std::unique_ptr<stbi_uc, decltype(&stbi_image_free)> pixels(
@@ -44,14 +55,16 @@ Image decode_pixels(std::span<const std::byte> file, const Container&, int, std:
 
 std::vector<std::byte> encode_png(const Image& image) {
   std::vector<std::byte> png;
-  const auto append = [](void* context, void* data, int size) {
-    auto& out = *static_cast<std::vector<std::byte>*>(context);
-    const auto* bytes = static_cast<const std::byte*>(data);
-    out.insert(out.end(), bytes, bytes + size);
-  };
   if (!stbi_write_png_to_func(append, &png, image.width_px(), image.height_px(), 3, image.rgb().data(), 0))
     throw Error(ErrorCode::kInternal, "stb_image_write cannot write PNG");
   return png;
+}
+
+std::vector<std::byte> encode_jpeg(const Image& image, int quality) {
+  std::vector<std::byte> jpeg;
+  if (!stbi_write_jpg_to_func(append, &jpeg, image.width_px(), image.height_px(), 3, image.rgb().data(), quality))
+    throw Error(ErrorCode::kInternal, "stb_image_write cannot write JPEG");
+  return jpeg;
 }
 
 std::string_view decoder_name() noexcept { return "stb_image"; }

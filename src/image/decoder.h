@@ -1,4 +1,4 @@
-/// What stands behind Image::decode and Image::write_png: OpenCV or stb_image, chosen when configuring.
+/// What stands behind Image::decode and the encoders: OpenCV or stb_image, chosen when configuring.
 #pragma once
 
 #include <cstddef>
@@ -19,6 +19,8 @@ Image decode_pixels(std::span<const std::byte> file, const Container& container,
 
 /// A PNG file. Throws Error kInternal if that fails.
 std::vector<std::byte> encode_png(const Image& image);
+/// A JPEG file; quality 1 to 100. Throws Error kInternal if that fails.
+std::vector<std::byte> encode_jpeg(const Image& image, int quality);
 
 std::string_view decoder_name() noexcept;
 

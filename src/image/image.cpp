@@ -6,8 +6,10 @@
 #include <graft/error.h>
 #include <graft/files.h>
 
+#include "base/check.h"
 #include "base/files.h"
 #include "base/translate.h"
+#include "image/canvas.h"
 #include "image/container.h"
 #include "image/decoder.h"
 #include "image/operations.h"
@@ -17,10 +19,11 @@ namespace graft {
 
 namespace {
 
+std::string size_text(int width, int height) { return std::to_string(width) + " x " + std::to_string(height); }
+
 void check_size(int width, int height) {
   if (width < 1 || height < 1)
-    throw Error(ErrorCode::kConfig,
-                "image size: expected 1 x 1 or more, found " + std::to_string(width) + " x " + std::to_string(height));
+    throw Error(ErrorCode::kConfig, "image size: expected 1 x 1 or more, found " + size_text(width, height));
 }
 
 /// The picture as a viewer shows it that follows EXIF's orientation (1..8, EXIF 2.3 table 6).
@@ -71,8 +74,8 @@ Image::Image(int width_px, int height_px, std::vector<std::uint8_t> rgb)
     : width_(width_px), height_(height_px), rgb_(std::move(rgb)) {
   check_size(width_px, height_px);
   if (rgb_.size() != static_cast<std::size_t>(width_px) * static_cast<std::size_t>(height_px) * 3)
-    throw Error(ErrorCode::kConfig, "image: expected " + std::to_string(width_px) + " x " + std::to_string(height_px) +
-                                        " x 3 bytes, found " + std::to_string(rgb_.size()));
+    throw Error(ErrorCode::kConfig, "image: expected " + size_text(width_px, height_px) + " x 3 bytes, found " +
+                                        std::to_string(rgb_.size()));
 }
 
 Image Image::read(const std::filesystem::path& path, const DecodeOptions& options) {
@@ -118,8 +121,37 @@ Image Image::center_crop(int width_px, int height_px) const {
 }
 
 void Image::write_png(const std::filesystem::path& path) const {
+  const auto file = encode_png();
+  base::translated("writing " + path.string(), [&] { write_atomically(path, file); });
+}
+
+std::vector<std::byte> Image::encode_png() const {
   check_size(width_, height_);
-  base::translated("writing " + path.string(), [&] { write_atomically(path, image::encode_png(*this)); });
+  return base::translated("encoding PNG", [&] { return image::encode_png(*this); });
+}
+
+std::vector<std::byte> Image::encode_jpeg(int quality) const {
+  check_size(width_, height_);
+  base::require(quality >= 1 && quality <= 100, "JPEG quality", "1 to 100", quality);
+  return base::translated("encoding JPEG", [&] { return image::encode_jpeg(*this, quality); });
+}
+
+Image contact_sheet(std::span<const Image> pictures, int columns) {
+  constexpr int kGapPx = 4;
+  base::require(columns >= 1, "columns", "1 or more", columns);
+  if (pictures.empty()) throw Error(ErrorCode::kConfig, "a sheet of pictures: expected at least one, found none");
+  const int width = pictures[0].width_px(), height = pictures[0].height_px();
+  check_size(width, height);
+  const int rows = (static_cast<int>(pictures.size()) + columns - 1) / columns;
+  image::Canvas canvas(columns * (width + kGapPx) + kGapPx, rows * (height + kGapPx) + kGapPx);
+  for (int i = 0; i < std::ssize(pictures); ++i) {
+    const auto& picture = pictures[static_cast<std::size_t>(i)];
+    if (picture.width_px() != width || picture.height_px() != height)
+      throw Error(ErrorCode::kConfig, "a sheet of pictures: expected " + size_text(width, height) + " for all, found " +
+                                          size_text(picture.width_px(), picture.height_px()));
+    canvas.put(i % columns * (width + kGapPx) + kGapPx, i / columns * (height + kGapPx) + kGapPx, picture);
+  }
+  return std::move(canvas).image();
 }
 
 std::string_view image_decoder() noexcept { return image::decoder_name(); }

@@ -168,13 +168,23 @@ namespace image {
 
 namespace {
 
+/// The size to which a picture is resized, and the part of that which is kept.
+struct Fit {
+  int width, height;
+  Window kept;
+};
+
+Fit fit(const Image& image, const Preprocessing& p) {
+  if (image.empty()) throw Error(ErrorCode::kConfig, "expected a picture, found an empty image");
+  if (!p.resize_shorter_px) return {p.crop_width_px, p.crop_height_px, {0, 0, p.crop_width_px, p.crop_height_px}};
+  const auto [width, height] = shorter_side_to(image, *p.resize_shorter_px);
+  return {width, height, center_window(width, height, p.crop_width_px, p.crop_height_px)};
+}
+
 /// Resized and cropped: [crop_height, crop_width, 3], of which only the crop is computed.
 Image fitted(const Image& image, const Preprocessing& p) {
-  if (image.empty()) throw Error(ErrorCode::kConfig, "expected a picture, found an empty image");
-  if (!p.resize_shorter_px) return image.resize(p.crop_width_px, p.crop_height_px, p.interpolation);
-  const auto [width, height] = shorter_side_to(image, *p.resize_shorter_px);
-  return resample(image, width, height, p.interpolation,
-                  center_window(width, height, p.crop_width_px, p.crop_height_px));
+  const auto [width, height, kept] = fit(image, p);
+  return resample(image, width, height, p.interpolation, kept);
 }
 
 /// In float32 and in torchvision's order of operations: to_tensor scales, Normalize subtracts and divides.
@@ -247,6 +257,12 @@ void check_out(const Preprocessing& p, std::span<float> out) {
 }
 
 }  // namespace
+
+Region seen_region(const Image& image, const Preprocessing& p) {
+  const auto [width, height, kept] = fit(image, p);
+  const double across = image.filled_width_px() / width, down = image.filled_height_px() / height;
+  return {kept.left * across, kept.top * down, kept.width * across, kept.height * down};
+}
 
 void to_input(const Image& image, const Preprocessing& p, std::span<float> out) {
   check_out(p, out);

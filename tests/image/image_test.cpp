@@ -247,6 +247,51 @@ TEST(WritePng, IsReadBackEqual) {
   EXPECT_GRAFT_ERROR(photo.write_png(scratch / "no" / "such.png"), kIo, "such.png");
 }
 
+TEST(Encode, PngIsTheSameInMemory) {
+  const auto photo = decode(file("photo.png"));
+  const auto png = photo.encode_png();
+  EXPECT_EQ(Image::decode(png), photo);
+  EXPECT_GRAFT_ERROR(Image().encode_png(), kConfig, "0 x 0");
+}
+
+TEST(Encode, JpegIsNearAndNearerWithQuality) {
+  const auto photo = decode(file("photo.png"));
+  const auto mean_difference = [&](int quality) {
+    const auto back = Image::decode(photo.encode_jpeg(quality));
+    EXPECT_EQ(back.width_px(), photo.width_px());
+    EXPECT_EQ(back.height_px(), photo.height_px());
+    double sum = 0;
+    for (std::size_t i = 0; i < photo.rgb().size(); ++i) sum += std::abs(back.rgb()[i] - photo.rgb()[i]);
+    return sum / static_cast<double>(photo.rgb().size());
+  };
+  EXPECT_LT(mean_difference(95), 17);  // the picture is mostly noise in colour: 16.1 with Pillow
+  EXPECT_LT(mean_difference(95), mean_difference(20));
+  EXPECT_LT(photo.encode_jpeg(20).size(), photo.encode_jpeg().size());
+  EXPECT_GRAFT_ERROR(photo.encode_jpeg(0), kConfig, "1 to 100");
+  EXPECT_GRAFT_ERROR(photo.encode_jpeg(101), kConfig, "1 to 100");
+  EXPECT_GRAFT_ERROR(Image().encode_jpeg(), kConfig, "0 x 0");
+}
+
+TEST(ContactSheet, PicturesAreInRowsOnWhite) {
+  const auto of = [](std::uint8_t grey) { return Image(2, 3, std::vector<std::uint8_t>(18, grey)); };
+  const std::vector<Image> pictures{of(10), of(20), of(30)};
+  const auto sheet = contact_sheet(pictures, 2);
+  EXPECT_EQ(sheet.width_px(), 2 * 6 + 4);  // gaps of 4
+  EXPECT_EQ(sheet.height_px(), 2 * 7 + 4);
+  const auto at = [&](int x, int y) { return static_cast<int>(sheet.rgb()[static_cast<std::size_t>(y * 16 + x) * 3]); };
+  EXPECT_EQ(at(4, 4), 10);
+  EXPECT_EQ(at(5, 6), 10);
+  EXPECT_EQ(at(10, 4), 20);
+  EXPECT_EQ(at(4, 11), 30);
+  EXPECT_EQ(at(10, 11), 255);
+  EXPECT_EQ(at(3, 4), 255);
+  EXPECT_GRAFT_ERROR(contact_sheet({}, 2), kConfig, "none");
+  EXPECT_GRAFT_ERROR(contact_sheet(pictures, 0), kConfig, "columns");
+  EXPECT_GRAFT_ERROR(contact_sheet(std::vector{of(1), Image(3, 3, std::vector<std::uint8_t>(27))}, 2), kConfig,
+                     "2 x 3 for all, found 3 x 3");
+  EXPECT_GRAFT_ERROR(contact_sheet(std::vector<Image>(1), 2), kConfig, "0 x 0");
+}
+
 TEST(Resize, EqualsPillow) {
   const auto photo = decode(file("photo.png"));
   const std::vector<std::tuple<std::string, int, int>> sizes{{"down", 23, 17},        {"up", 100, 90},
