@@ -8,8 +8,10 @@
 #include <graft/dataset.h>
 #include <graft/deploy.h>
 #include <graft/device.h>
+#include <graft/embeddings.h>
 #include <graft/error.h>
 #include <graft/evaluation.h>
+#include <graft/explain.h>
 #include <graft/files.h>
 #include <graft/head.h>
 #include <graft/history.h>

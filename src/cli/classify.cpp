@@ -1,8 +1,7 @@
 #include <cstdio>
 
-#include <nlohmann/json.hpp>
-
 #include "cli/common.h"
+#include "cli/json.h"
 #include "cli/numbers.h"
 #include "cli/pictures.h"
 
@@ -70,7 +69,7 @@ void run(const Options& o, const Common& common) {
     for (const auto& image : loader.bad_images()) bad.push_back({{"file", image.name}, {"message", image.message}});
     const nlohmann::json document{
         {"predictions", std::move(predictions)}, {"images_per_second", rate}, {"bad_images", std::move(bad)}};
-    print(document.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    print_json(document);
   }
   char text[80];
   std::snprintf(text, sizeof text, "%lld pictures, %.1f images/s", static_cast<long long>(done), rate);
@@ -82,9 +81,7 @@ void run(const Options& o, const Common& common) {
 Command add_classify(CLI::App& app) {
   auto o = std::make_shared<Options>();
   add_model_options(app, o->model);
-  app.add_option("PICTURE", o->paths, "picture files, or folders to walk")
-      ->required()
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  add_pictures(app, o->paths);
   app.add_option("--top-k", o->top_k, "how many guesses for each picture")
       ->check(at_least_one())
       ->capture_default_str();
@@ -92,9 +89,7 @@ Command add_classify(CLI::App& app) {
   app.add_option("--batch", o->batch, "pictures for one forward pass")->check(at_least_one())->capture_default_str();
   add_reduced_decoding(app, o->reduced_decoding);
   add_precision(app, o->precision);
-  app.add_option("--on-bad-image", o->on_bad_image, "unreadable pictures")
-      ->check(CLI::IsMember({"fail", "skip"}))
-      ->capture_default_str();
+  add_on_bad_image(app, o->on_bad_image);
   return [o](const Common& common) { run(*o, common); };
 }
 

@@ -71,6 +71,12 @@ std::vector<std::string> classes_of(const Model& model) {
   return classes;
 }
 
+void add_on_bad_image(CLI::App& app, std::string& on_bad_image) {
+  app.add_option("--on-bad-image", on_bad_image, "unreadable pictures")
+      ->check(CLI::IsMember({"fail", "skip"}))
+      ->capture_default_str();
+}
+
 OnBadImage parse_on_bad_image(const std::string& text) {
   return text == "skip" ? OnBadImage::kSkip : OnBadImage::kFail;
 }

@@ -31,11 +31,14 @@ Command add_completion(CLI::App& app);
 Command add_compare(CLI::App& app);
 Command add_embed(CLI::App& app);
 Command add_evaluate(CLI::App& app);
+Command add_explain(CLI::App& app);
 Command add_export(CLI::App& app);
 Command add_finetune(CLI::App& app);
 Command add_inspect(CLI::App& app);
 Command add_lr_find(CLI::App& app);
 Command add_manual(CLI::App& app);
+Command add_neighbors(CLI::App& app);
+Command add_project(CLI::App& app);
 Command add_quantize(CLI::App& app);
 Command add_report(CLI::App& app);
 Command add_sweep(CLI::App& app);
@@ -66,6 +69,8 @@ void add_precision(CLI::App& app, std::string& precision);
 /// The model's own classes, in its order.
 std::vector<std::string> classes_of(const Model& model);
 
+/// --on-bad-image.
+void add_on_bad_image(CLI::App& app, std::string& on_bad_image);
 OnBadImage parse_on_bad_image(const std::string& text);
 /// Threads that decode beside the network's.
 int loader_threads(const Common& common);

@@ -1,8 +1,7 @@
 #include <filesystem>
 
-#include <nlohmann/json.hpp>
-
 #include "cli/common.h"
+#include "cli/json.h"
 #include "cli/numbers.h"
 
 namespace graft::cli {
@@ -36,7 +35,7 @@ void run(const Options& o, const Common& common) {
                                 {"input_shape", {3, p.crop_height_px, p.crop_width_px}},
                                 {"classes", model.num_classes()},
                                 {"max_batch_size", options.max_batch_size}};
-  print(document.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  print_json(document);
 }
 
 }  // namespace

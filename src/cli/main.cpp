@@ -62,6 +62,16 @@ constexpr CommandEntry kCommands[] = {
      "  graft quantize mine.pt --calibration data/train --out mine.int8.pt", add_quantize},
     {"embed", "write feature vectors of pictures to a .npy file", "  graft embed mine.pt photos/ --out features.npy",
      add_embed},
+    {"explain", "draw over pictures what a model's answers rest on",
+     "  graft explain mine.pt photos/ --out heat\n"
+     "  graft explain resnet50.pt elephant.jpg --out heat --class n02504458 --layer layer3\n"
+     "  graft explain mine.pt photo.jpg --out heat --method occlusion --patch 24",
+     add_explain},
+    {"neighbors", "find the pictures of a folder that are most like another",
+     "  graft neighbors mine.pt photo.jpg --among photos/ --top-k 3", add_neighbors},
+    {"project", "draw a map of pictures by what a model sees in them",
+     "  graft project mine.pt data/val --out map.svg\n  graft project mine.pt data/val --out map.csv --method pca",
+     add_project},
     {"export", "write a model as an inference server wants it",
      "  graft export mine.pt --triton repository --name mine", add_export},
     {"augment", "draw a sheet of pictures as training will see them",
@@ -94,8 +104,8 @@ int main(int argc, char** argv) {
 
   Common common;
   CLI::App app{
-      "Transfer learning for image classifiers: classify, fine-tune, evaluate, calibrate, compare, quantize, embed, "
-      "export, augment, report and inspect."};
+      "Transfer learning for image classifiers: classify, fine-tune, evaluate, calibrate, compare, explain, quantize, "
+      "embed, export, augment, report and inspect."};
   app.name("graft");
   app.footer(
       "Example: graft finetune resnet50.pt --train data/train --val data/val --head linear --out mine.pt\n"

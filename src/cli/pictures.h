@@ -1,11 +1,13 @@
-/// Picture files without labels, for the loader.
+/// Picture files without labels, and their features.
 #pragma once
 
 #include <filesystem>
 #include <string>
 #include <vector>
 
-#include <graft/dataset.h>
+#include <ATen/core/Tensor.h>
+
+#include "cli/common.h"
 
 namespace graft::cli {
 
@@ -22,6 +24,7 @@ class Pictures : public Dataset {
   Image image(std::size_t i) const override { return Image::read(files_[i], decode_); }
   std::string name(std::size_t i) const override { return files_[i].string(); }
   OnBadImage on_bad_image() const override { return on_bad_; }
+  const std::filesystem::path& path(std::size_t i) const { return files_[i]; }
   void set_decode_options(const DecodeOptions& options) { decode_ = options; }
 
  private:
@@ -30,5 +33,26 @@ class Pictures : public Dataset {
   DecodeOptions decode_;
   std::vector<std::string> classes_{"picture"};
 };
+
+/// The positional argument of commands that work on pictures.
+void add_pictures(CLI::App& app, std::vector<std::string>& paths);
+
+/// How pictures are embedded.
+struct EmbedOptions {
+  std::string layer;
+  std::int64_t batch = 32;
+  bool reduced_decoding = false;
+};
+/// --layer, --batch, --reduced-decoding.
+void add_embed_options(CLI::App& app, EmbedOptions& options);
+
+struct Embedded {
+  at::Tensor features;                ///< [N, C]
+  std::vector<std::size_t> pictures;  ///< which picture each row is of: all, but for those that could not be read
+};
+/// Model::embed for all pictures, with progress; those left out are noted. Throws Error kMismatch if no picture is
+/// left.
+Embedded embed(const Model& model, Pictures& pictures, const EmbedOptions& options, const Common& common,
+               Progress& progress);
 
 }  // namespace graft::cli

@@ -71,9 +71,7 @@ Command add_quantize(CLI::App& app) {
       ->check(at_least_one())
       ->capture_default_str();
   app.add_option("--batch", o->batch, "pictures for one forward pass")->check(at_least_one())->capture_default_str();
-  app.add_option("--on-bad-image", o->on_bad_image, "unreadable pictures")
-      ->check(CLI::IsMember({"fail", "skip"}))
-      ->capture_default_str();
+  add_on_bad_image(app, o->on_bad_image);
   return [o](const Common& common) { run(*o, common); };
 }
 

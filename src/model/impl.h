@@ -14,6 +14,7 @@
 #include <graft/model.h>
 
 #include "engine/runner.h"
+#include "engine/suffix.h"
 #include "graph/network.h"
 #include "model/artefact.h"
 #include "model/calibration.h"
@@ -40,6 +41,7 @@ struct [[gnu::visibility("hidden")]] Model::Impl {
   // Parts of the network that were asked for, by the cut that made them, and what was found in it.
   mutable std::mutex parts_mutex;
   mutable std::map<std::string, engine::Runner, std::less<>> parts;
+  mutable std::map<std::string, engine::Suffix, std::less<>> suffixes;
   mutable std::optional<std::vector<graph::FixedTraining>> found_fixed;
 
   static const Impl& of(const Model& model) { return model.impl(); }
@@ -61,6 +63,7 @@ struct [[gnu::visibility("hidden")]] Model::Impl {
   graph::Network cut(const Cut& cut) const;
   const engine::Runner& features() const;
   const engine::Runner& output_of(std::string_view layer) const;
+  const engine::Suffix& behind(std::string_view layer) const;
 
   /// Throws kMismatch unless [N, 3, H, W] float32 with N > 0; kConfig in training mode if `evaluation`.
   void check_batch(const at::Tensor& batch, bool evaluation) const;

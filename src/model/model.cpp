@@ -33,6 +33,7 @@ void Model::Impl::replace_network(graph::Network next, std::string_view head) {
   network = std::move(next);
   structure = std::move(found);
   parts.clear();
+  suffixes.clear();
   found_fixed.reset();
   int8.reset();
 }
@@ -73,6 +74,13 @@ const engine::Runner& Model::Impl::output_of(std::string_view layer) const {
   const std::lock_guard lock(parts_mutex);
   auto it = parts.find(layer);
   if (it == parts.end()) it = parts.emplace(layer, engine::Runner(network.cut_after(layer))).first;
+  return it->second;
+}
+
+const engine::Suffix& Model::Impl::behind(std::string_view layer) const {
+  const std::lock_guard lock(parts_mutex);
+  auto it = suffixes.find(layer);
+  if (it == suffixes.end()) it = suffixes.emplace(layer, engine::Suffix(network, layer)).first;
   return it->second;
 }
 

@@ -17,6 +17,7 @@ SEES = {
     "graph": {"base"},
     "engine": {"base", "graph"},
     "model": {"base", "image", "text", "graph", "engine"},
+    "explain": {"base", "image", "engine", "model"},
     "dist": {"base"},
     "train": {"base", "data", "model", "dist"},
     "testing": {"base", "model", "train"},

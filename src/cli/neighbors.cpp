@@ -1,0 +1,76 @@
+#include <cstdio>
+#include <filesystem>
+
+#include "cli/common.h"
+#include "cli/json.h"
+#include "cli/numbers.h"
+#include "cli/pictures.h"
+
+namespace graft::cli {
+
+namespace {
+
+struct Options {
+  ModelFile model;
+  std::vector<std::string> paths, among;
+  std::int64_t top_k = 5;
+  EmbedOptions embed;
+  std::string on_bad_image = "fail";
+};
+
+/// The nearest pictures, without the file itself.
+std::vector<Neighbor> neighbors_of(const at::Tensor& query, const std::filesystem::path& file, const Embedded& index,
+                                   const Pictures& among, std::int64_t k) {
+  std::vector<Neighbor> found;
+  for (auto neighbor : nearest(query, index.features, k + 1)) {
+    const auto picture = index.pictures[static_cast<std::size_t>(neighbor.index)];
+    if (std::filesystem::equivalent(file, among.path(picture)) || std::ssize(found) == k) continue;
+    found.push_back({static_cast<std::int64_t>(picture), neighbor.similarity});
+  }
+  return found;
+}
+
+void run(const Options& o, const Common& common) {
+  Pictures queries(o.paths, OnBadImage::kFail), among(o.among, parse_on_bad_image(o.on_bad_image));
+  const Model model = load_model(o.model, common);
+  Progress progress(common);
+  const auto asked = embed(model, queries, o.embed, common, progress);
+  const auto index = embed(model, among, o.embed, common, progress);
+  progress.finish("compared with " + std::to_string(index.pictures.size()) + " pictures");
+
+  nlohmann::json results = nlohmann::json::array();
+  for (std::size_t i = 0; i < queries.size(); ++i) {
+    std::string text = queries.name(i) + "\n";
+    nlohmann::json list = nlohmann::json::array();
+    for (const auto& [picture, similarity] :
+         neighbors_of(asked.features[static_cast<std::int64_t>(i)], queries.path(i), index, among, o.top_k)) {
+      const auto name = among.name(static_cast<std::size_t>(picture));
+      char figure[32];
+      std::snprintf(figure, sizeof figure, "  %6.4f  ", static_cast<double>(similarity));
+      text += figure + name + "\n";
+      list.push_back({{"file", name}, {"similarity", similarity}});
+    }
+    if (!common.json) print(text);
+    results.push_back({{"file", queries.name(i)}, {"neighbors", std::move(list)}});
+  }
+  if (common.json) print_json({{"queries", std::move(results)}});
+}
+
+}  // namespace
+
+Command add_neighbors(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  add_model_options(app, o->model);
+  add_pictures(app, o->paths);
+  app.add_option("--among", o->among, "picture files, or folders to walk: where the neighbours are looked for")
+      ->required()
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("--top-k", o->top_k, "how many for each picture, the picture itself left out")
+      ->check(at_least_one())
+      ->capture_default_str();
+  add_embed_options(app, o->embed);
+  add_on_bad_image(app, o->on_bad_image);
+  return [o](const Common& common) { run(*o, common); };
+}
+
+}  // namespace graft::cli

@@ -1,0 +1,39 @@
+#include "cli/pictures.h"
+
+#include <ATen/ops/cat.h>
+
+#include "cli/numbers.h"
+
+namespace graft::cli {
+
+void add_pictures(CLI::App& app, std::vector<std::string>& paths) {
+  app.add_option("PICTURE", paths, "picture files, or folders to walk")
+      ->required()
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+void add_embed_options(CLI::App& app, EmbedOptions& options) {
+  app.add_option("--layer", options.layer, "layer whose output is wanted; without it what the head is given");
+  app.add_option("--batch", options.batch, "pictures for one forward pass")
+      ->check(at_least_one())
+      ->capture_default_str();
+  add_reduced_decoding(app, options.reduced_decoding);
+}
+
+Embedded embed(const Model& model, Pictures& pictures, const EmbedOptions& options, const Common& common,
+               Progress& progress) {
+  pictures.set_decode_options(decode_options(options.reduced_decoding, model.preprocessing()));
+  DataLoader loader(pictures, model.preprocessing(), {.batch_size = options.batch, .threads = loader_threads(common)});
+  std::vector<at::Tensor> rows;
+  Embedded embedded;
+  while (const auto batch = loader.next()) {
+    rows.push_back(model.embed(batch->images, options.layer));
+    embedded.pictures.insert(embedded.pictures.end(), batch->indices.begin(), batch->indices.end());
+    progress.update("embed", std::ssize(embedded.pictures), static_cast<std::int64_t>(pictures.size()), "");
+  }
+  for (const auto& bad : loader.bad_images()) note(common, "left out: " + bad.message);
+  embedded.features = at::cat(rows);
+  return embedded;
+}
+
+}  // namespace graft::cli

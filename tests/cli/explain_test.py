@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+"""explain, neighbors and project from outside, and the example that explains."""
+import base64
+import csv
+import io
+import json
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import unittest
+import xml.etree.ElementTree
+
+import numpy as np
+from PIL import Image
+
+from program import EXAMPLES, MODEL, PICTURES, run
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def document(*arguments):
+    result = run(*arguments, "--json", "--quiet")
+    if result.returncode:
+        raise AssertionError(result.stderr)
+    return json.loads(result.stdout)
+
+
+class Scratch(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.out = pathlib.Path(folder.name)
+        self.photos = self.out / "photos"
+        for picture in pathlib.Path(PICTURES).iterdir():
+            group = self.photos / ("letters" if picture.stem.startswith("letter") else "shapes")
+            group.mkdir(parents=True, exist_ok=True)
+            shutil.copy(picture, group)
+        self.files = sorted(str(p) for p in self.photos.rglob("*.png"))
+
+
+class Explain(Scratch):
+    def test_overlays_lie_where_the_pictures_do(self):
+        for method in ("grad-cam", "occlusion"):
+            out = self.out / method
+            found = document("explain", MODEL, self.photos, "--out", out, "--method", method)
+            self.assertEqual(found["method"], method)
+            self.assertEqual([e["file"] for e in found["explanations"]], self.files)
+            for each in found["explanations"]:
+                name = pathlib.Path(each["file"])
+                self.assertEqual(each["overlay"], str(out / name.parent.name / name.name))
+                self.assertEqual(each["id"], name.stem)  # the embedded network knows its own pictures
+                self.assertGreater(each["probability"], 0.5)
+                drawn, picture = np.asarray(Image.open(each["overlay"])), np.asarray(Image.open(name).convert("RGB"))
+                self.assertEqual(drawn.shape, picture.shape)
+                self.assertGreater(abs(drawn.astype(int) - picture).mean(), 5)
+
+    def test_class_layer_and_colours_can_be_chosen(self):
+        star = PICTURES + "/star.png"
+        found = document("explain", MODEL, star, "--out", self.out / "a", "--class", "heart", "--layer", "layer3")
+        self.assertEqual(found["explanations"][0]["id"], "heart")
+        self.assertLess(found["explanations"][0]["probability"], 0.5)
+        run("explain", MODEL, star, "--out", self.out / "b", "--colormap", "turbo", "--opacity", 1, "--longest-side", 32)
+        drawn = np.asarray(Image.open(self.out / "b" / "star.png"))
+        self.assertEqual(drawn.shape, (32, 32, 3))
+        text = run("explain", MODEL, star, "--out", self.out / "c", "--quiet").stdout
+        self.assertRegex(text, r"^\S*star\.png: star [01]\.\d{4}\n$")
+
+    def test_two_pictures_of_one_name_are_both_there(self):
+        other = self.out / "other"
+        other.mkdir()
+        shutil.copy(PICTURES + "/heart.png", other / "star.png")
+        found = document("explain", MODEL, PICTURES + "/star.png", other / "star.png", "--out", self.out / "heat")
+        self.assertEqual([pathlib.Path(e["overlay"]).name for e in found["explanations"]], ["star.png", "star-2.png"])
+        self.assertEqual([e["id"] for e in found["explanations"]], ["star", "heart"])
+
+    def test_what_is_wrong_is_said(self):
+        star = PICTURES + "/star.png"
+        for arguments, part in ((("--layer", "layer9"), '"layer4"'), (("--class", "dog"), 'found "dog"'),
+                                (("--method", "guess"), "guess"), (("--opacity", "2"), "0 to 1"), (("--patch", "65", "--method", "occlusion"), "1 to 64")):
+            result = run("explain", MODEL, star, "--out", self.out / "x", *arguments)
+            self.assertEqual(result.returncode, 2, arguments)
+            self.assertIn(part, result.stderr)
+        (self.photos / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+        self.assertEqual(run("explain", MODEL, self.photos, "--out", self.out / "x").returncode, 1)
+        found = document("explain", MODEL, self.photos, "--out", self.out / "x", "--on-bad-image", "skip")
+        self.assertEqual(len(found["explanations"]), len(self.files))
+        self.assertIn("broken.png", found["bad_images"][0]["file"])
+        (self.out / "file").write_text("")
+        blocked = run("explain", MODEL, star, "--out", self.out / "file")
+        self.assertEqual(blocked.returncode, 1)
+        self.assertIn("graft: io:", blocked.stderr)
+
+    def test_the_example(self):
+        result = subprocess.run([str(EXAMPLES / "explain"), MODEL, PICTURES + "/star.png", str(self.out / "heat"), PICTURES],
+                                capture_output=True, text=True)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(len(list((self.out / "heat").glob("*.png"))), 3)
+        self.assertRegex(result.stdout, r"%  star: .*star\.png\n")
+        self.assertRegex(result.stdout, r"1\.0000  .*star\.png\n")
+
+
+class Neighbors(Scratch):
+    def test_they_are_those_of_numpy(self):
+        run("embed", MODEL, self.photos, "--out", self.out / "f.npy", "--quiet")
+        features = np.load(self.out / "f.npy").astype(np.float64)
+        features /= np.linalg.norm(features, axis=1, keepdims=True)
+        found = document("neighbors", MODEL, self.photos, "--among", self.photos, "--top-k", 3)["queries"]
+        self.assertEqual([q["file"] for q in found], self.files)
+        for i, query in enumerate(found):
+            similarity = features @ features[i]
+            similarity[i] = -2  # the picture itself is left out
+            best = np.argsort(-similarity, kind="stable")[:3]
+            self.assertEqual([n["file"] for n in query["neighbors"]], [self.files[j] for j in best])
+            np.testing.assert_allclose([n["similarity"] for n in query["neighbors"]], similarity[best], atol=1e-5)
+
+    def test_text_and_errors(self):
+        text = run("neighbors", MODEL, PICTURES + "/star.png", "--among", self.photos, "--top-k", 2, "--quiet").stdout
+        self.assertRegex(text, r"star\.png\n  1\.0000  .*shapes/star\.png\n  0\.\d{4}  .*\n$")  # a copy is another file
+        many = document("neighbors", MODEL, self.files[0], "--among", self.photos, "--top-k", 1000)["queries"][0]
+        self.assertEqual(len(many["neighbors"]), len(self.files) - 1)
+        self.assertEqual(run("neighbors", MODEL, PICTURES).returncode, 2)
+        missing = run("neighbors", MODEL, self.files[0], "--among", self.out / "nowhere")
+        self.assertEqual((missing.returncode, "graft: io:" in missing.stderr), (1, True))
+
+
+class Project(Scratch):
+    def test_svg_png_and_csv_show_the_same_places(self):
+        for method in ("pca", "tsne"):
+            svg, png, table = (self.out / f"map.{kind}" for kind in ("svg", "png", "csv"))
+            found = document("project", MODEL, self.photos, "--out", svg, "--method", method)
+            self.assertEqual(found["method"], method)
+            self.assertEqual(found["kl_divergence"] is None, method == "pca")
+            self.assertEqual([p["file"] for p in found["points"]], self.files)
+            places = np.array([[p["x"], p["y"]] for p in found["points"]])
+
+            root = xml.etree.ElementTree.parse(svg).getroot()
+            images = root.findall(f".//{SVG}image")
+            self.assertEqual([t.text for t in root.findall(f".//{SVG}g/{SVG}title")],
+                             [f"{pathlib.Path(f).name} ({pathlib.Path(f).parent.name})" for f in self.files])
+            drawn = np.array([[float(i.get("x")), -float(i.get("y"))] for i in images])
+            scale = (np.ptp(drawn, 0) / np.ptp(places, 0)).mean()
+            np.testing.assert_allclose(drawn - drawn.mean(0), (places - places.mean(0)) * scale, atol=2)
+            for image in images:
+                prefix, data = image.get("href").split(",")
+                self.assertEqual(prefix, "data:image/jpeg;base64")
+                self.assertEqual(Image.open(io.BytesIO(base64.b64decode(data, validate=True))).size, (64, 64))
+
+            document("project", MODEL, self.photos, "--out", table, "--method", method)
+            with open(table, newline="") as file:
+                rows = list(csv.DictReader(file))
+            np.testing.assert_allclose([[float(r["x"]), float(r["y"])] for r in rows], places, atol=1e-5)
+            self.assertEqual({r["group"] for r in rows}, {"letters", "shapes"})
+
+            document("project", MODEL, self.photos, "--out", png, "--method", method, "--width", 400, "--height", 300, "--thumbnail", 16)
+            self.assertEqual(Image.open(png).size, (400, 300))
+
+    def test_what_is_wrong_is_said(self):
+        for out, part in (("map.pdf", ".svg, .png or .csv"), ("no/map.svg", "no")):
+            result = run("project", MODEL, self.photos, "--out", self.out / out)
+            self.assertNotEqual(result.returncode, 0)
+            self.assertIn(part, result.stderr)
+        few = run("project", MODEL, *self.files[:2], "--out", self.out / "map.svg")
+        self.assertEqual(few.returncode, 1)
+        self.assertIn("N >= 4", few.stderr)
+        self.assertRegex(run("project", MODEL, self.photos, "--out", self.out / "map.svg", "--perplexity", "500").stderr, "less than the")
+
+
+if __name__ == "__main__":
+    unittest.main()
