@@ -28,7 +28,7 @@ if ((${#missing[@]})); then
 fi
 
 # A stamp tells what .venv holds, so that a second run costs nothing.
-stamp="torch==$torch_version numpy pillow scikit-learn onnx onnxruntime tritonclient playwright axe-playwright-python tensorboard"
+stamp="torch==$torch_version numpy pillow scikit-learn onnx onnxruntime tritonclient playwright axe-playwright-python tensorboard safetensors"
 if [[ "$(cat .venv/graft-stamp 2>/dev/null)" != "$stamp" ]]; then
   echo "-- installing LibTorch $torch_version (pip package torch) into .venv"
   [[ -x .venv/bin/python ]] || python3 -m venv .venv
@@ -39,6 +39,8 @@ if [[ "$(cat .venv/graft-stamp 2>/dev/null)" != "$stamp" ]]; then
   # ONNX, to check models/export_onnx.py; Triton's client for its description of config.pbtxt alone.
   .venv/bin/python -m pip install -q --disable-pip-version-check onnx onnxruntime
   .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps tritonclient
+  # To read checkpoints as Python does.
+  .venv/bin/python -m pip install -q --disable-pip-version-check safetensors
   # A driver for Chromium and a checker of accessibility for reports; TensorBoard's own reader for event files.
   .venv/bin/python -m pip install -q --disable-pip-version-check playwright absl-py
   .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps axe-playwright-python tensorboard

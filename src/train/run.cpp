@@ -94,11 +94,6 @@ void save_history(const History& history, RunState& state) {
   state.set("history/best", static_cast<std::int64_t>(history.best));
   state.set("history/frozen_unchanged", std::int64_t{history.frozen_unchanged});
   state.set("history/stopped_early", std::int64_t{history.stopped_early});
-  state.set("history/bad", std::ssize(history.bad_images));
-  for (std::size_t i = 0; i < history.bad_images.size(); ++i) {
-    state.values["history/bad/name/" + std::to_string(i)] = history.bad_images[i].name;
-    state.values["history/bad/message/" + std::to_string(i)] = history.bad_images[i].message;
-  }
 }
 
 History load_history(const RunState& state) {
@@ -125,11 +120,24 @@ History load_history(const RunState& state) {
   history.best = static_cast<std::size_t>(state.integer("history/best"));
   history.frozen_unchanged = state.integer("history/frozen_unchanged") != 0;
   history.stopped_early = state.integer("history/stopped_early") != 0;
-  for (std::int64_t i = 0; i < state.integer("history/bad"); ++i)
-    history.bad_images.push_back(
-        {state.text("history/bad/name/" + std::to_string(i)), state.text("history/bad/message/" + std::to_string(i))});
   history.resumed_at = history.epochs.size();
   return history;
+}
+
+void save_bad_images(const std::vector<BadImage>& list, const std::string& prefix, RunState& state) {
+  state.set(prefix, std::ssize(list));
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    state.values[prefix + "/name/" + std::to_string(i)] = list[i].name;
+    state.values[prefix + "/message/" + std::to_string(i)] = list[i].message;
+  }
+}
+
+std::vector<BadImage> load_bad_images(const std::string& prefix, const RunState& state) {
+  std::vector<BadImage> list;
+  for (std::int64_t i = 0; i < state.integer(prefix); ++i)
+    list.push_back(
+        {state.text(prefix + "/name/" + std::to_string(i)), state.text(prefix + "/message/" + std::to_string(i))});
+  return list;
 }
 
 /// Each once, by name.
@@ -222,7 +230,7 @@ bool Run::epoch() {
     return false;
   }
   ++epoch_in_phase_;
-  add(history_.bad_images, fit_->bad_images());
+  add(bad_in_training_, fit_->bad_images());
   if (fit_options_.on_epoch) fit_options_.on_epoch(history_.epochs.back());
   if (files_) save();
   return !fit_options_.stop.stop_requested();
@@ -267,7 +275,7 @@ bool Run::validate(EpochInfo& epoch) {
     ++classifying;
   }
   if (classifying > 0) epoch.val_accuracy = sum / static_cast<double>(classifying);
-  add(history_.bad_images, scores.bad_images);
+  add(bad_in_validation_, scores.bad_images);
   return true;
 }
 
@@ -302,6 +310,8 @@ void Run::finish() {
   if (fit_->average()) fit_->average()->exchange();
   if (!history_.epochs.empty()) last_ = copy_of(weights_of(model_, trained_names_));
   history_.images_per_second = fit_->images_per_second();
+  history_.bad_images = bad_in_training_;
+  history_.bad_images.insert(history_.bad_images.end(), bad_in_validation_.begin(), bad_in_validation_.end());
 }
 
 void Run::save() {
@@ -316,6 +326,8 @@ void Run::save() {
   state.add("best", best_);
   state.tensors["generator"] = generator_.state();
   save_history(history_, state);
+  save_bad_images(bad_in_training_, "bad in training", state);
+  save_bad_images(bad_in_validation_, "bad in validation", state);
   fit_->save(state);
   files_->write(state, settings_);
   steps_since_checkpoint_ = 0;
@@ -332,6 +344,8 @@ void Run::load(const RunState& state) {
   frozen_ = state.text("frozen");
   generator_.set_state(state.tensors.at("generator"));
   history_ = load_history(state);
+  bad_in_training_ = load_bad_images("bad in training", state);
+  bad_in_validation_ = load_bad_images("bad in validation", state);
 }
 
 }  // namespace graft::train

@@ -58,6 +58,7 @@ class Run {
   std::optional<Examples> val_examples_;
 
   History history_;
+  std::vector<BadImage> bad_in_training_, bad_in_validation_;
   Weights best_, last_;
   std::string frozen_;  ///< Model::frozen_hash when the phase began
   std::size_t phase_ = 0;

@@ -30,7 +30,7 @@ CONFINED = {
     r"torch/csrc/jit|torch/script\.h|caffe2/serialize": {"graph", "engine"},
     r"opencv2/|stb_image": {"image", "opencv", "opencv.h"},
     r"CLI/": {"cli"},
-    r"nlohmann/": {"model", "report", "cli"},
+    r"nlohmann/": {"base", "model", "report", "cli"},
     r"openssl/": {"base"},
     r"torch/torch\.h|torch/nn": {"custom_head.h"},
 }

@@ -207,7 +207,7 @@ class Cli(unittest.TestCase):
         plan = json.loads(run("inspect", self.tuned, "--plan", "--json").stdout)
         self.assertEqual((plan["obstacle"], plan["unfused"], plan["precision"]), (None, [], "float32"))
         self.assertEqual(plan["fused"], plan["convolutions"])
-        fused = sum(one["count"] for one in plan["operators"] if "_convolution_pointwise" in one["name"])
+        fused = sum(one["count"] for one in plan["operators"] if one["name"].split("::")[1].strip("_") in ("convolution_pointwise", "convolution"))
         self.assertEqual(fused, plan["convolutions"])
         self.assertIn("convolutions fused", run("inspect", self.tuned, "--plan").stdout)
         self.assertEqual(run("inspect", self.tuned, "--precision", "float32").returncode, 2)  # of what?

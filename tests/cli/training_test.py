@@ -34,7 +34,7 @@ class Training(unittest.TestCase):
         self.assertEqual([e["phase"] for e in epochs], [0, 0, 1, 1, 1])
         rates = {one["group"]: one["rate"] for one in epochs[-1]["learning_rates"]}
         self.assertAlmostEqual(rates["head"] / rates["stage 1"], 100)
-        self.assertEqual([one["group"] for one in epochs[0]["learning_rates"]], ["head"])
+        self.assertEqual([one["group"] for one in epochs[0]["learning_rates"]], ["all"])
 
     def test_groups_have_their_rates(self):
         epochs = self.finetune("--freeze", "none", "--epochs", 1, "--lr", 0.01, "--group", "head=2", "--group=*=0.5,0.1")["epochs"]
