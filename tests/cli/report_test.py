@@ -107,6 +107,7 @@ class Files(unittest.TestCase):
         result = run("evaluate", ROOT / "slow.pt", "--data", ROOT / "val", "--report", ROOT / "evaluated.html", "--json")
         scores = json.loads((ROOT / "evaluated.json").read_text())["evaluations"][0]["evaluation"]
         self.assertEqual(scores["confusion"], json.loads(result.stdout)["confusion"])
+        self.assertEqual(json.loads(result.stdout)["top_losses"], [])  # not asked for
         self.assertTrue("<h3>Classes</h3>" in (ROOT / "evaluated.html").read_text())
 
     def test_what_cannot_be_written_is_said_before_work_begins(self):
@@ -216,6 +217,8 @@ class Browser(unittest.TestCase):
     def test_sections(self):
         page = self.open("slow.html")
         self.assertEqual(page.locator("main h2").all_inner_texts()[:3], ["Overview", "Curves", "Evaluation: validation data"])
+        self.assertEqual(page.locator(".example").count(), 12)
+        self.assertEqual(page.locator("svg.reliability").count(), 1)
         links = page.locator("nav a")
         for i in range(links.count()):
             self.assertEqual(page.locator(links.nth(i).get_attribute("href")).inner_text(), links.nth(i).inner_text())

@@ -133,6 +133,29 @@ TEST(HtmlReport, ShowsItsFigures) {
                                    HasSubstr(">epoch 3<")));
 }
 
+TEST(HtmlReport, ShowsCalibrationAndIntervals) {
+  Report report{.title = "t", .evaluations = {{"", evaluation({"ants", "bees"})}}};
+  EXPECT_THAT(to_html(report), Not(HasSubstr("Calibration")));
+  auto& scores = report.evaluations[0].evaluation;
+  scores.reliability.resize(15);
+  scores.reliability[14] = {.count = 8, .confidence = 0.99, .accuracy = 1};
+  scores.reliability[9] = {.count = 2, .confidence = 0.63, .accuracy = 0};
+  scores.accuracy_interval = {.low = 0.5, .high = 0.95};
+  scores.roc_auc = 0.875;
+  scores.per_class[0].roc_auc = 0.75;
+  scores.rejection = {.reject_below = 0.9, .coverage = 0.8, .accuracy = 1.0};
+  const auto page = to_html(report);
+  // Mean confidence (8 * 0.99 + 2 * 0.63) / 10.
+  for (const char* shown :
+       {"<h2 id=\"evaluation-1\">Evaluation</h2>", "95\xC2\xA0% interval 50.00\xC2\xA0% to 95.00\xC2\xA0%", "0.8750",
+        "0.7500", "Mean confidence 91.80\xC2\xA0%, accuracy 80.00\xC2\xA0%",
+        "60.00\xC2\xA0% to 66.67\xC2\xA0%</th><td class=\"number\"", "accuracy of the answers 100.00\xC2\xA0%"})
+    EXPECT_THAT(page, HasSubstr(shown));
+  // One bar that is too sure by all of its confidence, one that is not.
+  EXPECT_THAT(page, HasSubstr("class=\"gap over\""));
+  EXPECT_THAT(page, HasSubstr("class=\"gap under\""));
+}
+
 TEST(HtmlReport, TextIsNeverMarkup) {
   const std::string hostile = "<script>alert('1')</script>\"><img src=x onerror=\"alert(2)\">&amp;\x01";
   const std::string shown =
