@@ -76,8 +76,8 @@ struct MapOptions {
 /// is not finite.
 GRAFT_EXPORT Image draw_map(const at::Tensor& coordinates, std::span<const MapPicture> pictures,
                             const MapOptions& options = {});
-/// The same as one SVG document with the thumbnails inside, names and a legend of the groups. Names that are not UTF-8
-/// lose the bytes that are not.
+/// The same as one SVG document with the thumbnails inside, names and a legend of the groups. Bytes of names that are
+/// not UTF-8 are replaced.
 GRAFT_EXPORT std::string draw_map_svg(const at::Tensor& coordinates, std::span<const MapPicture> pictures,
                                       const MapOptions& options = {});
 

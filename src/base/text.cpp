@@ -1,5 +1,6 @@
 #include "base/text.h"
 
+#include <array>
 #include <charconv>
 #include <cmath>
 
@@ -18,6 +19,26 @@ Number parse(std::string_view text, std::string_view what, const char* kind) {
   if (!fine)
     throw Error(ErrorCode::kConfig, std::string(what) + ": expected " + kind + ", found \"" + std::string(text) + "\"");
   return value;
+}
+
+/// Removes the first character of `text` (UTF-8, RFC 3629) and returns its bytes; nothing for a byte that begins none,
+/// and for control characters but tab and line feed.
+std::string_view take_character(std::string_view& text) {
+  constexpr std::array<std::uint32_t, 4> kLowest{0, 0x80, 0x800, 0x10000};  // of those with no, one, ... bytes behind
+  const auto byte = [&](std::size_t i) { return static_cast<std::uint32_t>(static_cast<unsigned char>(text[i])); };
+  const std::size_t behind = byte(0) < 0x80 ? 0 : byte(0) < 0xe0 ? 1 : byte(0) < 0xf0 ? 2 : 3;
+  bool fine = (byte(0) < 0x80 || byte(0) >= 0xc0) && byte(0) < 0xf8 && behind < text.size();
+  std::uint32_t code = behind == 0 ? byte(0) : byte(0) & (0x3fu >> behind);
+  for (std::size_t i = 1; fine && i <= behind; ++i) {
+    fine = (byte(i) & 0xc0u) == 0x80;
+    code = code << 6 | (byte(i) & 0x3fu);
+  }
+  const bool control = (code < 0x20 && code != '\t' && code != '\n') || code == 0x7f;
+  const bool surrogate = code >= 0xd800 && code < 0xe000;
+  fine = fine && code >= kLowest[behind] && code <= 0x10ffff && !control && !surrogate && (code | 1) != 0xffff;
+  const auto character = text.substr(0, fine ? behind + 1 : 0);
+  text.remove_prefix(fine ? behind + 1 : 1);
+  return character;
 }
 
 }  // namespace
@@ -59,6 +80,30 @@ bool matches(std::string_view pattern, std::string_view text) {
   }
   while (p < pattern.size() && pattern[p] == '*') ++p;
   return p == pattern.size();
+}
+
+std::string escaped(std::string_view text) {
+  std::string result;
+  result.reserve(text.size());
+  while (!text.empty()) {
+    const auto character = take_character(text);
+    if (character.empty()) {
+      result += "\xEF\xBF\xBD";
+    } else if (character == "&") {
+      result += "&amp;";
+    } else if (character == "<") {
+      result += "&lt;";
+    } else if (character == ">") {
+      result += "&gt;";
+    } else if (character == "\"") {
+      result += "&quot;";
+    } else if (character == "'") {
+      result += "&#39;";
+    } else {
+      result += character;
+    }
+  }
+  return result;
 }
 
 std::string list_names(const std::vector<std::string>& names, std::size_t most) {

@@ -20,6 +20,10 @@ std::vector<std::string> split(std::string_view text, char separator);
 /// Shell pattern without brackets: "*" any text, "?" one character.
 bool matches(std::string_view pattern, std::string_view text);
 
+/// As character data or in a quoted attribute of XML or HTML. What is no character of XML 1.0, bytes that are not UTF-8
+/// (RFC 3629) among it, becomes U+FFFD.
+std::string escaped(std::string_view text);
+
 /// The names, quoted and comma-separated, at most `most` of them and "... (N more)".
 std::string list_names(const std::vector<std::string>& names, std::size_t most = 8);
 

@@ -33,9 +33,7 @@ TestTimeAugmentation parse_tta(const std::string& text, const std::string& augme
 
 void add_labelled_options(CLI::App& app, Labelled& labelled) {
   app.add_option("--data", labelled.data, "a folder for each of the model's classes")->required();
-  app.add_option("--on-bad-image", labelled.on_bad_image, "unreadable pictures")
-      ->check(CLI::IsMember({"fail", "skip"}))
-      ->capture_default_str();
+  add_on_bad_image(app, labelled.on_bad_image);
   app.add_option("--batch", labelled.batch, "pictures for one forward pass")
       ->check(at_least_one())
       ->capture_default_str();

@@ -180,9 +180,7 @@ void add_data_part(CLI::App& app, TrainingFlags& f) {
                  "epochs after which augmentation repeats itself, so that the cache serves it; 0: never")
       ->check(CLI::Range(0, 1'000'000))
       ->capture_default_str();
-  app.add_option("--on-bad-image", f.on_bad_image, "unreadable pictures")
-      ->check(CLI::IsMember({"fail", "skip"}))
-      ->capture_default_str();
+  add_on_bad_image(app, f.on_bad_image);
   add_reduced_decoding(app, f.reduced_decoding);
 }
 

@@ -13,6 +13,7 @@
 
 #include "base/base64.h"
 #include "base/check.h"
+#include "base/text.h"
 #include "base/translate.h"
 #include "image/canvas.h"
 
@@ -100,46 +101,6 @@ std::string hex(const Colour& colour) {
   return text;
 }
 
-/// The length of the UTF-8 character (RFC 3629) that `text` begins with; 0 where it begins with none.
-std::size_t character_length(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const std::size_t length = byte(0) < 0x80   ? 1
-                             : byte(0) < 0xc2 ? 0
-                             : byte(0) < 0xe0 ? 2
-                             : byte(0) < 0xf0 ? 3
-                             : byte(0) < 0xf5 ? 4
-                                              : 0;
-  if (length > text.size()) return 0;
-  for (std::size_t i = 1; i < length; ++i)
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  // Longer than needed, halves of UTF-16 pairs, beyond Unicode.
-  if (length > 2) {
-    const unsigned two = byte(0) << 8 | byte(1);
-    if (two < 0xe0a0 || (two >= 0xeda0 && two < 0xee00) || (two >= 0xf000 && two < 0xf090) || two >= 0xf490) return 0;
-  }
-  return length;
-}
-
-/// As character data of XML 1.0, which has no control characters but tab and line ends.
-std::string xml(std::string_view text) {
-  std::string escaped;
-  while (!text.empty()) {
-    const auto length = character_length(text);
-    const std::string_view character = text.substr(0, length);
-    text.remove_prefix(std::max<std::size_t>(length, 1));
-    if (character == "&") {
-      escaped += "&amp;";
-    } else if (character == "<") {
-      escaped += "&lt;";
-    } else if (character == ">") {
-      escaped += "&gt;";
-    } else if (length != 1 || static_cast<unsigned char>(character[0]) >= 0x20 || character == "\t") {
-      escaped += character;
-    }
-  }
-  return escaped;
-}
-
 std::string attributes(std::initializer_list<std::pair<const char*, int>> values) {
   std::string text;
   for (const auto& [name, value] : values) text += std::string(" ") + name + "=\"" + std::to_string(value) + "\"";
@@ -182,7 +143,7 @@ std::string draw_map_svg(const at::Tensor& coordinates, std::span<const MapPictu
       const auto& picture = pictures[i];
       const auto jpeg = thumbnail(picture.image, side).encode_jpeg(80);
       const std::string name = picture.group.empty() ? picture.name : picture.name + " (" + picture.group + ")";
-      svg += "<g><title>" + xml(name) + "</title><rect" +
+      svg += "<g><title>" + base::escaped(name) + "</title><rect" +
              attributes({{"x", places[i].left - kFramePx},
                          {"y", places[i].top - kFramePx},
                          {"width", side + 2 * kFramePx},
@@ -195,7 +156,7 @@ std::string draw_map_svg(const at::Tensor& coordinates, std::span<const MapPictu
       const int top = options.height_px + kLegendLinePx / 2 + static_cast<int>(i) * kLegendLinePx;
       svg += "<rect" + attributes({{"x", kFramePx}, {"y", top}, {"width", 16}, {"height", 16}}) + " fill=\"" +
              hex(colour_of(groups[i], groups)) + "\"/><text" + attributes({{"x", 28}, {"y", top + 14}}) + ">" +
-             xml(groups[i]) + "</text>\n";
+             base::escaped(groups[i]) + "</text>\n";
     }
     return svg + "</svg>\n";
   });

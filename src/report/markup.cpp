@@ -5,6 +5,8 @@
 #include <cmath>
 #include <utility>
 
+#include "base/text.h"
+
 namespace graft::report {
 
 namespace {
@@ -21,39 +23,7 @@ std::string number_text(double value, How... how) {
 
 Html operator""_html(const char* literal, std::size_t size) { return Html({literal, size}); }
 
-Html text(std::string_view text) {
-  std::string markup;
-  markup.reserve(text.size());
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        markup += "&amp;";
-        break;
-      case '<':
-        markup += "&lt;";
-        break;
-      case '>':
-        markup += "&gt;";
-        break;
-      case '"':
-        markup += "&quot;";
-        break;
-      case '\'':
-        markup += "&#39;";
-        break;
-      case '\t':
-      case '\n':
-        markup += c;
-        break;
-      default:
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
-          markup += "\xEF\xBF\xBD";
-        else
-          markup += c;
-    }
-  }
-  return Html(std::move(markup));
-}
+Html text(std::string_view text) { return Html(base::escaped(text)); }
 
 Html text(long long number) { return text(std::to_string(number)); }
 

@@ -33,6 +33,21 @@ TEST(Text, PatternsMatchTheWholeName) {
   EXPECT_FALSE(matches("*bn?", "layer4.1.conv2"));
 }
 
+TEST(Text, MarkupIsEscapedAndAlwaysUtf8) {
+  EXPECT_EQ(escaped("a<b>&\"'\t\n"), "a&lt;b&gt;&amp;&quot;&#39;\t\n");
+  EXPECT_EQ(escaped("gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x90\x98"),
+            "gr\xc3\xbc\xc3\x9f \xe2\x82\xac \xf0\x9f\x90\x98");
+  const std::string no = "\xEF\xBF\xBD";
+  for (const std::string_view bad : {"\x01", "\r", "\x7f", "\x80", "\xff", "\xc3", "\xf8"}) EXPECT_EQ(escaped(bad), no);
+  EXPECT_EQ(escaped(std::string_view("\0", 1)), no);
+  EXPECT_EQ(escaped("\xc0\xaf"), no + no);                    // "/" in two bytes
+  EXPECT_EQ(escaped("\xe0\x80\xaf"), no + no + no);           // in three
+  EXPECT_EQ(escaped("\xed\xa0\x80"), no + no + no);           // half of a pair
+  EXPECT_EQ(escaped("\xef\xbf\xbf"), no + no + no);           // U+FFFF is no character
+  EXPECT_EQ(escaped("\xf4\x90\x80\x80"), no + no + no + no);  // beyond Unicode
+  EXPECT_EQ(escaped("\xe2\x82<"), no + no + "&lt;");          // cut short
+}
+
 TEST(Device, IsParsedAndPrinted) {
   EXPECT_EQ(Device::parse("cpu"), Device::cpu());
   EXPECT_EQ(Device::parse("auto").is_cuda(), cuda_device_count() > 0);

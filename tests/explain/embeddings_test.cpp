@@ -213,8 +213,9 @@ TEST(Map, PicturesAreAtTheirPlaces) {
 TEST(Map, TheSvgHoldsPicturesNamesAndLegend) {
   const auto places = at::tensor({-1.f, -1.f, 1.f, 1.f, 0.f, 0.f}).view({3, 2});
   const auto svg = draw_map_svg(places, three(), {.width_px = 300, .height_px = 110, .thumbnail_px = 10});
-  for (const char* part : {"<title>a&amp;b.png (x)</title>", "<title>c&lt;.png (y)</title>", "<title>d.png (x)</title>",
-                           ">x</text>", ">y</text>", "href=\"data:image/jpeg;base64,/9j/"})
+  for (const char* part :
+       {"<title>a&amp;b.png (x)</title>", "<title>c\xEF\xBF\xBD&lt;.png (y)</title>",
+        "<title>d\xEF\xBF\xBD.png (x)</title>", ">x</text>", ">y</text>", "href=\"data:image/jpeg;base64,/9j/"})
     EXPECT_NE(svg.find(part), std::string::npos) << part;
   EXPECT_EQ(svg.find("http://", svg.find('>')), std::string::npos);  // nothing is fetched
 }
