@@ -153,7 +153,8 @@ class Project(Scratch):
             self.assertEqual({r["group"] for r in rows}, {"letters", "shapes"})
 
             document("project", MODEL, self.photos, "--out", png, "--method", method, "--width", 400, "--height", 300, "--thumbnail", 16)
-            self.assertEqual(Image.open(png).size, (400, 300))
+            with Image.open(png) as drawn_map:
+                self.assertEqual(drawn_map.size, (400, 300))
 
     def test_what_is_wrong_is_said(self):
         for out, part in (("map.pdf", ".svg, .png or .csv"), ("no/map.svg", "no")):
