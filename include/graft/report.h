@@ -39,7 +39,7 @@ GRAFT_EXPORT std::string to_json(const PlanInfo& info);  ///< the same
 /// {"pictures", "top1_agreement", "mean_difference", "max_difference", "float32_accuracy", "int8_accuracy"}, ...}
 GRAFT_EXPORT std::string to_json(const QuantizationReport& report);
 
-/// Tables of at most 100 columns, lines ended by newlines.
+/// Tables of at most 100 columns (names of files may go beyond), lines ended by newlines.
 GRAFT_EXPORT std::string to_text(const History& history);
 GRAFT_EXPORT std::string to_text(const Evaluation& evaluation);       ///< the same
 GRAFT_EXPORT std::string to_text(const CalibrationReport& report);    ///< the same

@@ -97,9 +97,8 @@ std::string top_losses_text(const Evaluation& e) {
   const auto name = [&](std::int64_t index) { return e.per_class[static_cast<std::size_t>(index)].name; };
   std::string text = "\n    loss  true class          predicted as              file\n";
   for (const auto& loss : e.top_losses)
-    text +=
-        format("%8.4f  %-18s  %-18s %5.3f  %s\n", loss.loss, shortened(name(loss.true_class), 18).c_str(),
-               shortened(name(loss.predicted_class), 18).c_str(), loss.probability, shortened(loss.name, 42).c_str());
+    text += format("%8.4f  %-18s  %-18s %5.3f  %s\n", loss.loss, shortened(name(loss.true_class), 18).c_str(),
+                   shortened(name(loss.predicted_class), 18).c_str(), loss.probability, loss.name.c_str());
   return text;
 }
 
