@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "cli/common.h"
@@ -31,10 +32,8 @@ void run(const Options& o, const Common& common) {
   nlohmann::json shown = nlohmann::json::array();
   for (std::size_t row = 0; row < rows; ++row) {
     const std::size_t index = row * files.size() / rows;
-    const Image image = Image::read(files[index]);
-    sheet.push_back(augmented(image, preprocessing, {}, o.seed, 0, index));
-    for (int column = 1; column < o.columns; ++column)
-      sheet.push_back(augmented(image, preprocessing, augment, o.seed, static_cast<std::uint64_t>(column - 1), index));
+    for (auto& picture : augmented_row(Image::read(files[index]), preprocessing, augment, o.seed, index, o.columns))
+      sheet.push_back(std::move(picture));
     shown.push_back(files[index].string());
   }
   contact_sheet(sheet, o.columns).write_png(o.out);

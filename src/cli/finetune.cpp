@@ -75,7 +75,7 @@ void run(const Options& o, const CLI::App& app, const Common& common) {
   Model model = model_to_train(o.training, common, train, val);
 
   auto fit = fit_options(o.training, common, model);
-  report.begin(model, train, val, fit);
+  report.begin(model, train, val, fit, options.seed);
   EpochProgress progress(common, fit);
   fit.checkpoint = {.directory = o.checkpoint_dir, .every_steps = o.checkpoint_steps, .resume = o.resume};
   fit.stop = interruption.token();

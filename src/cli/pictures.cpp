@@ -12,6 +12,14 @@ void add_pictures(CLI::App& app, std::vector<std::string>& paths) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
 
+std::vector<Image> augmented_row(const Image& picture, const Preprocessing& preprocessing, const Augment& augment,
+                                 std::uint64_t seed, std::uint64_t index, int columns) {
+  std::vector<Image> row = {augmented(picture, preprocessing, {}, seed, 0, index)};
+  for (int epoch = 0; epoch + 1 < columns; ++epoch)
+    row.push_back(augmented(picture, preprocessing, augment, seed, static_cast<std::uint64_t>(epoch), index));
+  return row;
+}
+
 void add_embed_options(CLI::App& app, EmbedOptions& options) {
   app.add_option("--layer", options.layer, "layer whose output is wanted; without it what the head is given");
   app.add_option("--batch", options.batch, "pictures for one forward pass")

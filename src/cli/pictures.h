@@ -1,6 +1,7 @@
 /// Picture files without labels, and their features.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -36,6 +37,10 @@ class Pictures : public Dataset {
 
 /// The positional argument of commands that work on pictures.
 void add_pictures(CLI::App& app, std::vector<std::string>& paths);
+
+/// A row of a sheet: the picture as evaluation sees it, then as the first epochs of training do.
+std::vector<Image> augmented_row(const Image& picture, const Preprocessing& preprocessing, const Augment& augment,
+                                 std::uint64_t seed, std::uint64_t index, int columns);
 
 /// How pictures are embedded.
 struct EmbedOptions {

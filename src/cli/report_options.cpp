@@ -6,6 +6,8 @@
 #include <sstream>
 #include <utility>
 
+#include "cli/report_pictures.h"
+
 namespace graft::cli {
 
 namespace {
@@ -103,11 +105,13 @@ void RunReport::note_hash(const std::string& name, const std::string& hash) {
   if (!hash.empty()) report_.hashes.push_back({name, hash});
 }
 
-void RunReport::begin(const Model& model, const Dataset& train, const Dataset& val, const FitOptions& fit) {
+void RunReport::begin(const Model& model, const Dataset& train, const Dataset& val, const FitOptions& fit,
+                      std::uint64_t seed) {
   if (!wanted()) return;
   note_hash("the model before training", model.inspect().sha256);
   note_hash("training data", content_hash(train));
   note_hash("validation data", content_hash(val));
+  report_.augmentation_sheet = augmentation_sheet(train, model.preprocessing(), seed);
   for (const auto& phase : fit.phases) report_.phases.push_back(phase_name(phase, report_.phases.size() + 1));
 }
 
@@ -127,7 +131,8 @@ void RunReport::finish(const Common& common, const Model& model, const Trainer& 
   if (!wanted()) return;
   note_hash("the model after training", model.inspect().sha256);
   report_.history = history;
-  add("validation data", trainer.evaluate(val, {.loader_threads = loader_threads(common), .top_losses = kTopLosses}));
+  add("validation data", trainer.evaluate(val, {.loader_threads = loader_threads(common), .top_losses = kTopLosses}),
+      model, val);
   write(common);
 }
 
@@ -135,21 +140,24 @@ void RunReport::finish(const Common& common, const Model& model, const Dataset& 
   if (!wanted()) return;
   note_hash("the model", model.inspect().sha256);
   note_hash("the data", content_hash(data));
-  add("", evaluation);
+  add("", evaluation, model, data);
   write(common);
 }
 
-void RunReport::add(const std::string& name, const Evaluation& evaluation) {
+void RunReport::add(const std::string& name, const Evaluation& evaluation, const Model& model, const Dataset& data) {
   report_.evaluations.push_back({name, evaluation});
   const auto class_name = [&](std::int64_t index) {
     return evaluation.per_class.at(static_cast<std::size_t>(index)).name;
   };
-  for (const auto& one : evaluation.top_losses)
-    report_.top_losses.push_back({.name = one.name,
-                                  .label = class_name(one.true_class),
-                                  .guess = class_name(one.predicted_class),
-                                  .probability = one.probability,
-                                  .loss = one.loss});
+  for (const auto& one : evaluation.top_losses) {
+    ReportExample example{.name = one.name,
+                          .label = class_name(one.true_class),
+                          .guess = class_name(one.predicted_class),
+                          .probability = one.probability,
+                          .loss = one.loss};
+    illustrate(example, model, data.image(one.index));
+    report_.top_losses.push_back(std::move(example));
+  }
 }
 
 void RunReport::write(const Common& common) const {

@@ -1,6 +1,7 @@
 /// What commands that train or measure leave for people to read: --report, --tensorboard and --log.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -44,8 +45,8 @@ class RunReport {
   /// .csv nor .jsonl.
   RunReport(const ReportOptions& options, const CLI::App& app, const std::string& title);
 
-  /// Before training.
-  void begin(const Model& model, const Dataset& train, const Dataset& val, const FitOptions& fit);
+  /// Before training, with the seed of its augmentation.
+  void begin(const Model& model, const Dataset& train, const Dataset& val, const FitOptions& fit, std::uint64_t seed);
   void step(const StepInfo& info);
   void epoch(const EpochInfo& info);
   /// After training, with the weights that were kept.
@@ -62,7 +63,7 @@ class RunReport {
 
   bool wanted() const { return !options_.report.empty(); }
   void note_hash(const std::string& name, const std::string& hash);
-  void add(const std::string& name, const Evaluation& evaluation);
+  void add(const std::string& name, const Evaluation& evaluation, const Model& model, const Dataset& data);
   /// The page and the JSON document beside it.
   void write(const Common& common) const;
 

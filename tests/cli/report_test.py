@@ -208,6 +208,11 @@ class Browser(unittest.TestCase):
             self.assertEqual(page.locator("style").count(), 1)
             self.assertNotEqual(page.evaluate("getComputedStyle(document.querySelector('.card')).borderRadius"), "0px")  # the policy lets it in
 
+    def test_pictures_are_whole(self):
+        page = self.open("slow.html")
+        sizes = page.evaluate("[...document.images].map((image) => [image.complete, image.naturalWidth, image.naturalHeight])")
+        self.assertEqual(sizes, 24 * [[True, 240, 240]] + [[True, 8 * 68 + 4, 4 * 68 + 4]])  # 64 pixels are what this network sees
+
     def test_names_are_shown_as_text(self):
         page = self.open("slow.html")
         for name in CLASSES:
@@ -217,7 +222,9 @@ class Browser(unittest.TestCase):
     def test_sections(self):
         page = self.open("slow.html")
         self.assertEqual(page.locator("main h2").all_inner_texts()[:3], ["Overview", "Curves", "Evaluation: validation data"])
+        self.assertEqual(page.locator("main h2").all_inner_texts()[3:5], ["Top losses", "Augmentation"])
         self.assertEqual(page.locator(".example").count(), 12)
+        self.assertEqual(page.locator(".example img").count(), 24)  # each with its heat map
         self.assertEqual(page.locator("svg.reliability").count(), 1)
         links = page.locator("nav a")
         for i in range(links.count()):
