@@ -54,7 +54,7 @@ std::string csv_of(const at::Tensor& probabilities, const Dataset& data) {
 }
 
 void run(const Options& o, const CLI::App& app, const Common& common) {
-  RunReport report(o.reports, app, o.model.path + " on " + o.labelled.data);
+  RunReport report(o.reports, app, short_path(o.model.path) + " on " + short_path(o.labelled.data));
   if (!o.predictions.empty()) check_writable(o.predictions);
   Model model = load_model(o.model, common);
   auto data = open(o.labelled, model);

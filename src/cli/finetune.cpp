@@ -70,7 +70,8 @@ void run(const Options& o, const CLI::App& app, const Common& common) {
   const Interruption interruption(common);
   const auto options = trainer_options(o.training, common);
   check_writable(o.out);
-  RunReport report(o.reports, app, o.training.model.path + " fine-tuned on " + o.training.train);
+  RunReport report(o.reports, app,
+                   short_path(o.training.model.path) + " fine-tuned on " + short_path(o.training.train));
   auto [train, val] = training_data(o.training);
   Model model = model_to_train(o.training, common, train, val);
 

@@ -34,6 +34,12 @@ std::string phase_name(const Phase& phase, std::size_t number) {
 
 }  // namespace
 
+std::string short_path(const std::string& path) {
+  const auto whole = std::filesystem::path(path).lexically_normal();
+  const auto last = whole.has_filename() ? whole : whole.parent_path();  // "data/train/"
+  return (last.parent_path().filename() / last.filename()).string();
+}
+
 void add_report_option(CLI::App& app, ReportOptions& options) {
   app.add_option("--report", options.report, ".html file for a report; the same as .json beside it, for graft report");
 }
@@ -54,7 +60,7 @@ std::vector<ReportSetting> settings_of(const CLI::App& app) {
     std::string value;
     for (const auto& given : option->results()) value += (value.empty() ? "" : " ") + given;
     if (option->count() == 0) value = option->get_default_str();
-    settings.push_back({name, value.empty() ? "-" : value});
+    if (!value.empty()) settings.push_back({name, value});
   }
   return settings;
 }

@@ -19,8 +19,11 @@ void add_report_option(CLI::App& app, ReportOptions& options);
 /// All three.
 void add_run_options(CLI::App& app, ReportOptions& options);
 
-/// What a command was given, and its defaults for the rest ("-" where there is none), as the report's settings. Without
-/// what does not change results.
+/// The path's last two parts: "ants_bees/train", for a title.
+std::string short_path(const std::string& path);
+
+/// What a command was given, and the defaults of the rest, as the report's settings. Without what does not change
+/// results.
 std::vector<ReportSetting> settings_of(const CLI::App& app);
 
 /// A file with a line for each epoch. A run that goes on keeps the lines of the epochs before.

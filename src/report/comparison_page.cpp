@@ -181,7 +181,8 @@ Html lines_table(const std::vector<NamedRun>& runs, const std::vector<Line>& all
   for (const auto& line : all) {
     if (line.differs() != differing) continue;
     Row row{{text_cell(line.name)}};
-    for (std::size_t i = 0; i + 1 < shown.columns.size(); ++i) row.cells.push_back(text_cell(line.values[i]));
+    for (std::size_t i = 0; i + 1 < shown.columns.size(); ++i)
+      row.cells.push_back(text_cell(line.values[i].empty() ? "-" : line.values[i]));
     shown.rows.push_back(std::move(row));
   }
   return shown.rows.empty() ? Html() : table(shown);

@@ -95,8 +95,10 @@ class Files(unittest.TestCase):
         document = json.loads((ROOT / "slow.json").read_text())
         self.assertEqual(document["history"]["epochs"], RUNS["slow"]["epochs"])
         settings = {setting["name"]: setting["value"] for setting in document["settings"]}
-        self.assertEqual((settings["lr"], settings["augment"], settings["head"], settings["no-verify"]), ("0.001", "hflip", "linear", "-"))
-        self.assertNotIn("report", settings)
+        self.assertEqual((settings["lr"], settings["augment"], settings["head"]), ("0.001", "hflip", "linear"))
+        self.assertEqual(document["title"], f"models/graft_mini.pt fine-tuned on {ROOT.name}/train")
+        for option in ("report", "no-verify"):  # what changes no result, and what was not given and has no default
+            self.assertNotIn(option, settings)
         hashes = {one["name"]: one["value"] for one in document["hashes"]}
         self.assertEqual(hashes["the model after training"], json.loads(run("inspect", ROOT / "slow.pt", "--json").stdout)["sha256"])
         self.assertEqual(len({hashes[of] for of in ("the model before training", "the model after training", "training data", "validation data")}), 4)
