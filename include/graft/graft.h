@@ -28,6 +28,7 @@
 #include <graft/report.h>
 #include <graft/schedule.h>
 #include <graft/script_head.h>
+#include <graft/search_report.h>
 #include <graft/sweep.h>
 #include <graft/task.h>
 #include <graft/tensorboard.h>

@@ -6,6 +6,7 @@
 #include "cli/common.h"
 #include "cli/config.h"
 #include "cli/numbers.h"
+#include "cli/report_options.h"
 #include "cli/training_options.h"
 
 namespace graft::cli {
@@ -15,6 +16,7 @@ namespace {
 struct Options {
   TrainingFlags training;
   LrFinderOptions finder;
+  std::string report;
 };
 
 std::string line(const char* format, double a, double b) {
@@ -39,6 +41,7 @@ std::string drawn(const LrCurve& curve) {
 }
 
 void run(const Options& o, const Common& common) {
+  if (!o.report.empty()) check_writable(o.report);
   auto [train, val] = training_data(o.training);
   Model model = model_to_train(o.training, common, train, val);
   Progress progress(common);
@@ -48,6 +51,7 @@ void run(const Options& o, const Common& common) {
   finder.on_step = [&](std::int64_t step, std::int64_t steps) { progress.update("learning rates", step, steps, ""); };
   const auto curve = find_learning_rate(model, trainer_options(o.training, common), train, finder);
   progress.finish("");
+  if (!o.report.empty()) write_atomically(o.report, to_html(curve));
   if (common.json) {
     print(nlohmann::json{{"suggestion", curve.suggestion},
                          {"rates", curve.rates},
@@ -71,6 +75,7 @@ Command add_lr_find(CLI::App& app) {
   app.add_option("--first", o->finder.first, "the rate to begin with")->check(positive_number())->capture_default_str();
   app.add_option("--last", o->finder.last, "the rate to end with")->check(positive_number())->capture_default_str();
   app.add_option("--steps", o->finder.steps, "steps in between")->check(at_least_one())->capture_default_str();
+  add_page_option(app, o->report);
   add_config(app);
   return [o](const Common& common) { run(*o, common); };
 }

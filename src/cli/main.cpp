@@ -41,13 +41,15 @@ constexpr CommandEntry kCommands[] = {
      "  graft finetune resnet50.pt --config run.json --checkpoint-dir run --resume\n"
      "  graft finetune resnet50.pt --train data/train --val data/val --out mine.pt --report mine.html --log mine.csv",
      add_finetune},
-    {"lr-find", "find the learning rate to begin with", "  graft lr-find resnet50.pt --train data/train --val data/val",
+    {"lr-find", "find the learning rate to begin with",
+     "  graft lr-find resnet50.pt --train data/train --val data/val\n"
+     "  graft lr-find resnet50.pt --train data/train --val data/val --report rates.html",
      add_lr_find},
     {"sweep", "compare which layers to fine-tune, heads and learning rates",
      "  graft sweep resnet50.pt --train data/train --val data/val --freeze-points all,stages:3,stages:2,none --out "
      "sweep\n"
      "  graft sweep resnet50.pt --train data/train --val data/val --freeze-points all --heads linear/mlp:256 "
-     "--learning-rates 1e-4,1e-3,1e-2",
+     "--learning-rates 1e-4,1e-3,1e-2 --report sweep.html",
      add_sweep},
     {"evaluate", "measure a model on a folder of labelled pictures",
      "  graft evaluate mine.pt --data data/val --top-losses 5\n"

@@ -44,6 +44,10 @@ void add_report_option(CLI::App& app, ReportOptions& options) {
   app.add_option("--report", options.report, ".html file for a report; the same as .json beside it, for graft report");
 }
 
+void add_page_option(CLI::App& app, std::string& page) {
+  app.add_option("--report", page, ".html file for a page with charts");
+}
+
 void add_run_options(CLI::App& app, ReportOptions& options) {
   add_report_option(app, options);
   app.add_option("--tensorboard", options.tensorboard, "folder for TensorBoard's event files");

@@ -16,6 +16,8 @@ struct ReportOptions {
 
 /// --report alone, for commands that do not train.
 void add_report_option(CLI::App& app, ReportOptions& options);
+/// --report of commands whose page has no document beside it.
+void add_page_option(CLI::App& app, std::string& page);
 /// All three.
 void add_run_options(CLI::App& app, ReportOptions& options);
 

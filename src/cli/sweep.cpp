@@ -8,6 +8,7 @@
 #include "cli/config.h"
 #include "cli/interrupt.h"
 #include "cli/numbers.h"
+#include "cli/report_options.h"
 #include "cli/training_options.h"
 
 namespace graft::cli {
@@ -17,6 +18,7 @@ namespace {
 struct Options {
   TrainingFlags training;
   SweepOptions sweep;
+  std::string report;
 };
 
 std::string rate_text(const std::optional<double>& rate) {
@@ -68,6 +70,7 @@ std::string json(const std::vector<SweepRun>& runs) {
 }
 
 void run(const Options& o, const Common& common) {
+  if (!o.report.empty()) check_writable(o.report);
   const Interruption interruption(common);
   auto [train, val] = training_data(o.training);
   Model first = load_model(o.training.model, common);
@@ -93,6 +96,7 @@ void run(const Options& o, const Common& common) {
                           train, val, fit, options);
   interruption.rethrow();
   progress.finish("");
+  if (!o.report.empty()) write_atomically(o.report, to_html(runs));
   print(common.json ? json(runs) : table(runs));
 }
 
@@ -113,6 +117,7 @@ Command add_sweep(CLI::App& app) {
       ->check(positive_number());
   app.add_option("--out", o->sweep.directory,
                  "folder for checkpoints and cached features: the same sweep begun again goes on where it was");
+  add_page_option(app, o->report);
   add_config(app);
   return [o](const Common& common) { run(*o, common); };
 }

@@ -138,7 +138,26 @@ Html stretches(const LineChart& chart, const Steps& steps) {
   return svg;
 }
 
-Html grid(const Axis& axis, Unit unit, const Steps& steps) {
+std::string x_label(const LineChart& chart, std::size_t index) {
+  return index < chart.x_labels.size() ? chart.x_labels[index] : std::to_string(index + 1);
+}
+
+Html x_axis(const LineChart& chart, const Steps& steps) {
+  Html svg;
+  const auto every = static_cast<std::size_t>(std::max(1.0, round_step(static_cast<double>(steps.count) / 8)));
+  const double apart = (kWidth - kLeft) * static_cast<double>(every) / static_cast<double>(steps.count);
+  for (std::size_t i = 0; i < steps.count; ++i) {
+    const std::size_t x = i + 1;
+    if (x % every == 0 || (x == 1 && every > 2))
+      svg += "<text class=\"x\" x=\""_html + coordinate(steps.at(i)) + "\" y=\""_html +
+             coordinate(kHeight - kBottom + 16) + "\">"_html +
+             text(clipped(x_label(chart, i), static_cast<std::size_t>(std::max(apart / 6.5, 4.0)))) + "</text>"_html;
+  }
+  return svg + "<text class=\"x\" x=\""_html + coordinate((kLeft + kWidth - kRight) / 2) + "\" y=\""_html +
+         coordinate(kHeight - 5) + "\">"_html + text(chart.x_name) + "</text>"_html;
+}
+
+Html grid(const Axis& axis, Unit unit) {
   Html svg;
   for (const double tick : axis.ticks) {
     const Html y = coordinate(height_of(tick, axis));
@@ -146,15 +165,7 @@ Html grid(const Axis& axis, Unit unit, const Steps& steps) {
            "\" y1=\""_html + y + "\" y2=\""_html + y + "\"/><text class=\"y\" x=\""_html + coordinate(kLeft - 6) +
            "\" y=\""_html + y + "\" dy=\"0.32em\">"_html + text(tick_text(tick, axis, unit)) + "</text>"_html;
   }
-  const auto every = static_cast<std::size_t>(std::max(1.0, round_step(static_cast<double>(steps.count) / 8)));
-  for (std::size_t i = 0; i < steps.count; ++i) {
-    const std::size_t x = i + 1;
-    if (x % every == 0 || (x == 1 && every > 2))
-      svg += "<text class=\"x\" x=\""_html + coordinate(steps.at(i)) + "\" y=\""_html +
-             coordinate(kHeight - kBottom + 16) + "\">"_html + text(x) + "</text>"_html;
-  }
-  return svg + "<text class=\"x\" x=\""_html + coordinate((kLeft + kWidth - kRight) / 2) + "\" y=\""_html +
-         coordinate(kHeight - 5) + "\">epoch</text>"_html;
+  return svg;
 }
 
 /// A circle, square, diamond or triangle about a point.
@@ -218,6 +229,14 @@ Html legend(const LineChart& chart) {
   return "<ul class=\"legend\">"_html + items + "</ul>"_html;
 }
 
+/// For the script: what each place of the x axis is called. Empty for 1, 2, ...
+Html x_labels(const LineChart& chart) {
+  Html labels;
+  for (std::size_t i = 0; i < chart.x_labels.size(); ++i)
+    labels += (i == 0 ? Html() : "|"_html) + text(chart.x_labels[i]);
+  return labels;
+}
+
 Html best_mark(const LineChart& chart, const Steps& steps) {
   if (!chart.best || *chart.best >= steps.count) return {};
   const Html x = coordinate(steps.at(*chart.best));
@@ -258,11 +277,12 @@ Html line_chart(const LineChart& chart) {
          text(static_cast<int>(kWidth)) + " "_html + text(static_cast<int>(kHeight)) +
          "\" role=\"img\" aria-labelledby=\""_html + id + "-title\" aria-describedby=\""_html + id +
          "-note\" data-left=\""_html + coordinate(steps.at(std::size_t{0})) + "\" data-right=\""_html +
-         coordinate(steps.at(steps.count - 1)) + "\" data-count=\""_html + text(steps.count) + "\">"_html +
-         stretches(chart, steps) + grid(*axis, chart.unit, steps) + best_mark(chart, steps) + lines +
+         coordinate(steps.at(steps.count - 1)) + "\" data-count=\""_html + text(steps.count) + "\" data-name=\""_html +
+         text(chart.x_name) + "\" data-labels=\""_html + x_labels(chart) + "\">"_html + stretches(chart, steps) +
+         grid(*axis, chart.unit) + x_axis(chart, steps) + best_mark(chart, steps) + lines +
          "<line class=\"cursor\" y1=\""_html + coordinate(kTop) + "\" y2=\""_html + coordinate(kHeight - kBottom) +
-         "\"/></svg>"_html + "<figcaption><span class=\"at\">last epoch</span>"_html + legend(chart) +
-         "</figcaption></figure>"_html;
+         "\"/></svg>"_html + "<figcaption><span class=\"at\">last "_html + text(chart.x_name) + "</span>"_html +
+         legend(chart) + "</figcaption></figure>"_html;
 }
 
 Html reliability_diagram(const std::string& id, const std::vector<ConfidenceBin>& bins) {

@@ -18,7 +18,7 @@ enum class Unit {
 
 struct Series {
   std::string name = {};
-  std::vector<double> values = {};  ///< for x = 1, 2, ...; gaps where they are not finite
+  std::vector<double> values = {};  ///< from left to right; gaps where they are not finite
   std::size_t style = 0;            ///< colour and marker, 0 to 7, then from the beginning; from 8 on dashed
 };
 
@@ -34,6 +34,8 @@ struct LineChart {
   std::string note = {};   ///< a sentence that says what is to be seen
   Unit unit = Unit::kNumber;
   double logarithmic_from = 100;  ///< ratio of the largest to the smallest value from which the axis is logarithmic
+  std::string x_name = "epoch";
+  std::vector<std::string> x_labels = {};  ///< one for each place; none: 1, 2, ...
   std::vector<Series> series = {};
   std::vector<Stretch> stretches = {};   ///< shaded in turn; none: no shading
   std::optional<std::size_t> best = {};  ///< 0-based x to mark

@@ -217,9 +217,10 @@ Html classes(const std::vector<NamedRun>& runs) {
 
 }  // namespace
 
-std::string comparison_page(const std::vector<NamedRun>& runs) {
-  return page("Comparison of " + std::to_string(runs.size()) + " runs", "comparison",
-              {{"results", "Results", results_table(runs)},
+std::string comparison_page(const std::vector<NamedRun>& runs, const std::string& title, const Section& first) {
+  return page(title.empty() ? "Comparison of " + std::to_string(runs.size()) + " runs" : title, "comparison",
+              {first,
+               {"results", "Results", results_table(runs)},
                {"curves", "Curves", overlaid_curves(runs)},
                {"classes", "Classes", classes(runs)},
                {"settings", "Settings", settings(runs, "settings", "Settings")},

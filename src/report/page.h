@@ -68,6 +68,8 @@ struct NamedRun {
   std::string name;
   Json document;
 };
-std::string comparison_page(const std::vector<NamedRun>& runs);
+/// With a title of its own and a section before the others; without a title "Comparison of N runs".
+std::string comparison_page(const std::vector<NamedRun>& runs, const std::string& title = {},
+                            const Section& first = {});
 
 }  // namespace graft::report

@@ -2,6 +2,8 @@
 
 #include <cctype>
 #include <cerrno>
+#include <charconv>
+#include <iterator>
 #include <system_error>
 #include <utility>
 #include <variant>
@@ -52,9 +54,15 @@ std::vector<SweepRun> combinations(const SweepOptions& o) {
   return runs;
 }
 
+/// In as few digits as tell it from every other.
+std::string shortest(double value) {
+  char text[32];
+  return {text, std::to_chars(text, std::end(text), value).ptr};
+}
+
 /// "stages-3_mlp-256_0-001": a folder's name.
 std::string folder_name(const SweepRun& run) {
-  std::string name = run.freeze + "_" + run.head + "_" + (run.learning_rate ? std::to_string(*run.learning_rate) : "");
+  std::string name = run.freeze + "_" + run.head + "_" + (run.learning_rate ? shortest(*run.learning_rate) : "");
   for (char& c : name)
     if (!std::isalnum(static_cast<unsigned char>(c)) && c != '_') c = '-';
   return name;

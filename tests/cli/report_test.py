@@ -27,6 +27,7 @@ except ImportError:
     EventAccumulator = None
 
 EPOCHS = 10
+PAGES = ("slow.html", "compared.html", "sweep.html", "rates.html")
 # Folders may be called anything.
 CLASSES = ("<img src=x onerror=alert(1)>", "it's \"down\" & <b>out")
 
@@ -175,6 +176,10 @@ class Browser(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         assert run("report", ROOT / "slow.json", ROOT / "fast.json", "--out", ROOT / "compared.html").returncode == 0
+        data = [MODEL, "--train", ROOT / "train", "--val", ROOT / "val", "--batch", 8]
+        assert run("lr-find", *data, "--report", ROOT / "rates.html").returncode == 0
+        assert run("sweep", *data, "--freeze-points", "all,none", "--heads", "linear/mlp:8", "--learning-rates", "1e-3,3e-3,1e-2", "--epochs", 2,
+                   "--report", ROOT / "sweep.html").returncode == 0
         cls.playwright = sync_playwright().start()
         cls.browser = cls.playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
 
@@ -198,7 +203,7 @@ class Browser(unittest.TestCase):
         return page
 
     def test_opens_without_an_error_and_fetches_nothing(self):
-        for name in ("slow.html", "compared.html"):
+        for name in PAGES:
             self.assertLess((ROOT / name).stat().st_size, 5_000_000)
             seconds = []
             for _ in range(3):
@@ -271,7 +276,7 @@ class Browser(unittest.TestCase):
         self.assertEqual(page.locator("#accuracy .at").inner_text(), f"epoch {EPOCHS}")  # the others follow
 
     def test_nothing_but_tables_scrolls_sideways_on_a_phone(self):
-        for name in ("slow.html", "compared.html"):
+        for name in PAGES:
             page = self.open(name, width=360)
             page.evaluate("for (const details of document.querySelectorAll('details')) details.open = true")
             self.assertEqual(page.evaluate("document.documentElement.scrollWidth"), 360, name)
@@ -280,7 +285,7 @@ class Browser(unittest.TestCase):
 
     def test_is_accessible_in_light_and_dark(self):
         """By axe-core: names, structure, contrast of texts (WCAG 2.2 AA). Beside it the contrast of lines."""
-        for name in ("slow.html", "compared.html"):
+        for name in PAGES:
             for scheme in ("light", "dark"):
                 page = self.open(name, scheme=scheme)
                 page.evaluate("for (const details of document.querySelectorAll('details')) details.open = true")
@@ -292,6 +297,15 @@ class Browser(unittest.TestCase):
                     colour = page.evaluate("""(style) => { const probe = document.createElement('i'); document.body.append(probe);
                         probe.style.color = `var(--c${style})`; return getComputedStyle(probe).color; }""", style)
                     self.assertGreaterEqual(contrast(colour, ground), 3)
+
+    def test_a_sweep_is_read_over_its_rates(self):
+        page = self.open("sweep.html")
+        plot = page.locator("#accuracy .plot")
+        self.assertEqual(page.locator("#accuracy .legend .name").all_inner_texts(), ["all, linear", "all, mlp:8", "none, linear", "none, mlp:8"])
+        plot.press("Home")
+        self.assertRegex(plot.get_attribute("aria-valuetext"), "^learning rate 0.001: all, linear [0-9.]+.%, all, mlp:8 ")
+        plot.press("End")
+        self.assertEqual(page.locator("#accuracy .at").inner_text(), "learning rate 0.01")
 
     def test_the_first_key_leads_to_the_content(self):
         page = self.open("slow.html")

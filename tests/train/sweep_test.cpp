@@ -80,6 +80,13 @@ TEST(Sweep, OneThatWasStoppedGoesOn) {
   for (std::size_t i = 0; i < 12; ++i) EXPECT_EQ(losses(rest[i]), losses(whole[i])) << "run " << i;
 }
 
+TEST(Sweep, RatesThatAreNearlyTheSameAreKeptApart) {
+  const Scratch scratch;
+  const auto runs =
+      sweep(load, {}, kTrain, kVal, kFit, {.learning_rates = {1e-8, 2e-8}, .directory = scratch / "sweep"});
+  EXPECT_NE(losses(runs.at(0)), losses(runs.at(1)));
+}
+
 TEST(Sweep, AnEmptyListIsRefused) {
   EXPECT_GRAFT_ERROR(sweep(load, {}, kTrain, kVal, kFit, {.freeze_points = {}}), kConfig, "sweep");
   EXPECT_GRAFT_ERROR(sweep(load, {}, kTrain, kVal, kFit, {.heads = {"tree"}}), kConfig, "tree");

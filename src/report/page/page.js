@@ -28,7 +28,7 @@
     });
   }
 
-  // Charts show in their legend what the curves are at the epoch under the pointer, or at the one chosen by arrow keys;
+  // Charts show in their legend what the curves are at the place (epoch) under the pointer, or at the one chosen by arrow keys;
   // all charts of a group together.
   const chartOf = (figure) => {
     const plot = figure.querySelector(".plot"), at = figure.querySelector(".at"), cursor = figure.querySelector(".cursor");
@@ -37,10 +37,11 @@
       const value = item.querySelector(".value");
       return { name: item.querySelector(".name").textContent, value, values: item.dataset.values.split("|"), resting: value.textContent };
     });
-    const resting = at.textContent;
+    const resting = at.textContent, labels = plot.dataset.labels ? plot.dataset.labels.split("|") : [];
+    const placeOf = (index) => `${plot.dataset.name} ${labels[index] ?? index + 1}`;
     const show = (index) => {
       const shown = index !== null && index < count;
-      at.textContent = shown ? `epoch ${index + 1}` : resting;
+      at.textContent = shown ? placeOf(index) : resting;
       for (const entry of entries) entry.value.textContent = shown ? entry.values[index] ?? "-" : entry.resting;
       const x = count > 1 ? left + (right - left) * index / (count - 1) : left;
       cursor.setAttribute("x1", x);
@@ -48,7 +49,7 @@
       cursor.style.visibility = shown ? "visible" : "hidden";
       if (shown) {
         plot.setAttribute("aria-valuenow", index + 1);
-        plot.setAttribute("aria-valuetext", `epoch ${index + 1}: ${entries.map((entry) => `${entry.name} ${entry.value.textContent}`).join(", ")}`);
+        plot.setAttribute("aria-valuetext", `${placeOf(index)}: ${entries.map((entry) => `${entry.name} ${entry.value.textContent}`).join(", ")}`);
       }
     };
     const indexAt = (event) => {
