@@ -1,6 +1,7 @@
 #include <graft/model.h>
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 
 #include <ATen/ATen.h>
@@ -171,17 +172,16 @@ std::vector<std::vector<Prediction>> Model::classify(const at::Tensor& batch, co
   return base::translated("classifying", [&] {
     const at::NoGradGuard no_grad;
     const auto first = model::first_output(impl().tasks, task);
-    const auto probabilities =
-        model::activated(task, model::calibrated(task, logits.narrow(1, first, task.outputs))).to(at::kCPU);
-    if (const auto spoilt = probabilities.isnan().any(1).nonzero(); spoilt.numel() > 0)
-      throw Error(ErrorCode::kNumeric,
-                  c10::str("the network's outputs for picture ", spoilt[0][0].item<std::int64_t>() + 1, " of ",
-                           logits.size(0), " are not finite numbers"));
+    const auto own = task.outputs == logits.size(1) ? logits : logits.narrow(1, first, task.outputs);
+    const auto probabilities = model::activated(task, model::calibrated(task, own)).to(at::kCPU);
     const auto [values, indices] = probabilities.topk(std::min(options.top_k, task.outputs), 1);
     const auto probability = values.accessor<float, 2>();
     const auto index = indices.accessor<std::int64_t, 2>();
     std::vector<std::vector<Prediction>> predictions(static_cast<std::size_t>(values.size(0)));
     for (std::int64_t n = 0; n < values.size(0); ++n) {
+      if (std::isnan(probability[n][0]))  // topk puts them first
+        throw Error(ErrorCode::kNumeric, c10::str("the network's outputs for picture ", n + 1, " of ", logits.size(0),
+                                                  " are not finite numbers"));
       const bool rejected = probability[n][0] < task.calibration.reject_below.value_or(0);
       for (std::int64_t k = 0; k < values.size(1); ++k) {
         const auto& label = impl().labels[static_cast<std::size_t>(first + index[n][k])];

@@ -1,13 +1,18 @@
 #!/usr/bin/env python3
 """The main job on a real ResNet50 and real photos; skipped without GRAFT_DATA. The layout of that folder is described in
 docs/testing.md. Takes minutes."""
+import filecmp
 import json
 import os
 import pathlib
+import random
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 import numpy as np
@@ -27,6 +32,8 @@ def run(*arguments):
 
 @unittest.skipUnless((DATA / "resnet50_imagenet").is_dir(), "GRAFT_DATA is not set to a folder with real data")
 class RealData(unittest.TestCase):
+    folders = ["--train", DATA / "ants_bees" / "train", "--val", DATA / "ants_bees" / "val", "--on-bad-image", "skip"]
+
     @classmethod
     def setUpClass(cls):
         cls.scratch = tempfile.TemporaryDirectory()
@@ -81,9 +88,8 @@ class RealData(unittest.TestCase):
             self.assertAlmostEqual(guess["probability"], expected, delta=0.01)
 
     def test_ants_and_bees(self):
-        folders = ["--train", DATA / "ants_bees" / "train", "--val", DATA / "ants_bees" / "val", "--on-bad-image", "skip"]
         head = self.out / "head.pt"
-        history = run("finetune", self.out / "resnet50.pt", *folders, "--out", head, "--head", "linear", "--freeze", "all", "--epochs", 4)
+        history = run("finetune", self.out / "resnet50.pt", *self.folders, "--out", head, "--head", "linear", "--freeze", "all", "--epochs", 4)
         best = history["epochs"][history["best"]]["val_accuracy"]
         print(f"linear head on the frozen network: {best:.4f}, {history['images_per_second']:.1f} images/s")
         self.assertGreaterEqual(best, 0.96)
@@ -92,12 +98,50 @@ class RealData(unittest.TestCase):
 
         self.check_in_python(head)
 
-        further = run("finetune", head, *folders, "--out", self.out / "further.pt", "--head", "keep", "--freeze", "until:layer4",
+        further = run("finetune", head, *self.folders, "--out", self.out / "further.pt", "--head", "keep", "--freeze", "until:layer4",
                       "--bn", "inference", "--epochs", 1, "--lr", 1e-5)
         accuracy = further["epochs"][-1]["val_accuracy"]
         print(f"then from layer4 on, batch norm in inference mode: {accuracy:.4f}")
         self.assertGreaterEqual(accuracy, 0.95)
         self.assertIs(further["frozen_unchanged"], True)
+
+    def test_fine_tune_with_rates_that_fall_towards_the_input(self):
+        """The network was saved with its batch norms folded into the convolutions: they must not train (docs/troubleshooting.md)."""
+        history = run("finetune", self.out / "resnet50.pt", *self.folders, "--out", self.out / "tuned.pt", "--recipe", "fine-tune", "--bn", "inference",
+                      "--frozen-epochs", 3, "--epochs", 2, "--lr", 0.002, "--batch", 16)
+        epochs = history["epochs"]
+        rates = {one["group"]: one["rate"] for one in epochs[-1]["learning_rates"]}
+        self.assertAlmostEqual(rates["head"] / rates["stage 1"], 100)
+        accuracy = {phase: max(e["val_accuracy"] for e in epochs if e["phase"] == phase) for phase in (0, 1)}
+        print(f"fine-tune: head alone {accuracy[0]:.4f}, then all of it {accuracy[1]:.4f}")
+        self.assertGreaterEqual(accuracy[1], 0.96)
+        self.assertGreaterEqual(run("evaluate", self.out / "tuned.pt", "--data", DATA / "ants_bees" / "val")["accuracy"], 0.96)
+
+    def test_killed_at_random_moments_and_resumed_it_writes_the_same_file(self):
+        kills, rng = int(os.environ.get("GRAFT_KILLS", 3)), random.Random(2)
+        options = [GRAFT, "finetune", self.out / "resnet50.pt", *self.folders, "--freeze", "until:layer4", "--bn", "inference", "--epochs", 2, "--lr", 1e-4,
+                   "--augment", "hflip", "--quiet", "--out"]
+
+        def command(name, *more):
+            return [str(option) for option in (*options, self.out / name, *more)]
+
+        begin = time.monotonic()
+        subprocess.run(command("whole.pt"), check=True, stdout=subprocess.DEVNULL)
+        seconds = time.monotonic() - begin
+        killed = 0
+        for attempt in range(kills):
+            checkpoints = self.out / f"run-{attempt}"
+            again = command("again.pt", "--checkpoint-dir", checkpoints, "--checkpoint-steps", 3, "--resume")
+            process = subprocess.Popen(again, stdout=subprocess.DEVNULL)
+            time.sleep(rng.uniform(0, 1.2 * seconds))  # saving takes time too
+            process.kill()
+            killed += process.wait() == -signal.SIGKILL
+            subprocess.run(again, check=True, stdout=subprocess.DEVNULL)
+            self.assertTrue(filecmp.cmp(self.out / "again.pt", self.out / "whole.pt", shallow=False), f"attempt {attempt}")
+            shutil.rmtree(checkpoints)
+            (self.out / "again.pt").unlink()
+        print(f"{killed} of {kills} runs were killed; all wrote the same file")
+        self.assertGreaterEqual(killed, kills / 2)
 
     def test_a_custom_head_with_two_branches(self):
         head = self.out / "two_branch.pt"
