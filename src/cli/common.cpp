@@ -103,15 +103,20 @@ void Progress::update(std::string_view title, std::int64_t done, std::int64_t to
   using namespace std::chrono_literals;
   if (!shown_ || !terminal_ || total <= 0) return;
   const auto now = std::chrono::steady_clock::now();
-  if (!open_) start_ = now;
+  if (!open_ || done < last_done_ || total != last_total_) {
+    start_ = now;
+    first_done_ = done;
+  }
+  last_done_ = done;
+  last_total_ = total;
   if (open_ && done < total && now - drawn_ < 50ms) return;
   open_ = true;
   drawn_ = now;
   winsize window{};
   const int columns = ::ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 20 ? window.ws_col : 80;
   const double elapsed = std::chrono::duration<double>(now - start_).count();
-  const std::string left =
-      done > 0 ? clock_text(elapsed / static_cast<double>(done) * static_cast<double>(total - done)) : "-:--";
+  const auto timed = static_cast<double>(done - first_done_);
+  const std::string left = timed > 0 ? clock_text(elapsed / timed * static_cast<double>(total - done)) : "-:--";
   std::string tail =
       " " + std::to_string(done) + "/" + std::to_string(total) + "  " + std::string(text) + "  " + left + " left";
   const int width = std::clamp(columns - 1 - static_cast<int>(title.size() + tail.size()) - 3, 4, 30);

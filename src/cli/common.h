@@ -80,7 +80,8 @@ class Progress {
  public:
   explicit Progress(const Common& common);
   ~Progress();
-  /// `done` of `total`, with text behind the bar.
+  /// `done` of `total`, with text behind the bar. A smaller `done` or another `total` begins something else, whose time
+  /// left is not what the one before took.
   void update(std::string_view title, std::int64_t done, std::int64_t total, std::string_view text);
   /// Leaves `line` standing and begins anew.
   void finish(std::string_view line);
@@ -91,6 +92,7 @@ class Progress {
   bool colour_;
   bool open_ = false;
   std::chrono::steady_clock::time_point start_, drawn_;
+  std::int64_t first_done_ = 0, last_done_ = 0, last_total_ = 0;
 };
 
 /// "1:05" for 65 seconds.
