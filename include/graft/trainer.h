@@ -27,11 +27,13 @@ class GRAFT_EXPORT Trainer {
   Trainer(Trainer&&) noexcept;
   Trainer& operator=(Trainer&&) noexcept;
 
-  /// Trains what is not frozen, by cross-entropy or what Model::tasks() asks for, and leaves the model in evaluation
-  /// mode with the last epoch's weights, its labels set to the data's classes, its calibration (graft/calibration.h)
-  /// forgotten. A batch of one example is left out where batch norm trains. Throws Error kMismatch (classes of train,
-  /// val and head differ, nothing to train, traced layers that should train), kNumeric naming the step at which the
-  /// loss stopped being finite, with the weights as they were before that step; kOutOfMemory.
+  /// Trains what is not frozen, by cross-entropy or what Model::tasks() asks for, through FitOptions::phases, each with
+  /// its own frozen layers, and leaves the model in evaluation mode, frozen as the last phase had it, with the last
+  /// epoch's weights (their moving average with TrainerOptions::ema_decay), its labels set to the data's classes, its
+  /// calibration (graft/calibration.h) forgotten. A batch of one example is left out where batch norm trains. Throws
+  /// Error kMismatch (classes of train, val and head differ, nothing to train, traced layers that should train),
+  /// kNumeric naming the step at which the loss stopped being finite, with the weights as they were before that step;
+  /// kOutOfMemory.
   History fit(const Dataset& train, const FitOptions& options = {});
   History fit(const Dataset& train, const Dataset& val, const FitOptions& options = {});  ///< with validation
 
