@@ -109,6 +109,12 @@ OPERATIONS = {  # as torchvision.transforms.functional calls Pillow
 }
 
 
+def ycck(cmyk):
+    """The same numbers, said to be YCCK: Adobe's marker names the transform in its last byte."""
+    transform = cmyk.index(b"Adobe") + 11
+    return cmyk[:transform] + b"\x02" + cmyk[transform + 1:]
+
+
 def main():
     OUT.mkdir(exist_ok=True)
     rgb = picture(61, 47, 1)
@@ -133,6 +139,8 @@ def main():
     save("grey.jpg", grey, quality=90)
     save("progressive.jpg", photo, quality=90, progressive=True)
     save("cmyk.jpg", photo.convert("CMYK"), quality=95)
+    (OUT / "ycck.jpg").write_bytes(ycck((OUT / "cmyk.jpg").read_bytes()))  # other colours: what matters is that all agree on them
+    write_pixels("ycck.jpg", Image.open(OUT / "ycck.jpg"))
     for orientation in range(9):
         exif = Image.Exif()
         exif[0x0112] = orientation
