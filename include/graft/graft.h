@@ -8,11 +8,13 @@
 #include <graft/dataset.h>
 #include <graft/deploy.h>
 #include <graft/device.h>
+#include <graft/doctor.h>
 #include <graft/embeddings.h>
 #include <graft/error.h>
 #include <graft/evaluation.h>
 #include <graft/explain.h>
 #include <graft/files.h>
+#include <graft/finding.h>
 #include <graft/head.h>
 #include <graft/history.h>
 #include <graft/html_report.h>

@@ -20,6 +20,7 @@ struct StepInfo {
   double accuracy = 0;     ///< mean over the epoch so far, 0..1
   double images_per_second = 0;
   bool validating = false;
+  std::int64_t examples = 0;  ///< trained on in this epoch so far
 };
 
 /// A learning rate, and what it is for.

@@ -165,7 +165,7 @@ std::string Examples::seen(const Batch& batch, std::int64_t row) const {
   return it == seen_.end() ? std::string() : it->second;
 }
 
-at::Tensor Examples::logits(const Batch& batch, const DataLoader& loader) {
+at::Tensor Examples::features(const Batch& batch, const DataLoader& loader) {
   const auto cache = network_.current_cache();
   std::vector<std::int64_t> lost, known;
   std::vector<std::string> known_keys;
@@ -179,7 +179,7 @@ at::Tensor Examples::logits(const Batch& batch, const DataLoader& loader) {
       lost.push_back(row);
     }
   }
-  if (known.size() == batch.indices.size()) return network_.forward(cache->rows(known_keys));
+  if (known.size() == batch.indices.size()) return cache->rows(known_keys);
 
   const at::NoGradGuard no_grad;
   auto rows = batch.image_rows;
@@ -195,7 +195,7 @@ at::Tensor Examples::logits(const Batch& batch, const DataLoader& loader) {
   } else if (!lost.empty()) {
     features = features.index_select(0, at::tensor(rows).argsort().to(features.device()));
   }
-  return network_.forward(features);
+  return features;
 }
 
 /// Of pictures whose content still is what it was before they were decoded.

@@ -72,8 +72,10 @@ class Examples {
   /// For a loader that leaves out the pictures that are not needed. This must outlive it.
   LoaderOptions for_loader(LoaderOptions options);
 
-  /// Logits for a batch of that loader.
-  at::Tensor logits(const Batch& batch, const DataLoader& loader);
+  /// What the frozen part yields for a batch of that loader.
+  at::Tensor features(const Batch& batch, const DataLoader& loader);
+  /// Logits for it.
+  at::Tensor logits(const Batch& batch, const DataLoader& loader) { return network_.forward(features(batch, loader)); }
 
  private:
   bool is_known(std::size_t index, std::uint64_t epoch);

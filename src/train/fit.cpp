@@ -13,24 +13,13 @@
 #include "base/torch_device.h"
 #include "train/clock.h"
 #include "train/mixing.h"
+#include "train/training_mode.h"
 
 namespace graft::train {
 
 namespace {
 
 constexpr std::uint64_t kMixingStream = 2;
-
-/// Training mode for a scope; evaluation mode after it, also when it is left by an exception.
-class TrainingMode {
- public:
-  explicit TrainingMode(Model& model) : model_(model) { model.train(); }
-  ~TrainingMode() { model_.eval(); }
-  TrainingMode(const TrainingMode&) = delete;
-  TrainingMode& operator=(const TrainingMode&) = delete;
-
- private:
-  Model& model_;
-};
 
 /// Tensors as they are now: a forward pass in training mode changes a batch norm's statistics.
 class Saved {
@@ -202,7 +191,7 @@ std::optional<Running> Fit::epoch(std::int64_t number, const AfterStep& after_st
     const bool goes_on = !steps_now || go_on();
     if (fit_.on_step) {
       fit_.on_step({number, step_, steps(), running_.loss(), running_.accuracy(),
-                    static_cast<double>(running_.seen) / seconds_since(began), false});
+                    static_cast<double>(running_.seen) / seconds_since(began), false, running_.seen});
     }
     if (!goes_on) return std::nullopt;
   }

@@ -11,28 +11,11 @@
 #include "base/translate.h"
 #include "model/calibration.h"
 #include "model/task.h"
+#include "train/sample.h"
 
 namespace graft {
 
 namespace {
-
-/// Some examples of a data set, evenly spaced, for a data set is often sorted by class.
-class Sample : public Dataset {
- public:
-  Sample(const Dataset& all, std::size_t size) : all_(all), size_(std::min(size, all.size())) {}
-  std::size_t size() const override { return size_; }
-  const std::vector<std::string>& classes() const override { return all_.classes(); }
-  std::int64_t label(std::size_t i) const override { return all_.label(place(i)); }
-  std::vector<float> targets(std::size_t i) const override { return all_.targets(place(i)); }
-  Image image(std::size_t i) const override { return all_.image(place(i)); }
-  std::string name(std::size_t i) const override { return all_.name(place(i)); }
-  OnBadImage on_bad_image() const override { return all_.on_bad_image(); }
-
- private:
-  std::size_t place(std::size_t i) const { return i * all_.size() / size_; }
-  const Dataset& all_;
-  std::size_t size_;
-};
 
 bool has_labels(const Model& model, const Dataset& data) {
   if (model.tasks().size() != 1 || !model::first_of_single_labels(model.tasks())) return false;
@@ -87,7 +70,7 @@ class Comparison {
 QuantizationReport calibrated(Model& model, const Dataset& pictures, const QuantizationOptions& options) {
   const at::NoGradGuard no_grad;
   model::Calibrator calibrator(model);
-  const Sample sample(pictures, static_cast<std::size_t>(options.pictures));
+  const train::Sample sample(pictures, static_cast<std::size_t>(options.pictures));
   DataLoader loader(sample, model.preprocessing(),
                     {.batch_size = options.batch_size, .threads = options.loader_threads});
   const auto size = static_cast<std::int64_t>(sample.size());
