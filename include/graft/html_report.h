@@ -11,6 +11,7 @@
 
 #include <graft/evaluation.h>
 #include <graft/export.h>
+#include <graft/finding.h>
 #include <graft/history.h>
 
 namespace graft {
@@ -45,15 +46,6 @@ struct ReportEvaluation {
   Evaluation evaluation;
 };
 
-/// Something about a run that may be wrong.
-struct ReportFinding {
-  std::string severity;  ///< "error", "warning" or "note"
-  std::string title;     ///< "leaked images"
-  std::string where;     ///< a class, a layer, "epoch 3"
-  std::string seen;      ///< in a sentence, with numbers
-  std::string change;    ///< what to do about it, in a sentence
-};
-
 /// What a page is made from. Parts that are empty are left out of it.
 struct Report {
   std::string title;
@@ -63,9 +55,9 @@ struct Report {
   std::vector<ReportEvaluation> evaluations = {};
   std::vector<ReportExample> top_losses = {};
   std::optional<ReportPicture> augmentation_sheet = {};
-  std::vector<ReportPicture> pictures = {};                 ///< any others
-  std::optional<std::vector<ReportFinding>> findings = {};  ///< empty list: looked for, none found
-  std::vector<ReportSetting> hashes = {};                   ///< what was used, and its SHA-256
+  std::vector<ReportPicture> pictures = {};           ///< any others
+  std::optional<std::vector<Finding>> findings = {};  ///< empty list: looked for, none found
+  std::vector<ReportSetting> hashes = {};             ///< what was used, and its SHA-256
 };
 
 /// A page of one file: styles, script, charts (SVG) and pictures are in it, nothing is fetched. The same report gives

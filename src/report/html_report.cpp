@@ -1,5 +1,7 @@
 #include <graft/html_report.h>
 
+#include <algorithm>
+
 #include <graft/error.h>
 #include <graft/files.h>
 #include <graft/report.h>
@@ -36,11 +38,17 @@ Json settings_json(const std::vector<ReportSetting>& settings) {
   return all;
 }
 
-Json findings_json(const std::vector<ReportFinding>& findings) {
+std::string in_words(FindingCode code) {
+  std::string words(to_string(code));
+  std::ranges::replace(words, '_', ' ');
+  return words;
+}
+
+Json findings_json(const std::vector<Finding>& findings) {
   Json all = Json::array();
   for (const auto& finding : findings)
-    all.push_back({{"severity", finding.severity},
-                   {"title", finding.title},
+    all.push_back({{"severity", std::string(to_string(finding.severity))},
+                   {"title", in_words(finding.code)},
                    {"where", finding.where},
                    {"seen", finding.seen},
                    {"change", finding.change}});

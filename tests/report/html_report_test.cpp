@@ -76,7 +76,7 @@ Report whole() {
                         .heat_map = picture("heat map")}};
   report.augmentation_sheet = picture("sheet");
   report.pictures = {picture("map of features")};
-  report.findings = {{{"warning", "overfitting", "epoch 3", "99 % and 60 %", "Augment more."}}};
+  report.findings = {{{FindingCode::kOverfitting, Severity::kWarning, "epoch 3", "99 % and 60 %", "Augment more."}}};
   report.hashes = {{"model", std::string(64, 'a')}};
   return report;
 }
@@ -170,7 +170,7 @@ TEST(HtmlReport, TextIsNeverMarkup) {
   report.top_losses[0].name = report.top_losses[0].label = report.top_losses[0].guess = hostile;
   report.augmentation_sheet->caption = report.augmentation_sheet->description = hostile;
   report.pictures[0].caption = hostile;
-  report.findings = {{{hostile, hostile, hostile, hostile, hostile}}};
+  report.findings = {{{.where = hostile, .seen = hostile, .change = hostile}}};
   report.hashes = {{hostile, hostile}};
   const auto page = to_html(report);
   const std::vector<ReportDocument> two = {{hostile, to_json(report)}, {"b" + hostile, to_json(whole())}};
