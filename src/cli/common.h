@@ -29,6 +29,7 @@ Command add_calibrate(CLI::App& app);
 Command add_classify(CLI::App& app);
 Command add_completion(CLI::App& app);
 Command add_compare(CLI::App& app);
+Command add_doctor(CLI::App& app);
 Command add_embed(CLI::App& app);
 Command add_evaluate(CLI::App& app);
 Command add_explain(CLI::App& app);

@@ -2,6 +2,7 @@
 
 #include "cli/common.h"
 #include "cli/config.h"
+#include "cli/doctor.h"
 #include "cli/interrupt.h"
 #include "cli/numbers.h"
 #include "cli/report_options.h"
@@ -16,7 +17,7 @@ struct Options {
   std::string out, keep = "best";
   std::string checkpoint_dir;
   std::int64_t checkpoint_steps = 0;
-  bool resume = false;
+  bool resume = false, doctor = false;
   ReportOptions reports;
 };
 
@@ -73,7 +74,10 @@ void run(const Options& o, const CLI::App& app, const Common& common) {
   RunReport report(o.reports, app,
                    short_path(o.training.model.path) + " fine-tuned on " + short_path(o.training.train));
   auto [train, val] = training_data(o.training);
-  Model model = model_to_train(o.training, common, train, val);
+  auto doctor = doctor_visit(o.doctor, common, options, train, val);
+  Model model = model_to_train(o.training, common, train, val, [&](Model& loaded) {
+    if (doctor) doctor->before_new_head(loaded);
+  });
 
   auto fit = fit_options(o.training, common, model);
   report.begin(model, train, val, fit, options.seed);
@@ -88,16 +92,24 @@ void run(const Options& o, const CLI::App& app, const Common& common) {
     progress.epoch(info);
     report.epoch(info);
   };
+  if (doctor) doctor->before_training(model, fit);
   Trainer trainer(model, options);
   const auto history = trainer.fit(train, val, fit);
   if (history.interrupted) {
     if (!o.checkpoint_dir.empty()) note(common, "saved a checkpoint in " + o.checkpoint_dir + "; go on with --resume");
     interruption.rethrow();
   }
+  if (doctor) {
+    doctor->after_training(history);
+    report.set_findings(doctor->diagnosis().findings);
+  }
   if (o.keep == "best") trainer.restore_best();
   model.save(o.out);
   report.finish(common, model, trainer, val, history);
-  print(common.json ? to_json(history) + "\n" : to_text(history) + "saved " + o.out + " (" + o.keep + " epoch)\n");
+  if (common.json && doctor)
+    print_with_diagnosis(to_json(history), doctor->diagnosis());
+  else
+    print(common.json ? to_json(history) + "\n" : to_text(history) + "saved " + o.out + " (" + o.keep + " epoch)\n");
 }
 
 }  // namespace
@@ -116,6 +128,7 @@ Command add_finetune(CLI::App& app) {
       ->check(at_least_one())
       ->needs(directory);
   app.add_flag("--resume", o->resume, "go on from the checkpoint, if there is one")->needs(directory);
+  app.add_flag("--doctor", o->doctor, "say what graft doctor would, before and after training");
   add_config(app);
   add_run_options(app, o->reports);
   return [o, &app](const Common& common) { run(*o, app, common); };

@@ -41,6 +41,10 @@ constexpr CommandEntry kCommands[] = {
      "  graft finetune resnet50.pt --config run.json --checkpoint-dir run --resume\n"
      "  graft finetune resnet50.pt --train data/train --val data/val --out mine.pt --report mine.html --log mine.csv",
      add_finetune},
+    {"doctor", "look for what is wrong with data, model and training, and say what to change",
+     "  graft doctor resnet50.pt --train data/train --val data/val\n"
+     "  graft doctor resnet50.pt --train data/train --val data/val --freeze none --bn inference --lr 1e-5 --epochs 1",
+     add_doctor},
     {"lr-find", "find the learning rate to begin with",
      "  graft lr-find resnet50.pt --train data/train --val data/val\n"
      "  graft lr-find resnet50.pt --train data/train --val data/val --report rates.html",

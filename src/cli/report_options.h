@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cli/common.h"
@@ -54,6 +55,8 @@ class RunReport {
   void begin(const Model& model, const Dataset& train, const Dataset& val, const FitOptions& fit, std::uint64_t seed);
   void step(const StepInfo& info);
   void epoch(const EpochInfo& info);
+  /// What a doctor said of the run.
+  void set_findings(std::vector<Finding> findings) { report_.findings = std::move(findings); }
   /// After training, with the weights that were kept.
   void finish(const Common& common, const Model& model, const Trainer& trainer, const Dataset& val,
               const History& history);

@@ -245,11 +245,13 @@ std::pair<ImageFolder, ImageFolder> training_data(const TrainingFlags& flags) {
   return {std::move(train), std::move(val)};
 }
 
-Model model_to_train(const TrainingFlags& flags, const Common& common, ImageFolder& train, ImageFolder& val) {
+Model model_to_train(const TrainingFlags& flags, const Common& common, ImageFolder& train, ImageFolder& val,
+                     const std::function<void(Model&)>& loaded) {
   Model model = load_model(flags.model, common);
   const auto decode = decode_options(flags.reduced_decoding, model.preprocessing());
   if (!train.augment().random_resized_crop) train.set_decode_options(decode);  // a part of a picture needs more of it
   val.set_decode_options(decode);
+  if (loaded) loaded(model);
   if (flags.head == kKeepHead) {
     check_same_classes(model, train);
   } else {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -45,6 +46,8 @@ FitOptions fit_options(const TrainingFlags& flags, const Common& common, const M
 std::pair<ImageFolder, ImageFolder> training_data(const TrainingFlags& flags);
 
 /// The model with its new head, frozen as it should be; the folders get how they are to be decoded.
-Model model_to_train(const TrainingFlags& flags, const Common& common, ImageFolder& train, ImageFolder& val);
+/// `loaded` sees the model before it gets the head.
+Model model_to_train(const TrainingFlags& flags, const Common& common, ImageFolder& train, ImageFolder& val,
+                     const std::function<void(Model&)>& loaded = {});
 
 }  // namespace graft::cli
