@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -24,6 +25,13 @@ struct Label {
 
 /// ImageNet-1k's 1000 classes in index order (wnid and name as Keras' imagenet_utils spells it).
 GRAFT_EXPORT const std::vector<Label>& imagenet_labels();
+
+/// From a file: a class on each line, in index order, as torchvision's imagenet_classes.txt; or JSON, an array of names
+/// or {"0": ["n01440764", "tench"], ...} as Keras' imagenet_class_index.json. Line ends of Windows, a byte order mark
+/// and blank lines at the end are allowed. Throws Error kIo; kFormat naming the line (not UTF-8, control characters,
+/// other JSON); kMismatch (none, a blank line in between, one twice); kLimit (a file above 64 MB, a line above 4 kB,
+/// a NUL byte).
+GRAFT_EXPORT std::vector<Label> read_labels(const std::filesystem::path& path);
 
 /// One call of a layer, in execution order.
 struct LayerInfo {

@@ -5,10 +5,12 @@
 #include <cerrno>
 #include <cstdlib>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -35,12 +37,31 @@ std::filesystem::path directory_of(const std::filesystem::path& path) {
   return parent.empty() ? std::filesystem::path(".") : parent;
 }
 
+constexpr std::string_view kTemporary = ".tmp-", kPattern = "XXXXXX";
+
+/// Removes what writers that were killed left beside `target`. Those who are at work hold a lock on theirs.
+void remove_leftovers(const std::filesystem::path& target) {
+  const std::string start = target.filename().string() + std::string(kTemporary);
+  std::error_code ignored;
+  std::filesystem::directory_iterator entry(directory_of(target), ignored);
+  for (; !ignored && entry != std::filesystem::directory_iterator(); entry.increment(ignored)) {
+    const auto name = entry->path().filename().string();
+    if (!name.starts_with(start) || name.size() != start.size() + kPattern.size()) continue;
+    const Descriptor fd(::open(entry->path().c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW));
+    if (fd.get() >= 0 && ::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) ::unlink(entry->path().c_str());
+  }
+}
+
 /// Removes the temporary file unless it was renamed.
 class TemporaryFile {
  public:
-  explicit TemporaryFile(const std::filesystem::path& target)
-      : target_(target), path_(target.string() + ".tmp-XXXXXX"), fd_(::mkstemp(path_.data())) {
-    if (fd_.get() < 0) raise_errno(target, "cannot create a file beside it", errno);
+  explicit TemporaryFile(const std::filesystem::path& target) : target_(target) {
+    do {
+      path_ = target.string() + std::string(kTemporary) + std::string(kPattern);
+      fd_ = Descriptor(::mkstemp(path_.data()));
+      if (fd_.get() < 0) raise_errno(target, "cannot create a file beside it", errno);
+      ::flock(fd_.get(), LOCK_EX);  // where the file system has no locks, leftovers stay
+    } while (is_removed());  // by remove_leftovers(), before the lock
   }
   ~TemporaryFile() {
     if (!path_.empty()) ::unlink(path_.c_str());
@@ -63,6 +84,7 @@ class TemporaryFile {
     const mode_t mode = ::stat(target_.c_str(), &old) == 0 ? old.st_mode & 07777 : 0644;
     if (::fchmod(fd_.get(), mode) != 0) raise_errno(target_, "cannot set the mode", errno);
     if (::fsync(fd_.get()) != 0) raise_errno(target_, "cannot sync", errno);
+    const Descriptor still_locked(::dup(fd_.get()));  // until the new name is there
     if (::close(fd_.release()) != 0) raise_errno(target_, "cannot close", errno);
     if (::rename(path_.c_str(), target_.c_str()) != 0) raise_errno(target_, "cannot rename onto it", errno);
     path_.clear();
@@ -71,6 +93,11 @@ class TemporaryFile {
   }
 
  private:
+  bool is_removed() const {
+    struct stat status{};
+    return ::fstat(fd_.get(), &status) == 0 && status.st_nlink == 0;
+  }
+
   const std::filesystem::path& target_;
   std::string path_;
   Descriptor fd_;
@@ -124,6 +151,7 @@ namespace base {
 
 void write_parts_atomically(const std::filesystem::path& path, std::span<const std::span<const std::byte>> parts) {
   check_replaceable(path);
+  remove_leftovers(path);
   TemporaryFile file(path);
   for (const auto part : parts) file.write(part);
   file.rename_to_target();

@@ -82,6 +82,12 @@ bool matches(std::string_view pattern, std::string_view text) {
   return p == pattern.size();
 }
 
+bool is_plain_text(std::string_view text) {
+  while (!text.empty())
+    if (take_character(text).empty()) return false;
+  return true;
+}
+
 std::string escaped(std::string_view text) {
   std::string result;
   result.reserve(text.size());

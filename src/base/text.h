@@ -20,6 +20,9 @@ std::vector<std::string> split(std::string_view text, char separator);
 /// Shell pattern without brackets: "*" any text, "?" one character.
 bool matches(std::string_view pattern, std::string_view text);
 
+/// Whether it is UTF-8 (RFC 3629) without control characters other than tab and line feed.
+bool is_plain_text(std::string_view text);
+
 /// As character data or in a quoted attribute of XML or HTML. What is no character of XML 1.0, bytes that are not UTF-8
 /// (RFC 3629) among it, becomes U+FFFD.
 std::string escaped(std::string_view text);

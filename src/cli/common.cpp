@@ -28,6 +28,8 @@ WarningCallback warnings(const Common& common) {
 void add_model_options(CLI::App& app, ModelFile& model) {
   app.add_option("MODEL", model.path, "TorchScript file")->required();
   app.add_option("--preprocessing", model.preprocessing, kPreprocessingHelp);
+  app.add_option("--labels", model.labels,
+                 "file with the names of the classes, one on each line or JSON, instead of those in the model");
   app.add_option("--head-layer", model.head_layer, "the layer that is the head, where it cannot be found by looking");
   app.add_option("--sha256", model.sha256, "refuse any other weights (inspect shows a file's)");
   app.add_flag("--no-verify", model.no_verify, "do not recompute the hash and the golden answer that the file states");
@@ -38,6 +40,7 @@ Model load_model(const ModelFile& model, const Common& common) {
   LoadOptions options;
   options.device = Device::parse(common.device);
   if (!model.preprocessing.empty()) options.preprocessing = Preprocessing::parse(model.preprocessing);
+  if (!model.labels.empty()) options.labels = read_labels(model.labels);
   options.head = model.head_layer;
   options.sha256 = model.sha256;
   options.verify = !model.no_verify;

@@ -18,6 +18,8 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kNumber = "checkpoint";
+constexpr const char* kFormatKey = "graft_checkpoint";
+constexpr std::int64_t kFormat = 1;  ///< to be raised when an older version could not go on from what is written
 constexpr std::string_view kSetting = "setting/";
 
 }  // namespace
@@ -30,6 +32,12 @@ void RunState::set(const std::string& name, double value) {
 const std::string& RunState::text(const std::string& name) const {
   const auto it = values.find(name);
   if (it == values.end()) throw Error(ErrorCode::kFormat, "the checkpoint has no \"" + name + "\"");
+  return it->second;
+}
+
+const at::Tensor& RunState::tensor(const std::string& name) const {
+  const auto it = tensors.find(name);
+  if (it == tensors.end()) throw Error(ErrorCode::kFormat, "the checkpoint has no \"" + name + "\"");
   return it->second;
 }
 
@@ -89,6 +97,10 @@ std::optional<RunState> CheckpointFiles::read(const fs::path& path) const {
     state.tensors = std::move(content.tensors);
     state.values = std::move(content.metadata);
     (void)state.integer(kNumber);
+    if (const auto format = state.integer(kFormatKey); format > kFormat)
+      throw Error(ErrorCode::kMismatch, path.string() + ": expected a checkpoint of format " + std::to_string(kFormat) +
+                                            " or before, found " + std::to_string(format) +
+                                            ", which a newer version of Graft has written");
     return state;
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kFormat) throw;
@@ -119,6 +131,7 @@ void CheckpointFiles::write(const RunState& state, const std::map<std::string, s
   for (auto& [name, tensor] : content.tensors) tensor = tensor.to(at::kCPU);
   for (const auto& [name, value] : settings) content.metadata[std::string(kSetting) + name] = value;
   content.metadata[kNumber] = std::to_string(number_ + 1);
+  content.metadata[kFormatKey] = std::to_string(kFormat);
   base::write_safetensors(file(number_ + 1), content);
   ++number_;
 }

@@ -28,6 +28,7 @@ class RunState {
   double number(const std::string& name) const;
   std::int64_t integer(const std::string& name) const;
   const std::string& text(const std::string& name) const;
+  const at::Tensor& tensor(const std::string& name) const;
 
   /// Under "PREFIX/NAME".
   void add(const std::string& prefix, const std::map<std::string, at::Tensor>& named);

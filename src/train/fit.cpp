@@ -331,7 +331,7 @@ void Fit::load(const RunState& state) {
   running_ = {};
   running_.seen = integer("seen");
   running_.loss_sum = state.number("fit/loss_sum");
-  const auto hits = state.tensors.at("fit/hits");
+  const auto hits = state.tensor("fit/hits");
   for (std::int64_t i = 0; i + 1 < hits.numel(); i += 2)
     running_.hits.push_back({hits[i].item<std::int64_t>(), hits[i + 1].item<std::int64_t>()});
   trained_ = integer("trained");

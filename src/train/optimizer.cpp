@@ -244,6 +244,9 @@ void Optimizer::set_state(const std::map<std::string, at::Tensor>& state) {
     slots_[i].steps = steps->second.item<std::int64_t>();
     const auto take = [&](const std::string& slot, at::Tensor& into) {
       const auto it = state.find(name + slot);
+      if (it != state.end() && it->second.sizes() != tensor.sizes())
+        throw Error(ErrorCode::kMismatch, c10::str("the optimiser's state of ", name, ": expected ", tensor.sizes(),
+                                                   ", found ", it->second.sizes()));
       into = it == state.end() ? at::Tensor() : at::empty_like(tensor).copy_(it->second);
     };
     take(".first", slots_[i].first);

@@ -342,7 +342,7 @@ void Run::load(const RunState& state) {
   copy_into(state.under("weights"), weights_of(model_, trained_names_));
   best_ = state.under("best");
   frozen_ = state.text("frozen");
-  generator_.set_state(state.tensors.at("generator"));
+  generator_.set_state(state.tensor("generator"));
   history_ = load_history(state);
   bad_in_training_ = load_bad_images("bad in training", state);
   bad_in_validation_ = load_bad_images("bad in validation", state);

@@ -1,11 +1,14 @@
 #include "train/weights.h"
 
 #include <algorithm>
+#include <string>
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
+#include <c10/util/StringUtil.h>
 
 #include "base/check.h"
+#include "base/text.h"
 
 // What is equal is not written: plans and what is cached of frozen layers go by the tensors' count of changes.
 
@@ -25,12 +28,36 @@ Weights copy_of(const Weights& weights) {
   return copy;
 }
 
-void copy_into(const Weights& from, const Weights& to) {
-  const at::NoGradGuard no_grad;
+namespace {
+
+void check_fit(const Weights& from, const Weights& to) {
+  std::vector<std::string> missing, unknown, differing;
   for (const auto& [name, tensor] : to) {
     const auto it = from.find(name);
-    if (it == from.end() || it->second.sizes() != tensor.sizes())
-      throw Error(ErrorCode::kMismatch, "saved weights: \"" + name + "\" is missing or of another shape");
+    if (it == from.end())
+      missing.push_back(name);
+    else if (it->second.sizes() != tensor.sizes())
+      differing.push_back(c10::str(name, " ", it->second.sizes(), " for ", tensor.sizes()));
+  }
+  for (const auto& [name, tensor] : from)
+    if (!to.contains(name)) unknown.push_back(name);
+  std::string what;
+  const auto add = [&](const char* kind, const std::vector<std::string>& names) {
+    if (!names.empty()) what += (what.empty() ? "" : "; ") + std::string(kind) + " " + base::list_names(names);
+  };
+  add("missing", missing);
+  add("not in this model", unknown);
+  add("of another shape", differing);
+  if (!what.empty()) throw Error(ErrorCode::kMismatch, "the saved weights are not this model's: " + what);
+}
+
+}  // namespace
+
+void copy_into(const Weights& from, const Weights& to) {
+  const at::NoGradGuard no_grad;
+  check_fit(from, to);
+  for (const auto& [name, tensor] : to) {
+    const auto it = from.find(name);
     if (!at::equal(tensor, it->second.to(tensor.device()))) tensor.copy_(it->second);
   }
 }

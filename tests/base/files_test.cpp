@@ -1,10 +1,14 @@
 #include <graft/files.h>
 
 #include <cstring>
+#include <thread>
+#include <vector>
 
 #include <gtest/gtest.h>
 
 #include <ATen/ATen.h>
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "base/files.h"
@@ -45,7 +49,33 @@ TEST(Files, AtomicWriteReplacesAndLeavesNothingBehind) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(scratch.path()), {}), 1);
 }
 
-TEST(Files, FullDiskIsReported) {  // case 91
+TEST(Files, Case95LeftoversAreRemovedUnlessTheirWriterLives) {
+  const Scratch scratch;
+  const auto dead = scratch.write("a.tmp-abcdef", "half"), other = scratch.write("ab.tmp-abcdef", "another's");
+  const auto alive = scratch.write("a.tmp-ghijkl", "at work");
+  const Descriptor writer(::open(alive.c_str(), O_RDWR));
+  ASSERT_EQ(::flock(writer.get(), LOCK_EX), 0);
+  write_atomically(scratch / "a", "one");
+  EXPECT_FALSE(std::filesystem::exists(dead));
+  EXPECT_TRUE(std::filesystem::exists(alive));
+  EXPECT_TRUE(std::filesystem::exists(other));
+  EXPECT_EQ(slurp(scratch / "a"), "one");
+}
+
+TEST(Files, ManyWritersOfOneFileLeaveOneWhole) {
+  const Scratch scratch;
+  std::vector<std::thread> writers;
+  for (const char letter : {'a', 'b', 'c', 'd'})
+    writers.emplace_back([&, letter] {
+      for (int i = 0; i < 100; ++i) write_atomically(scratch / "x", std::string(10'000, letter));
+    });
+  for (auto& writer : writers) writer.join();
+  const auto left = slurp(scratch / "x");
+  EXPECT_EQ(left, std::string(10'000, left.at(0)));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(scratch.path()), {}), 1);
+}
+
+TEST(Files, Case91FullDiskIsReported) {
   EXPECT_GRAFT_ERROR(write_atomically("/dev/full", "x"), kIo, "/dev/full");
   EXPECT_GRAFT_ERROR(write_atomically("/proc/nowhere/file", "x"), kIo, "/proc/nowhere/file");
   EXPECT_GRAFT_ERROR(check_writable("/proc/nowhere/file"), kIo, "/proc/nowhere/file");

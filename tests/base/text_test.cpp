@@ -48,6 +48,13 @@ TEST(Text, MarkupIsEscapedAndAlwaysUtf8) {
   EXPECT_EQ(escaped("\xe2\x82<"), no + no + "&lt;");          // cut short
 }
 
+TEST(Text, PlainTextIsUtf8WithoutControlCharacters) {
+  for (const std::string_view good : {"", "a\tb\n", "gr\xc3\xbc\xc3\x9f"}) EXPECT_TRUE(is_plain_text(good)) << good;
+  for (const std::string_view bad : {"\x01", "a\r", "\x7f", "\xff", "gr\xc3", "\xed\xa0\x80"})
+    EXPECT_FALSE(is_plain_text(bad)) << bad;
+  EXPECT_FALSE(is_plain_text(std::string_view("\0", 1)));
+}
+
 TEST(Device, IsParsedAndPrinted) {
   EXPECT_EQ(Device::parse("cpu"), Device::cpu());
   EXPECT_EQ(Device::parse("auto").is_cuda(), cuda_device_count() > 0);

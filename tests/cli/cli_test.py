@@ -53,6 +53,18 @@ class Cli(unittest.TestCase):
             self.assertEqual(set(prediction["top"][0]), {"id", "label", "index", "probability"})
             self.assertEqual(prediction["top"][0]["id"], pathlib.Path(prediction["file"]).stem)
 
+    def test_labels_come_from_a_file(self):
+        names = [one["name"] for one in json.loads(run("inspect", MODEL, "--json").stdout)["labels"]]
+        labels = self.data / "labels.txt"
+        labels.write_bytes("".join(f"my {name}\r\n" for name in names).encode())
+        result = run("classify", MODEL, PICTURES + "/star.png", "--json", "--labels", labels)
+        self.assertEqual(json.loads(result.stdout)["predictions"][0]["top"][0]["label"], "my star")
+        labels.write_text("one\n")
+        result = run("classify", MODEL, PICTURES + "/star.png", "--labels", labels)
+        self.assertEqual((result.returncode, result.stderr.count("\n")), (1, 1))
+        self.assertIn("graft: mismatch: ", result.stderr)
+        self.assertIn("labels: expected", result.stderr)
+
     def test_text_output_is_for_people(self):
         result = run("classify", MODEL, PICTURES + "/star.png", "--quiet")
         self.assertRegex(result.stdout, r"star\.png\n +\d+\.\d\d %  star\n")

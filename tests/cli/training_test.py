@@ -97,7 +97,7 @@ class Training(unittest.TestCase):
             self.assertEqual(out.read_bytes(), whole, f"attempt {attempt}")
         self.assertGreaterEqual(killed, KILLS // 2)
 
-    def test_signals_end_it_after_a_step_with_a_checkpoint(self):
+    def test_case_98_signals_end_it_after_a_step_with_a_checkpoint(self):
         whole, _ = self.undisturbed()
         for number in (signal.SIGINT, signal.SIGTERM):
             checkpoints, out = self.root / f"run-{number}", self.root / f"{number}.pt"

@@ -135,10 +135,10 @@ TEST(ReducedDecoding, DamageIsFoundAsInFull) {
 }
 
 TEST(Decode, Case45CmykIsConverted) {
-  EXPECT_LE(difference(decode(file("cmyk.jpg")), file("cmyk.jpg.rgb8")), 1 + jpeg_tolerance());
+  expect_pillows("cmyk.jpg", jpeg_tolerance());
 }
 
-TEST(Decode, Case46YcckIsConverted) { expect_pillows("ycck.jpg", 1 + jpeg_tolerance()); }
+TEST(Decode, Case46YcckIsConverted) { expect_pillows("ycck.jpg", jpeg_tolerance()); }
 
 TEST(Decode, Case65EveryOrientationIsApplied) {
   for (int orientation = 0; orientation <= 8; ++orientation) {

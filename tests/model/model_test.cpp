@@ -5,8 +5,6 @@
 #include <thread>
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
-#include <ATen/autocast_mode.h>
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -413,21 +411,6 @@ TEST(Threads, ConstPredictionIsTheSerialResult) {
     });
   for (auto& thread : threads) thread.join();
   EXPECT_EQ(wrong, 0);
-}
-
-TEST(GlobalState, IsLeftAlone) {
-  const int threads = at::get_num_threads();
-  const auto seed = at::detail::getDefaultCPUGenerator().current_seed();
-  auto model = load("resnet_scripted");
-  model.replace_head(heads::linear({.classes = 2}));
-  model.train();
-  model.forward(input());
-  model.eval();
-  model.classify(input());
-  EXPECT_TRUE(at::GradMode::is_enabled());
-  EXPECT_FALSE(at::autocast::is_autocast_enabled(at::kCPU));
-  EXPECT_EQ(at::get_num_threads(), threads);
-  EXPECT_EQ(at::detail::getDefaultCPUGenerator().current_seed(), seed);
 }
 
 TEST(BadModels, Case7Directory) { EXPECT_GRAFT_ERROR(Model::load(golden("networks")), kIo, "directory"); }

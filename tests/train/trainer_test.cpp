@@ -7,6 +7,8 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 #include <nlohmann/json.hpp>
 
 #include "support/drawn_dataset.h"
@@ -328,7 +330,8 @@ TEST_P(OnDevice, SeveralTasksAreTrainedScoredAndSaved) {
   EXPECT_EQ(loaded.classify(picture, {.top_k = 1, .task = "traits"}).front().id, "not last");
   EXPECT_GRAFT_ERROR(loaded.classify(picture, {.task = "number"}), kConfig, "predict()");
   EXPECT_GRAFT_ERROR(loaded.classify(picture), kConfig, "colour, traits, number");
-  EXPECT_TRUE(close(trainer.predict(data, {.batch_size = 8}).narrow(0, 7, 1).narrow(1, 0, 3), answers.at("colour"), 1e-4));
+  EXPECT_TRUE(
+      close(trainer.predict(data, {.batch_size = 8}).narrow(0, 7, 1).narrow(1, 0, 3), answers.at("colour"), 1e-4));
 }
 
 TEST(Trainer, DataWithoutTheTasksTargetsIsRefused) {
@@ -434,6 +437,30 @@ TEST(BadTraining, OutputsThatAreNotNumbersAreNotTakenForUnreadablePictures) {
   data.bad = {0};
   EXPECT_GRAFT_ERROR(Trainer(model).evaluate(data), kNumeric, "picture 1: the network's outputs");
   EXPECT_GRAFT_ERROR(model.classify(data.image(3)), kNumeric, "picture 1 of 1");
+}
+
+TEST(BadTraining, Case99OutOfMemoryIsCaughtAndASmallerBatchTrains) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers need the address space";
+#endif
+  auto model = Model::load(golden("networks/resnet_scripted.pt"), {.preprocessing = Preprocessing::rescale_mode(256)});
+  model.replace_head(heads::linear({.classes = 5}));
+  model.freeze();  // oneDNN's own gradients do not survive that they get no memory
+  const DrawnDataset data(1500, 5, 256);
+  Trainer(model).fit(DrawnDataset(8, 5, 256), {.epochs = 1, .batch_size = 4});  // what is made once is there now
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_AS, &before), 0);
+  std::size_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  const rlimit little{pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)) + (700u << 20), before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_AS, &little), 0);
+  const auto fit = [&](std::int64_t batch) {
+    Trainer(model).fit(data, {.epochs = 1, .steps_per_epoch = 1, .batch_size = batch});
+  };
+  EXPECT_GRAFT_ERROR(fit(1500), kOutOfMemory, "");  // 1.2 GB of pictures
+  EXPECT_FALSE(model.is_training());
+  EXPECT_NO_THROW(fit(4));
+  ASSERT_EQ(::setrlimit(RLIMIT_AS, &before), 0);
 }
 
 TEST(BadTraining, Case97ALastBatchOfOne) {
