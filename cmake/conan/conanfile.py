@@ -40,6 +40,7 @@ class GraftConan(ConanFile):
         if self.options.with_opencv:
             self.requires("opencv/[>=4.5 <5]", transitive_headers=True)
             self.requires("libjpeg-turbo/[>=2.1 <4]")
+            self.requires("libpng/[>=1.6 <2]")
         else:
             self.requires("stb/[*]", visible=False)
 

@@ -27,9 +27,18 @@ struct Failure {
 
 void be_silent(j_common_ptr) {}
 
-/// libjpeg leaves by longjmp: nothing here has a destructor.
-bool read_pixels(std::span<const std::byte> file, std::uint8_t* rgb, int width_px, int height_px, int denominator,
-                 Failure& failure) {
+/// Pillow's cmyk2rgb for a row of Adobe's inverted values.
+void to_rgb(const std::uint8_t* cmyk, std::uint8_t* rgb, std::size_t pixels) {
+  for (std::size_t i = 0; i < pixels; ++i, cmyk += 4, rgb += 3)
+    for (int channel = 0; channel < 3; ++channel) {
+      const int product = (255 - cmyk[channel]) * cmyk[3] + 128;
+      rgb[channel] = static_cast<std::uint8_t>(cmyk[3] - ((product >> 8) + product) / 256);
+    }
+}
+
+/// `cmyk`: a row for files of four channels. libjpeg leaves by longjmp: nothing here has a destructor.
+bool read_pixels(std::span<const std::byte> file, std::uint8_t* rgb, std::uint8_t* cmyk, int width_px, int height_px,
+                 int denominator, Failure& failure) {
   jpeg_decompress_struct info{};
   info.err = jpeg_std_error(&failure.manager);
   failure.manager.error_exit = on_error;
@@ -41,7 +50,7 @@ bool read_pixels(std::span<const std::byte> file, std::uint8_t* rgb, int width_p
   jpeg_create_decompress(&info);
   jpeg_mem_src(&info, reinterpret_cast<const unsigned char*>(file.data()), static_cast<unsigned long>(file.size()));
   jpeg_read_header(&info, TRUE);
-  info.out_color_space = JCS_RGB;
+  info.out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
   info.scale_num = 1;
   info.scale_denom = static_cast<unsigned>(denominator);
   jpeg_start_decompress(&info);
@@ -52,8 +61,10 @@ bool read_pixels(std::span<const std::byte> file, std::uint8_t* rgb, int width_p
     return false;
   }
   while (info.output_scanline < info.output_height) {
-    JSAMPROW row = rgb + static_cast<std::size_t>(info.output_scanline) * info.output_width * 3;
+    std::uint8_t* const line = rgb + static_cast<std::size_t>(info.output_scanline) * info.output_width * 3;
+    JSAMPROW row = cmyk ? cmyk : line;
     jpeg_read_scanlines(&info, &row, 1);
+    if (cmyk) to_rgb(cmyk, line, info.output_width);
   }
   jpeg_finish_decompress(&info);
   jpeg_destroy_decompress(&info);
@@ -63,10 +74,13 @@ bool read_pixels(std::span<const std::byte> file, std::uint8_t* rgb, int width_p
 }  // namespace
 
 Image decode_jpeg(std::span<const std::byte> file, const Container& container, int denominator, std::string_view name) {
+  const bool has_four = container.channels == 4;
+  if (has_four) denominator = 1;
   const int width = divided_up(container.width_px, denominator), height = divided_up(container.height_px, denominator);
   std::vector<std::uint8_t> rgb(static_cast<std::size_t>(width) * static_cast<std::size_t>(height) * 3);
+  std::vector<std::uint8_t> cmyk(has_four ? static_cast<std::size_t>(width) * 4 : 0);
   Failure failure;
-  if (!read_pixels(file, rgb.data(), width, height, denominator, failure))
+  if (!read_pixels(file, rgb.data(), has_four ? cmyk.data() : nullptr, width, height, denominator, failure))
     throw Error(ErrorCode::kFormat, std::string(name) + ": cannot be decoded: " + failure.message);
   return Image(width, height, std::move(rgb));
 }

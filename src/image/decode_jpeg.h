@@ -11,7 +11,8 @@
 
 namespace graft::image {
 
-/// For grey and three-channel files, at 1/denominator (1, 2, 4 or 8) of the size, rounded up. Throws Error kFormat.
+/// At 1/denominator (1, 2, 4 or 8) of the size, rounded up; four channels in full, by Pillow's formula for Adobe's
+/// inverted CMYK. Throws Error kFormat.
 Image decode_jpeg(std::span<const std::byte> file, const Container& container, int denominator, std::string_view name);
 
 }  // namespace graft::image

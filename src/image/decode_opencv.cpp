@@ -7,6 +7,9 @@
 #if defined(GRAFT_HAVE_LIBJPEG)
 #include "image/decode_jpeg.h"
 #endif
+#if defined(GRAFT_HAVE_LIBPNG)
+#include "image/decode_png.h"
+#endif
 
 namespace graft::image {
 
@@ -38,8 +41,10 @@ std::vector<std::byte> encode(const Image& image, const char* type, const std::v
 Image decode_pixels(std::span<const std::byte> file, [[maybe_unused]] const Container& container,
                     [[maybe_unused]] int denominator, std::string_view name) {
 #if defined(GRAFT_HAVE_LIBJPEG)
-  if (container.type == FileType::kJpeg && container.channels != 4)
-    return decode_jpeg(file, container, denominator, name);
+  if (container.type == FileType::kJpeg) return decode_jpeg(file, container, denominator, name);
+#endif
+#if defined(GRAFT_HAVE_LIBPNG)
+  if (container.type == FileType::kPng) return decode_png(file, container, name);
 #endif
   cv::Mat bgr;
   try {
