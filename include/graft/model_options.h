@@ -12,6 +12,7 @@
 #include <graft/error.h>
 #include <graft/export.h>
 #include <graft/inspect.h>
+#include <graft/limits.h>
 #include <graft/preprocess.h>
 
 namespace graft {
@@ -26,7 +27,9 @@ struct LoadOptions {
   /// run that loading needs anyway).
   bool verify = true;
   std::string sha256 = {};             ///< refuse weights other than these: ModelInfo::sha256
+  std::string sha256_manifest = {};    ///< refuse a file, code and all, that this list (as sha256sum writes) has not
   bool allow_traced_training = false;  ///< run a network although it was traced in training mode
+  ArchiveLimits limits = {};           ///< of the file; see docs/security.md
   WarningCallback on_warning = {};
 };
 

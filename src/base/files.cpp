@@ -114,17 +114,22 @@ void check_replaceable(const std::filesystem::path& path) {
 
 namespace base {
 
-MappedFile MappedFile::open(const std::filesystem::path& path) {
+OpenFile open_regular(const std::filesystem::path& path) {
   // O_NONBLOCK: opening a pipe without a writer must not wait.
-  const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (fd.get() < 0) raise_errno(path, "cannot open", errno);
   struct stat status{};
   if (::fstat(fd.get(), &status) != 0) raise_errno(path, "cannot stat", errno);
   if (!S_ISREG(status.st_mode))
     throw Error(ErrorCode::kIo, path.string() + ": expected a regular file, found " +
                                     (S_ISDIR(status.st_mode) ? "a directory" : "a device, pipe or socket"));
+  return {std::move(fd), static_cast<std::size_t>(status.st_size)};
+}
+
+MappedFile MappedFile::open(const std::filesystem::path& path) {
+  const auto [fd, size] = open_regular(path);
   MappedFile file;
-  file.size_ = static_cast<std::size_t>(status.st_size);
+  file.size_ = size;
   if (file.size_ == 0) return file;
   void* data = ::mmap(nullptr, file.size_, PROT_READ, MAP_PRIVATE, fd.get(), 0);
   if (data == MAP_FAILED) raise_errno(path, "cannot map", errno);

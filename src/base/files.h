@@ -34,11 +34,20 @@ class Descriptor {
   int fd_ = -1;
 };
 
+struct OpenFile {
+  Descriptor fd;
+  std::size_t size = 0;  ///< bytes
+};
+
+/// A regular file, for reading. Throws Error kIo: missing, unreadable, a directory, a device or a pipe (never waited
+/// for), a loop of links.
+OpenFile open_regular(const std::filesystem::path& path);
+
 /// A regular file's bytes, mapped read-only: parsed, hashed and checked are the same bytes, and pages that were copied
 /// elsewhere need not stay in memory. Movable; the span is valid as long as the object.
 class MappedFile {
  public:
-  /// Throws Error kIo: missing, unreadable, a directory, a device or a pipe (never waited for), a loop of links.
+  /// Throws Error kIo as open_regular() does.
   static MappedFile open(const std::filesystem::path& path);
   ~MappedFile();
   MappedFile(MappedFile&& other) noexcept;

@@ -32,6 +32,8 @@ void add_model_options(CLI::App& app, ModelFile& model) {
                  "file with the names of the classes, one on each line or JSON, instead of those in the model");
   app.add_option("--head-layer", model.head_layer, "the layer that is the head, where it cannot be found by looking");
   app.add_option("--sha256", model.sha256, "refuse any other weights (inspect shows a file's)");
+  app.add_option("--sha256-manifest", model.sha256_manifest,
+                 "refuse a file that this list of hashes (as sha256sum writes) does not have");
   app.add_flag("--no-verify", model.no_verify, "do not recompute the hash and the golden answer that the file states");
   app.add_flag("--allow-traced-training", model.allow_traced_training, "run a network traced in training mode");
 }
@@ -43,6 +45,7 @@ Model load_model(const ModelFile& model, const Common& common) {
   if (!model.labels.empty()) options.labels = read_labels(model.labels);
   options.head = model.head_layer;
   options.sha256 = model.sha256;
+  options.sha256_manifest = model.sha256_manifest;
   options.verify = !model.no_verify;
   options.allow_traced_training = model.allow_traced_training;
   options.on_warning = warnings(common);

@@ -52,7 +52,7 @@ WarningCallback warnings(const Common& common);
 
 /// The model that a command works on, and how it is to be loaded.
 struct ModelFile {
-  std::string path, preprocessing, labels, head_layer, sha256;
+  std::string path, preprocessing, labels, head_layer, sha256, sha256_manifest;
   bool no_verify = false, allow_traced_training = false;
 };
 inline constexpr const char* kPreprocessingHelp =

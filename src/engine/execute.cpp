@@ -10,12 +10,21 @@ namespace graft::engine {
 
 namespace {
 
-[[noreturn]] void rethrow_from_network() {
+/// Where a device stands in the code, it was fixed there by tracing, or written.
+std::string device_in(const torch::jit::Code& code) {
+  for (const auto& constant : code.constant_table())
+    if (constant.isDevice() && !constant.toDevice().is_cpu())
+      return "its code asks for the device " + constant.toDevice().str() + "; export it from a model on the CPU: ";
+  return {};
+}
+
+[[noreturn]] void rethrow_from_network(const torch::jit::Code& code) {
   try {
     base::rethrow_as_error("running the network");
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kInternal) throw;
-    throw Error(ErrorCode::kMismatch, "the network refuses its input: " + base::own_words(error.what()));
+    throw Error(ErrorCode::kMismatch,
+                "the network refuses its input: " + device_in(code) + base::own_words(error.what()));
   }
 }
 
@@ -25,7 +34,7 @@ torch::jit::IValue execute(const torch::jit::Code& code, torch::jit::Stack stack
   try {
     torch::jit::InterpreterState(code).run(stack);
   } catch (...) {
-    rethrow_from_network();
+    rethrow_from_network(code);
   }
   return std::move(stack.front());
 }

@@ -13,7 +13,6 @@
 #include "base/translate.h"
 #include "graph/archive.h"
 #include "graph/jit.h"
-#include "graph/memory_reader.h"
 
 namespace graft::graph {
 
@@ -45,24 +44,27 @@ bool reads_training_flag(const Node* node) {
 
 }  // namespace
 
-Network Network::load(std::span<const std::byte> archive, std::string_view name, ExtraFiles& extra) {
+Network Network::load(const base::ByteSource& source, std::string_view name, ExtraFiles& extra,
+                      const ArchiveLimits& limits) {
   base::check_torch_version();
-  check_archive(archive, name);
+  const auto archive = std::make_shared<Archive>(source, name, limits);
   torch::jit::ExtraFilesMap files;
   for (const auto& [file, content] : extra) files[file] = content;
   auto jit = std::make_shared<Jit>();
   try {
     // Debug records are not read: they are not needed, and damaged ones crash LibTorch when an error is reported.
-    jit->module = torch::jit::load(std::make_shared<MemoryReader>(archive), c10::Device(c10::kCPU), files,
+    jit->module = torch::jit::load(archive, c10::Device(c10::kCPU), files,
                                    /*load_debug_files=*/false);
     if (!jit->module.find_method("forward"))
       throw Error(ErrorCode::kMismatch, std::string(name) + ": the TorchScript module has no forward method");
     jit->module.eval();
+    archive->finish();
   } catch (const Error&) {
     throw;
   } catch (const std::bad_alloc&) {
     base::rethrow_as_error(name);
   } catch (const std::exception& error) {
+    archive->finish();  // where it is damaged, that is why
     throw Error(ErrorCode::kFormat,
                 std::string(name) + ": LibTorch cannot read this TorchScript file: " + base::own_words(error.what()));
   }

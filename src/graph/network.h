@@ -15,6 +15,10 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <graft/limits.h>
+
+#include "base/byte_source.h"
+
 namespace graft::graph {
 
 /// Additional records of a TorchScript archive: name to content.
@@ -48,8 +52,12 @@ class Network {
  public:
   /// Parses an archive on the CPU, in evaluation mode. `name` is how messages call it. `extra` names the records wanted
   /// and receives their contents; one that is absent stays empty.
-  /// Throws Error kFormat, kMismatch (a state dict, safetensors, no forward), kLimit.
-  static Network load(std::span<const std::byte> archive, std::string_view name, ExtraFiles& extra);
+  /// Throws Error kFormat, kMismatch (a state dict, safetensors, no forward), kLimit, kIo.
+  static Network load(const base::ByteSource& source, std::string_view name, ExtraFiles& extra,
+                      const ArchiveLimits& limits = {});
+  static Network load(std::span<const std::byte> archive, std::string_view name, ExtraFiles& extra) {
+    return load(base::MemorySource(archive), name, extra);
+  }
 
   /// The archive as load() and Python's torch.jit.load read it.
   std::string save(const ExtraFiles& extra) const;

@@ -17,7 +17,8 @@
 #include <graft/files.h>
 #include <graft/model.h>
 
-#include "base/files.h"
+#include "base/byte_source.h"
+#include "base/manifest.h"
 #include "base/translate.h"
 #include "model/artefact.h"
 #include "model/golden.h"
@@ -94,13 +95,25 @@ void check_answer(engine::Runner& runner, const model::Artefact& artefact) {
   model::check_golden(golden, runner.run(input));
 }
 
+/// The bytes that are hashed are those that are parsed.
+graph::Network read_network(const std::filesystem::path& path, graph::ExtraFiles& extra, const LoadOptions& options) {
+  const base::FileSource file(path);
+  if (options.sha256_manifest.empty()) return graph::Network::load(file, path.string(), extra, options.limits);
+  if (file.size() > options.limits.total_bytes)
+    throw Error(ErrorCode::kLimit, path.string() + ": expected at most " + std::to_string(options.limits.total_bytes) +
+                                       " bytes, found " + std::to_string(file.size()) + " (ArchiveLimits)");
+  const auto bytes = file.read(0, file.size());
+  base::check_listed(options.sha256_manifest, path, bytes);
+  return graph::Network::load(base::MemorySource(bytes), path.string(), extra, options.limits);
+}
+
 }  // namespace
 
 Model Model::load(const std::filesystem::path& path, const LoadOptions& options) {
   const std::string name = path.string();
   return base::translated("loading " + name, [&] {
     graph::ExtraFiles extra{{model::kArtefactRecord, ""}, {model::kGoldenRecord, ""}};
-    auto network = graph::Network::load(base::MappedFile::open(path).bytes(), name, extra);
+    auto network = read_network(path, extra, options);
     normalise_weights(network, name);
     return base::named(name,
                        [&] { return Impl::assemble(name, std::move(network), model::read_artefact(extra), options); });

@@ -185,6 +185,10 @@ def check_folder(command, scratch):
     return "checked"
 
 
+def run_shell(command, scratch):
+    return finished(scratch.run(command))
+
+
 def show(command, scratch):
     return "shown"
 
@@ -197,6 +201,7 @@ RULES = [
     (r"(cmake|ctest) .*--preset\b", check_preset),
     (r"cmake --install build/", check_build_folder),
     (r"cd \S+$", check_folder),
+    (r"sha256sum [\w.]+ > [\w.]+$", run_shell),
     # What a reader does in folders of their own, or with programs that are not here. test_cmake_configures does the first.
     (r"cmake (-S \S+ -B|--build) \S+", show),
     (r"\./build/\S+", show),
