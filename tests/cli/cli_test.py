@@ -230,6 +230,14 @@ class Cli(unittest.TestCase):
         self.assertIn("graft: mismatch:", refused.stderr)
         self.assertIn(sha256, refused.stderr)
 
+    def test_a_list_of_hashes_pins_whole_files(self):
+        listed = self.data / "SHA256SUMS"
+        listed.write_text(subprocess.run(["sha256sum", self.tuned.name], cwd=self.data, capture_output=True, text=True).stdout)
+        self.assertEqual(run("inspect", self.tuned, "--sha256-manifest", listed).returncode, 0)
+        refused = run("inspect", MODEL, "--sha256-manifest", listed)
+        self.assertEqual((refused.returncode, refused.stdout), (1, ""))
+        self.assertIn("graft: mismatch:", refused.stderr)
+
     def test_another_preprocessing_can_be_asked_for(self):
         info = json.loads(run("inspect", MODEL, "--json", "--preprocessing", "caffe").stdout)
         self.assertEqual((info["input_shape"], info["preprocessing"]["channels"]), ([1, 3, 224, 224], "bgr"))
