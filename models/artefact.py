@@ -68,3 +68,11 @@ def save(module, path, description):
         records["graft_golden.rgb"] = picture.tobytes()
     records["graft.json"] = json.dumps(description)
     torch.jit.save(module, str(path), _extra_files=records)
+
+
+def save_weights(module, path, description):
+    """Writes the weights alone, as safetensors with the description among the metadata."""
+    from safetensors.torch import save_file  # pip install safetensors
+
+    description = {"schema": 1, **description, "sha256": content_hash(module)}
+    save_file(module.state_dict(), str(path), metadata={"format": "pt", "graft.json": json.dumps(description)})

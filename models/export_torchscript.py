@@ -103,6 +103,10 @@ def main(argv=None):
     description = {"preprocessing": preprocessing}
     if args.classes == 1000:
         description["labels"] = imagenet_labels()
+    if args.out.suffix == ".safetensors":
+        artefact.save_weights(net, args.out, description)
+        print(f"wrote {args.out} ({args.out.stat().st_size / 1e6:.0f} MB)")
+        return
     module = torch.jit.script(net) if args.format == "scripted" else torch.jit.trace(net, torch.zeros(1, 3, 224, 224))
     artefact.save(module, args.out, description)
     print(f"wrote {args.out} ({args.out.stat().st_size / 1e6:.0f} MB, {args.format})")

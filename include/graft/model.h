@@ -29,11 +29,13 @@ namespace graft {
 /// A backbone with its head, its preprocessing and its labels.
 class GRAFT_EXPORT Model {
  public:
-  /// Loads a TorchScript file, scripted or traced, in evaluation mode. Throws Error: kIo, kFormat (not TorchScript,
-  /// damaged, other weights than were saved), kMismatch (no forward, labels do not fit the outputs, not an image
-  /// classifier, traced in training mode, other answers than when it was saved), kNumeric (weights not finite).
+  /// Loads a TorchScript file, scripted or traced, in evaluation mode. Throws Error: kIo, kLimit, kFormat (not
+  /// TorchScript, damaged, other weights than were saved), kMismatch (no forward, labels do not fit the outputs, not an
+  /// image classifier, traced in training mode, other answers than when it was saved), kNumeric (weights not finite).
   static Model load(const std::filesystem::path& path, const LoadOptions& options = {});
-
+  /// VGG16 or ResNet50, made here, with a safetensors file's weights under torchvision's names: no code of others runs.
+  /// Throws Error: kIo, kLimit, kFormat (damaged), kMismatch (names or shapes that do not fit, all listed), kNumeric.
+  static Model from_safetensors(const std::filesystem::path& path, const LoadOptions& options = {});
   ~Model();
   Model(Model&&) noexcept;
   Model& operator=(Model&&) noexcept;
@@ -54,7 +56,6 @@ class GRAFT_EXPORT Model {
 
   /// What the head is given, [N, C, H, W] or [N, C], for a batch [N, 3, H, W].
   at::Tensor forward_features(const at::Tensor& batch) const;
-
   /// One vector per picture, [N, C], float32, on the CPU: the output of `layer`, averaged over the places of a feature
   /// map; without a name what the head is given. Throws kConfig if there is no such layer.
   at::Tensor embed(const at::Tensor& batch, std::string_view layer = {}) const;
@@ -108,7 +109,6 @@ class GRAFT_EXPORT Model {
   BatchNormPolicy batch_norm() const;
   /// True if, in training mode, any batch norm will use the statistics of its batch and update its own.
   bool uses_batch_statistics() const;
-
   /// Dropout layers that stay off while training because the network was traced (torch.jit.script keeps them).
   std::vector<std::string> fixed_dropouts() const;
 

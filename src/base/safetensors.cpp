@@ -65,16 +65,15 @@ std::string digest(std::string header, std::span<const std::span<const std::byte
 
 class Reader {
  public:
-  explicit Reader(const std::filesystem::path& path) : path_(path), file_(MappedFile::open(path)) {}
+  Reader(std::span<const std::byte> bytes, const std::string& name) : all_(bytes), name_(name) {}
 
   Safetensors read() {
-    const auto all = file_.bytes();
-    if (all.size() < kPrefix) damaged("is cut off");
+    if (all_.size() < kPrefix) damaged("is cut off");
     std::uint64_t size = 0;
-    for (std::size_t i = kPrefix; i-- > 0;) size = size << 8 | std::to_integer<std::uint64_t>(all[i]);
-    if (size > kLargestHeader || size > all.size() - kPrefix) damaged("its header is larger than the file");
-    const std::string header(reinterpret_cast<const char*>(all.data()) + kPrefix, size);
-    data_ = all.subspan(kPrefix + size);
+    for (std::size_t i = kPrefix; i-- > 0;) size = size << 8 | std::to_integer<std::uint64_t>(all_[i]);
+    if (size > kLargestHeader || size > all_.size() - kPrefix) damaged("its header is larger than the file");
+    const std::string header(reinterpret_cast<const char*>(all_.data()) + kPrefix, size);
+    data_ = all_.subspan(kPrefix + size);
     if (const auto at = digest_at(header); at != std::string::npos)
       if (header.substr(at, kDigest) != digest(header, std::span(&data_, 1))) damaged("its SHA-256 does not hold");
     const auto json = Json::parse(header, nullptr, /*allow_exceptions=*/false);
@@ -93,10 +92,10 @@ class Reader {
 
  private:
   [[noreturn]] void damaged(const std::string& what) const {
-    throw Error(ErrorCode::kFormat, path_.string() + ": not a whole safetensors file: " + what);
+    throw Error(ErrorCode::kFormat, name_ + ": not a whole safetensors file: " + what);
   }
 
-  at::Tensor tensor(const std::string& name, const Json& entry) const {
+  at::Tensor tensor(const std::string& name, const Json& entry) {
     try {
       const auto& type_name = entry.at("dtype").get_ref<const std::string&>();
       const auto* const type =
@@ -106,6 +105,8 @@ class Reader {
       const auto offsets = entry.at("data_offsets").get<std::array<std::size_t, 2>>();
       if (offsets[0] > offsets[1] || offsets[1] > data_.size() || !is_size(shape, type->type, offsets[1] - offsets[0]))
         damaged("\"" + name + "\" lies outside of it or is of another size");
+      used_ += offsets[1] - offsets[0];
+      if (used_ > data_.size()) damaged("its tensors overlap");
       auto made = at::empty(shape, type->type);
       if (offsets[1] > offsets[0])
         std::memcpy(made.mutable_data_ptr(), data_.data() + offsets[0], offsets[1] - offsets[0]);
@@ -123,9 +124,10 @@ class Reader {
     return product == bytes;
   }
 
-  const std::filesystem::path& path_;
-  MappedFile file_;
+  std::span<const std::byte> all_;
+  const std::string& name_;
   std::span<const std::byte> data_;
+  std::size_t used_ = 0;  ///< bytes of it
 };
 
 }  // namespace
@@ -138,8 +140,9 @@ void write_safetensors(const std::filesystem::path& path, const Safetensors& con
   std::vector<std::span<const std::byte>> parts(2);
   std::size_t end = 0;
   for (const auto& [name, tensor] : content.tensors) {
-    const auto* const type = std::find_if(kTypes.begin(), kTypes.end(),
-                                          [&](const Type& known) { return known.type == tensor.scalar_type(); });
+    const auto* const type =
+        std::find_if(kTypes.begin(), kTypes.end(),
+                     [wanted = tensor.scalar_type()](const Type& known) { return known.type == wanted; });
     if (type == kTypes.end()) throw Error(ErrorCode::kInternal, "safetensors: no name for the type of " + name);
     tensors.push_back(tensor.detach().contiguous());
     parts.push_back(bytes_of(tensors.back()));
@@ -156,6 +159,13 @@ void write_safetensors(const std::filesystem::path& path, const Safetensors& con
   write_parts_atomically(path, parts);
 }
 
-Safetensors read_safetensors(const std::filesystem::path& path) { return Reader(path).read(); }
+Safetensors read_safetensors(const std::filesystem::path& path) {
+  const auto file = MappedFile::open(path);
+  return read_safetensors(file.bytes(), path.string());
+}
+
+Safetensors read_safetensors(std::span<const std::byte> bytes, const std::string& name) {
+  return Reader(bytes, name).read();
+}
 
 }  // namespace graft::base

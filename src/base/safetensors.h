@@ -2,8 +2,10 @@
 /// (https://github.com/huggingface/safetensors, format): 8 bytes for the size of a JSON header, the header, the data.
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
 #include <map>
+#include <span>
 #include <string>
 
 #include <ATen/core/Tensor.h>
@@ -20,5 +22,7 @@ void write_safetensors(const std::filesystem::path& path, const Safetensors& con
 
 /// Throws Error kIo, kFormat: damaged (the SHA-256, where there is one, does not hold), types that are not known.
 Safetensors read_safetensors(const std::filesystem::path& path);
+/// The same from memory; `name` is how messages call it.
+Safetensors read_safetensors(std::span<const std::byte> bytes, const std::string& name);
 
 }  // namespace graft::base

@@ -26,7 +26,8 @@ WarningCallback warnings(const Common& common) {
 }
 
 void add_model_options(CLI::App& app, ModelFile& model) {
-  app.add_option("MODEL", model.path, "TorchScript file")->required();
+  app.add_option("MODEL", model.path, "TorchScript file, or the weights of VGG16 or ResNet50 as FILE.safetensors")
+      ->required();
   app.add_option("--preprocessing", model.preprocessing, kPreprocessingHelp);
   app.add_option("--labels", model.labels,
                  "file with the names of the classes, one on each line or JSON, instead of those in the model");
@@ -49,7 +50,8 @@ Model load_model(const ModelFile& model, const Common& common) {
   options.verify = !model.no_verify;
   options.allow_traced_training = model.allow_traced_training;
   options.on_warning = warnings(common);
-  return Model::load(model.path, options);
+  const bool weights_alone = std::string_view(model.path).ends_with(".safetensors");
+  return weights_alone ? Model::from_safetensors(model.path, options) : Model::load(model.path, options);
 }
 
 void add_reduced_decoding(CLI::App& app, bool& reduced) {

@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::size_t kChunk = std::size_t{256} << 10;     // stays in the cache between reading and its CRC
 constexpr std::uint64_t kSmall = std::uint64_t{16} << 10;  // read at once, with its header
+constexpr std::uint64_t kMostReferences = 4;               // to each storage, on average
 constexpr std::size_t kTail = 4096;                        // where LibTorch's reader looks for the end record
 
 std::string_view as_text(std::span<const std::byte> bytes) {
@@ -56,7 +57,7 @@ void check_is_zip(const base::ByteSource& source) {
     refuse_file(ErrorCode::kFormat, "an HTML page: probably a download's error page");
   if (looks_like_safetensors(bytes, source.size()))
     refuse_file(ErrorCode::kMismatch,
-                "safetensors: weights without a network; export with models/export_torchscript.py");
+                "safetensors: weights without a network; Model::from_safetensors reads those of VGG16 and ResNet50");
   if (head.size() >= 2 && head[0] == '\x80' && head[1] >= 2 && head[1] <= 5)
     refuse_file(ErrorCode::kFormat, "a pickle of the old torch.save format; export with models/export_torchscript.py");
   if (head.size() > 262 && head.substr(257, 5) == "ustar")
@@ -214,12 +215,15 @@ void Archive::check_pickle_record(std::string_view record, const std::string& te
     throw Error(ErrorCode::kLimit, "\"" + std::string(record) + "\": expected at most " +
                                        std::to_string(limits_.pickle_bytes) + " bytes, found " +
                                        std::to_string(pickle.entry.size) + " (ArchiveLimits)");
-  base::named("\"" + std::string(record) + "\"", [&] {
-    check_pickle(content(pickle), [&](std::string_view key) -> std::optional<std::uint64_t> {
-      const auto* const storage = find(tensors + std::string(key));
-      return storage ? std::optional(storage->entry.size) : std::nullopt;
-    });
-  });
+  const auto storage_size = [&](std::string_view key) -> std::optional<std::uint64_t> {
+    const auto* const storage = find(tensors + std::string(key));
+    return storage ? std::optional(storage->entry.size) : std::nullopt;
+  };
+  std::uint64_t stored = 0;
+  for (const auto& [name, storage] : names_)
+    if (name.starts_with(tensors)) stored += storage->entry.size;
+  base::named("\"" + std::string(record) + "\"",
+              [&] { check_pickle(content(pickle), storage_size, kMostReferences * stored); });
 }
 
 void Archive::read_tensor(const Record& record, std::span<std::byte> out) const {

@@ -101,6 +101,7 @@ constexpr std::array<std::string_view, 5> kQuantizationSchemes{"per_tensor_affin
                                                                "per_channel_affine_float_qparams"};
 
 constexpr std::size_t kDeepest = 200;
+constexpr std::int64_t kMostRepeated = 1 << 20;  // elements of a tensor that repeats itself, by strides of 0
 
 [[noreturn]] void refuse(const std::string& found, ErrorCode code = ErrorCode::kFormat) {
   throw Error(code, "expected a pickle as TorchScript writes it, found " + found);
@@ -118,9 +119,8 @@ std::optional<std::int64_t> sum(std::int64_t a, std::int64_t b) {
 
 class Follower {
  public:
-  Follower(std::span<const std::byte> pickle,
-           const std::function<std::optional<std::uint64_t>(std::string_view)>& record_size)
-      : left_(pickle), record_size_(record_size), size_(pickle.size()) {}
+  Follower(std::span<const std::byte> pickle, const RecordSize& record_size, std::uint64_t most_read)
+      : left_(pickle), record_size_(record_size), size_(pickle.size()), most_read_(most_read) {}
 
   void run() {
     if (next_op() != Op::kProtocol || number(1) != 2) refuse("another protocol than 2");
@@ -374,6 +374,10 @@ class Follower {
     if (elements > 0 && record != static_cast<std::uint64_t>(*bytes))
       refuse("a storage of " + std::to_string(*bytes) + " bytes, \"" + std::string(items[2]->text) +
              "\", whose record " + (record ? "has " + std::to_string(*record) : std::string("is missing")));
+    // LibTorch reads a record anew for each reference; the writer refers to it once.
+    read_ += static_cast<std::uint64_t>(*bytes);
+    if (read_ > most_read_)
+      refuse("storages of more than " + std::to_string(most_read_) + " bytes together", ErrorCode::kLimit);
     push({.kind = Kind::kStorage, .number = elements});
   }
 
@@ -390,13 +394,17 @@ class Follower {
       const auto step = product(size.number - 1, stride.number);
       last = last && step ? sum(*last, *step) : std::nullopt;
     }
-    if (!count || (*count > 0 && (offset.number < 0 || !last || *last >= storage.number)))
+    if (offset.number < 0 || !count || (*count > 0 && (!last || *last >= storage.number)))
       refuse("a tensor that reaches beyond its storage of " + std::to_string(storage.number) + " elements");
+    if (*count > std::max(storage.number, kMostRepeated))
+      refuse("a tensor of " + std::to_string(*count) + " elements that are " + std::to_string(storage.number),
+             ErrorCode::kLimit);
   }
 
   std::span<const std::byte> left_;
-  const std::function<std::optional<std::uint64_t>(std::string_view)>& record_size_;
+  const RecordSize& record_size_;
   std::size_t size_;
+  std::uint64_t most_read_, read_ = 0;  ///< bytes of storages
   std::deque<Value> values_;
   std::vector<Value*> stack_, memo_;
   std::vector<std::size_t> marks_;
@@ -404,9 +412,8 @@ class Follower {
 
 }  // namespace
 
-void check_pickle(std::span<const std::byte> pickle,
-                  const std::function<std::optional<std::uint64_t>(std::string_view)>& record_size) {
-  Follower(pickle, record_size).run();
+void check_pickle(std::span<const std::byte> pickle, const RecordSize& record_size, std::uint64_t most_read) {
+  Follower(pickle, record_size, most_read).run();
 }
 
 std::size_t nesting(std::string_view source) {

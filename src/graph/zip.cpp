@@ -180,7 +180,7 @@ class Reader {
     entry.offset = in.u32();
     entry.name = in.text(name);
     Fields fields(in.take(extra));
-    read_zip64(fields, {&entry.size, &entry.packed, &entry.offset}, entry.name, /*padded=*/false);
+    read_zip64(fields, {&entry.size, &entry.packed, &entry.offset}, entry.name, nullptr);
     if (comment != 0 || disk != 0) damaged(entry.name, "has a comment or lies in another file");
     if (entry.flags & ~kKnownFlags) damaged(entry.name, "is encrypted or of an unknown kind");
     if (entry.method != 0 && entry.method != 8)
@@ -188,10 +188,10 @@ class Reader {
     return entry;
   }
 
-  /// Numbers that are too large for their fields stand in an extra field, in this order. PyTorch's padding, where
-  /// it may be, is all "Z".
+  /// Numbers that are too large for their fields stand in an extra field, in this order. The one of a local header says
+  /// the same as `central`, also where the fields are zero, and may have PyTorch's padding beside it, all "Z".
   static void read_zip64(Fields& extra, std::initializer_list<std::uint64_t*> numbers, std::string_view name,
-                         bool padded) {
+                         const Central* central) {
     bool found = false;
     while (extra.left() != 0) {
       const auto id = extra.u16();
@@ -200,8 +200,12 @@ class Reader {
         found = true;
         for (auto* number : numbers)
           if (*number == kIn64) *number = field.u64();
+        while (central && field.left() != 0)
+          if (const auto number = field.u64();
+              number != central->size && number != central->packed && number != central->offset)
+            damaged(name, "is described in two ways");
         if (field.left() != 0) damaged(name, "has a zip64 field of another size");
-      } else if (id == kPaddingExtra && padded) {
+      } else if (id == kPaddingExtra && central) {
         const auto padding = field.take(field.left());
         if (!std::ranges::all_of(padding, [](auto byte) { return byte == std::byte{'Z'}; }))
           damaged(name, "has padding with something in it");
@@ -278,7 +282,7 @@ class Reader {
     Fields behind{rest};
     if (behind.text(name_size) != name) damaged(name, "has another name in its own header");
     Fields extra(behind.take(extra_size));
-    read_zip64(extra, {&local.size, &local.packed}, name, /*padded=*/true);
+    read_zip64(extra, {&local.size, &local.packed}, name, &central);
     const bool has_descriptor = (central.flags & kHasDescriptor) != 0;
     const bool left_out = has_descriptor && local.crc == 0 && local.packed == 0 && local.size == 0;
     if (!local.same_kind(central) || !(left_out || local.same_sizes(central)))

@@ -9,6 +9,7 @@
 #include <string>
 #include <unordered_set>
 #include <utility>
+#include <vector>
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -19,8 +20,10 @@
 
 #include "base/byte_source.h"
 #include "base/manifest.h"
+#include "base/safetensors.h"
 #include "base/translate.h"
 #include "model/artefact.h"
+#include "model/built_in.h"
 #include "model/golden.h"
 #include "model/hash.h"
 #include "model/impl.h"
@@ -95,15 +98,21 @@ void check_answer(engine::Runner& runner, const model::Artefact& artefact) {
   model::check_golden(golden, runner.run(input));
 }
 
-/// The bytes that are hashed are those that are parsed.
-graph::Network read_network(const std::filesystem::path& path, graph::ExtraFiles& extra, const LoadOptions& options) {
-  const base::FileSource file(path);
-  if (options.sha256_manifest.empty()) return graph::Network::load(file, path.string(), extra, options.limits);
+/// The whole file, as options.sha256_manifest lists it: the bytes that are hashed are those that are parsed.
+std::vector<std::byte> read_listed(const base::FileSource& file, const std::filesystem::path& path,
+                                   const LoadOptions& options) {
   if (file.size() > options.limits.total_bytes)
     throw Error(ErrorCode::kLimit, path.string() + ": expected at most " + std::to_string(options.limits.total_bytes) +
                                        " bytes, found " + std::to_string(file.size()) + " (ArchiveLimits)");
-  const auto bytes = file.read(0, file.size());
-  base::check_listed(options.sha256_manifest, path, bytes);
+  auto bytes = file.read(0, file.size());
+  if (!options.sha256_manifest.empty()) base::check_listed(options.sha256_manifest, path, bytes);
+  return bytes;
+}
+
+graph::Network read_network(const std::filesystem::path& path, graph::ExtraFiles& extra, const LoadOptions& options) {
+  const base::FileSource file(path);
+  if (options.sha256_manifest.empty()) return graph::Network::load(file, path.string(), extra, options.limits);
+  const auto bytes = read_listed(file, path, options);
   return graph::Network::load(base::MemorySource(bytes), path.string(), extra, options.limits);
 }
 
@@ -117,6 +126,19 @@ Model Model::load(const std::filesystem::path& path, const LoadOptions& options)
     normalise_weights(network, name);
     return base::named(name,
                        [&] { return Impl::assemble(name, std::move(network), model::read_artefact(extra), options); });
+  });
+}
+
+Model Model::from_safetensors(const std::filesystem::path& path, const LoadOptions& options) {
+  const std::string name = path.string();
+  return base::translated("loading " + name, [&] {
+    auto content = base::read_safetensors(read_listed(base::FileSource(path), path, options), name);
+    const graph::ExtraFiles description{{model::kArtefactRecord, content.metadata[model::kArtefactRecord]},
+                                        {model::kGoldenRecord, ""}};
+    auto network = base::named(name, [&] { return model::built_in(std::exchange(content.tensors, {})); });
+    normalise_weights(network, name);
+    return base::named(
+        name, [&] { return Impl::assemble(name, std::move(network), model::read_artefact(description), options); });
   });
 }
 

@@ -228,7 +228,7 @@ TEST(Pickle, TensorsStayInTheirStorage) {
 }
 
 void follow(const std::string& pickle) {
-  check_pickle(std::as_bytes(std::span(pickle)), [](std::string_view) { return std::nullopt; });
+  check_pickle(std::as_bytes(std::span(pickle)), [](std::string_view) { return 8; }, 32);
 }
 
 TEST(Pickle, WhatWouldGoWrongInLibTorchIsRefused) {
@@ -248,6 +248,29 @@ TEST(Pickle, WhatWouldGoWrongInLibTorchIsRefused) {
   std::string deep = begin + "N";
   deep.append(100'000, '\x85');
   EXPECT_GRAFT_ERROR(follow(deep + "."), kLimit, "nested");
+}
+
+// LibTorch reads a record anew for each reference: a few bytes could ask for any amount of memory.
+TEST(Pickle, RepetitionIsLimited) {
+  const auto text = [](const std::string& words) { return "X" + ZipFile::number(words.size(), 4) + words; };
+  const auto storage =
+      "(" + text("storage") + "ctorch\nFloatStorage\n" + text("0") + text("cpu") + "K\x02t" + std::string("q\0Q", 3);
+  const auto times = [&](int references) {
+    std::string pickle = "\x80\x02(" + storage;
+    for (int i = 1; i < references; ++i) pickle += std::string("h\0Q", 3);
+    return pickle + "t.";
+  };
+  EXPECT_NO_THROW(follow(times(4)));
+  EXPECT_GRAFT_ERROR(follow(times(5)), kLimit, "more than 32 bytes");
+
+  const auto expanded = [&](const std::string& size) {
+    return "\x80\x02"
+           "ctorch._utils\n_rebuild_tensor_v2\n(" +
+           storage + std::string("K\0(", 3) + size + std::string("t(K\0t\x89NtR.", 10);
+  };
+  EXPECT_NO_THROW(follow(expanded("K\x05")));
+  EXPECT_GRAFT_ERROR(follow(expanded("J" + ZipFile::number(2'000'000'000, 4))), kLimit,
+                     "2000000000 elements that are 2");
 }
 
 TEST(Nesting, IsThatOfTheParser) {

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The exporter: names, shapes and counts are torchvision's, formats agree, wrong files are refused."""
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -61,6 +62,25 @@ class Export(unittest.TestCase):
         description = json.loads(files["graft.json"])
         self.assertEqual(description["labels"][386], {"id": "n02504458", "name": "African_elephant"})
         self.assertEqual(description["preprocessing"]["scale"], 1 / 255)
+
+    def test_weights_alone_are_the_same_network(self):
+        """Model::from_safetensors makes the network itself: the program answers as it does for the TorchScript file of PyTorch's own making."""
+        program = os.environ.get("GRAFT_PROGRAM")
+        if not program or not pathlib.Path(program).exists():
+            self.skipTest("without the program")
+        picture = ROOT / "examples" / "images" / "star.png"
+        for network in ("resnet50", "vgg16"):
+            answers = []
+            for name in ("weights.safetensors", "whole.pt"):
+                result = export(network, "--weights", "random", "--classes", 5, "--out", self.out / name)
+                self.assertEqual(result.returncode, 0, result.stderr)
+                result = subprocess.run([program, "classify", str(self.out / name), str(picture), "--json"], capture_output=True, text=True)
+                self.assertEqual(result.returncode, 0, result.stderr)
+                answers.append({one["index"]: one["probability"] for one in json.loads(result.stdout)["predictions"][0]["top"]})
+                (self.out / name).unlink()
+            self.assertEqual(len(answers[0]), 5)
+            for index, probability in answers[1].items():
+                self.assertAlmostEqual(answers[0][index], probability, delta=1e-4)
 
     def test_weights_that_do_not_fit_are_refused_by_name(self):
         state = networks.ResNet50(10).state_dict()
