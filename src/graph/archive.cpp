@@ -68,6 +68,8 @@ void check_is_zip(const base::ByteSource& source) {
   refuse_file(ErrorCode::kFormat, text ? "a text file" : "something that is no zip archive");
 }
 
+bool is_source(std::string_view record) { return record.starts_with("code/") && record.ends_with(".py"); }
+bool is_pickle(std::string_view record) { return record == "data.pkl" || record == "constants.pkl"; }
 bool is_tensor(std::string_view record) { return record.starts_with("data/") || record.starts_with("constants/"); }
 
 }  // namespace
@@ -78,6 +80,7 @@ Archive::Archive(const base::ByteSource& source, std::string_view name, const Ar
     check_is_zip(source_);
     read_directory();
     classify();
+    check_sizes();
     keep();
     check_version();
     check_kept();
@@ -93,11 +96,10 @@ void Archive::refuse(const std::string& found) const {
 }
 
 void Archive::read_directory() {
-  auto directory = read_zip(source_, limits_);
-  directory_ = directory.begin;
-  const auto folder = directory.entries[0].name.substr(0, directory.entries[0].name.find('/') + 1);
+  auto entries = read_zip(source_, limits_);
+  const auto folder = entries[0].name.substr(0, entries[0].name.find('/') + 1);
   if (folder.empty()) refuse_file(ErrorCode::kFormat, "a zip archive without TorchScript code");
-  for (auto& entry : directory.entries) {
+  for (auto& entry : entries) {
     if (!entry.name.starts_with(folder)) refuse("\"" + entry.name + "\" outside of its folder " + folder);
     Record record;
     record.entry = std::move(entry);
@@ -165,8 +167,7 @@ void Archive::check_kept() {
         const std::span bytes(static_cast<const std::byte*>(data.get()), size);
         crc = base::crc32(bytes);
         if (size != record.entry.size) refuse("\"" + record.name + "\" of another size than it states");
-        if (record.name.ends_with(".py") || record.name.ends_with(".pkl"))
-          inflated_[&record].assign(bytes.begin(), bytes.end());
+        if (is_source(record.name) || is_pickle(record.name)) inflated_[&record].assign(bytes.begin(), bytes.end());
       } catch (const std::exception&) {
         refuse("\"" + record.name + "\" damaged: it cannot be unpacked");
       }
@@ -194,27 +195,29 @@ void Archive::check_version() const {
                                         ": it was saved by a newer PyTorch");
 }
 
-void Archive::check_code() const {
-  std::uint64_t total = 0;
-  for (auto it = names_.lower_bound("code/"); it != names_.end() && it->first.starts_with("code/"); ++it) {
-    if (!it->first.ends_with(".py")) continue;
-    const auto source = as_text(content(*it->second));
-    total += source.size();
-    if (total > limits_.code_bytes)
-      throw Error(ErrorCode::kLimit,
-                  "expected at most " + std::to_string(limits_.code_bytes) + " bytes of source (ArchiveLimits)");
-    if (nesting(source) > kDeepestNesting)
-      throw Error(ErrorCode::kLimit, "\"" + it->first + "\": expected expressions nested at most " +
-                                         std::to_string(kDeepestNesting) + " deep");
+void Archive::check_sizes() const {
+  const auto limit = [](std::string_view what, std::uint64_t found, std::uint64_t most) {
+    if (found > most)
+      throw Error(ErrorCode::kLimit, std::string(what) + ": expected at most " + std::to_string(most) +
+                                         " bytes, found " + std::to_string(found) + " (ArchiveLimits)");
+  };
+  std::uint64_t source = 0;
+  for (const auto& [name, record] : names_) {
+    if (is_source(name)) source += record->entry.size;
+    if (is_pickle(name)) limit(name, record->entry.size, limits_.pickle_bytes);
   }
+  limit("its source", source, limits_.code_bytes);
+}
+
+void Archive::check_code() const {
+  for (const auto& [name, record] : names_)
+    if (is_source(name) && nesting(as_text(content(*record))) > kDeepestNesting)
+      throw Error(ErrorCode::kLimit,
+                  "\"" + name + "\": expected expressions nested at most " + std::to_string(kDeepestNesting) + " deep");
 }
 
 void Archive::check_pickle_record(std::string_view record, const std::string& tensors) const {
   const auto& pickle = *find(record);
-  if (pickle.entry.size > limits_.pickle_bytes)
-    throw Error(ErrorCode::kLimit, "\"" + std::string(record) + "\": expected at most " +
-                                       std::to_string(limits_.pickle_bytes) + " bytes, found " +
-                                       std::to_string(pickle.entry.size) + " (ArchiveLimits)");
   const auto storage_size = [&](std::string_view key) -> std::optional<std::uint64_t> {
     const auto* const storage = find(tensors + std::string(key));
     return storage ? std::optional(storage->entry.size) : std::nullopt;

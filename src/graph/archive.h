@@ -46,6 +46,7 @@ class Archive final : public caffe2::serialize::ReadAdapterInterface {
 
   void read_directory();
   void classify() const;
+  void check_sizes() const;
   void keep();
   void check_kept();
   void check_version() const;
@@ -60,7 +61,6 @@ class Archive final : public caffe2::serialize::ReadAdapterInterface {
   const base::ByteSource& source_;
   std::string name_;
   ArchiveLimits limits_;
-  std::uint64_t directory_ = 0;                              ///< where it begins
   std::map<std::uint64_t, Record> records_;                  ///< by where their bytes are
   std::map<std::string, const Record*, std::less<>> names_;  ///< the same by name
   std::map<std::uint64_t, std::vector<std::byte>> kept_;     ///< parts of the file, by where they begin

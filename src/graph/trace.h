@@ -3,7 +3,6 @@
 
 #include <functional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -14,10 +13,16 @@ namespace graft::graph {
 
 /// A module and those below it. The tensors are shared with the network that is made of it, names are kept.
 struct ModuleTree {
+  struct Child;
   std::string type;  ///< the class's name
   NamedTensors parameters;
   NamedTensors buffers;
-  std::vector<std::pair<std::string, ModuleTree>> children;
+  std::vector<Child> children;
+};
+
+struct ModuleTree::Child {
+  std::string name;
+  ModuleTree tree;
 };
 
 /// A builder whose module has these tensors and sub-modules, and no method yet.

@@ -19,7 +19,7 @@ constexpr std::uint16_t kZip64Extra = 1, kPaddingExtra = 0x4246;   // "FB": PyTo
 constexpr std::uint16_t kHasDescriptor = 8, kKnownFlags = 0x080e;  // descriptor, how hard it was deflated, UTF-8
 constexpr std::uint32_t kIn64 = 0xffffffff;                        // the number is in the zip64 extra field
 constexpr std::uint64_t kLongestName = 4096, kLargestDirectory = std::uint64_t{64} << 20;
-constexpr std::uint64_t kRatioMatters = std::uint64_t{1} << 20;
+constexpr std::uint64_t kRatioMatters = std::uint64_t{1} << 20, kTotalRatioMatters = std::uint64_t{64} << 20;
 
 [[noreturn]] void damaged(const std::string& what) {
   throw Error(ErrorCode::kFormat, "expected a whole zip archive, found one that is damaged or cut off: " + what);
@@ -99,7 +99,7 @@ class Reader {
  public:
   Reader(const base::ByteSource& source, const ArchiveLimits& limits) : source_(source), limits_(limits) {}
 
-  ZipDirectory read() {
+  std::vector<ZipEntry> read() {
     const End end = read_end();
     read_central(end);
     check_names();
@@ -107,11 +107,10 @@ class Reader {
     // In the order of the bytes: each entry has to end where the next one begins.
     std::ranges::sort(central_, {}, &Central::offset);
     if (central_[0].offset != 0) damaged("there are bytes in front of its first entry");
-    ZipDirectory directory{.entries = {}, .begin = end.begin};
+    std::vector<ZipEntry> entries;
     for (std::size_t i = 0; i < central_.size(); ++i)
-      directory.entries.push_back(
-          read_local(central_[i], i + 1 < central_.size() ? central_[i + 1].offset : end.begin));
-    return directory;
+      entries.push_back(read_local(central_[i], i + 1 < central_.size() ? central_[i + 1].offset : end.begin));
+    return entries;
   }
 
  private:
@@ -189,7 +188,8 @@ class Reader {
   }
 
   /// Numbers that are too large for their fields stand in an extra field, in this order. The one of a local header says
-  /// the same as `central`, also where the fields are zero, and may have PyTorch's padding beside it, all "Z".
+  /// the same as `central` or nothing, also where the fields are zero, and may have PyTorch's padding beside it, all
+  /// "Z".
   static void read_zip64(Fields& extra, std::initializer_list<std::uint64_t*> numbers, std::string_view name,
                          const Central* central) {
     bool found = false;
@@ -202,7 +202,7 @@ class Reader {
           if (*number == kIn64) *number = field.u64();
         while (central && field.left() != 0)
           if (const auto number = field.u64();
-              number != central->size && number != central->packed && number != central->offset)
+              number != 0 && number != central->size && number != central->packed && number != central->offset)
             damaged(name, "is described in two ways");
         if (field.left() != 0) damaged(name, "has a zip64 field of another size");
       } else if (id == kPaddingExtra && central) {
@@ -247,17 +247,20 @@ class Reader {
   void check_limits() const {
     std::uint64_t total = 0;
     for (const auto& entry : central_) {
-      const auto held = std::min(entry.packed, source_.size());
-      if (entry.size > kRatioMatters && entry.size / std::max<std::uint64_t>(limits_.compression_ratio, 1) > held)
-        throw Error(ErrorCode::kLimit, "\"" + entry.name + "\": expected at most " +
-                                           std::to_string(limits_.compression_ratio) +
-                                           " times its size in the file, found " + std::to_string(entry.size) +
-                                           " bytes from " + std::to_string(held));
+      check_ratio("\"" + entry.name + "\"", entry.size, std::min(entry.packed, source_.size()), kRatioMatters);
       if (entry.packed > source_.size()) damaged(entry.name, "is longer than the file");
       if (entry.method == 0 && entry.packed != entry.size) damaged(entry.name, "is stored, but of two sizes");
       limit(entry.size, limits_.total_bytes - total, "bytes in all records");
       total += entry.size;
     }
+    check_ratio("all records", total, source_.size(), kTotalRatioMatters);
+  }
+
+  void check_ratio(const std::string& of_what, std::uint64_t size, std::uint64_t packed, std::uint64_t matters) const {
+    if (size > matters && size / std::max<std::uint64_t>(limits_.compression_ratio, 1) > packed)
+      throw Error(ErrorCode::kLimit, of_what + ": expected at most " + std::to_string(limits_.compression_ratio) +
+                                         " times the size in the file, found " + std::to_string(size) + " bytes from " +
+                                         std::to_string(packed) + " (ArchiveLimits)");
   }
 
   static void limit(std::uint64_t found, std::uint64_t most, const char* of_what) {
@@ -292,7 +295,6 @@ class Reader {
             .deflated = central.method != 0,
             .crc = central.crc,
             .size = central.size,
-            .header = central.offset,
             .data = data,
             .packed = central.packed};
   }
@@ -318,7 +320,7 @@ class Reader {
 
 }  // namespace
 
-ZipDirectory read_zip(const base::ByteSource& source, const ArchiveLimits& limits) {
+std::vector<ZipEntry> read_zip(const base::ByteSource& source, const ArchiveLimits& limits) {
   return Reader(source, limits).read();
 }
 

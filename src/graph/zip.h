@@ -17,18 +17,12 @@ struct ZipEntry {
   bool deflated = false;
   std::uint32_t crc = 0;     ///< of the content, unpacked
   std::uint64_t size = 0;    ///< unpacked
-  std::uint64_t header = 0;  ///< where its local header is
   std::uint64_t data = 0;    ///< where its bytes are
   std::uint64_t packed = 0;  ///< how many
 };
 
-struct ZipDirectory {
-  std::vector<ZipEntry> entries;  ///< in the order of their bytes
-  std::uint64_t begin = 0;        ///< where the directory is; it goes on to the end
-};
-
-/// Throws Error kFormat: cut off, bytes that belong to nothing, entries that overlap or lie outside, headers that
-/// disagree, encrypted, unsafe or equal names; kLimit. Contents are not read.
-ZipDirectory read_zip(const base::ByteSource& source, const ArchiveLimits& limits);
+/// In the order of their bytes. Throws Error kFormat: cut off, bytes that belong to nothing, entries that overlap or
+/// lie outside, headers that disagree, encrypted, unsafe or equal names; kLimit. Contents are not read.
+std::vector<ZipEntry> read_zip(const base::ByteSource& source, const ArchiveLimits& limits);
 
 }  // namespace graft::graph

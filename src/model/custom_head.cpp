@@ -39,7 +39,7 @@ graph::ModuleTree tree_of(const Module& module) {
     tree.parameters.emplace_back(parameter.key(), parameter.value());
   for (const auto& buffer : module.named_buffers(/*recurse=*/false))
     tree.buffers.emplace_back(buffer.key(), buffer.value());
-  for (const auto& child : module.named_children()) tree.children.emplace_back(child.key(), tree_of(*child.value()));
+  for (const auto& child : module.named_children()) tree.children.push_back({child.key(), tree_of(*child.value())});
   return tree;
 }
 

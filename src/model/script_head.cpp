@@ -21,9 +21,9 @@ void place(graph::ModuleTree& tree, std::string_view name, const at::Tensor& ten
     return;
   }
   const std::string child(name.substr(0, dot));
-  auto it = std::find_if(tree.children.begin(), tree.children.end(), [&](const auto& c) { return c.first == child; });
-  if (it == tree.children.end()) it = tree.children.insert(it, {child, graph::ModuleTree{child, {}, {}, {}}});
-  place(it->second, name.substr(dot + 1), tensor, kind);
+  auto it = std::find_if(tree.children.begin(), tree.children.end(), [&](const auto& c) { return c.name == child; });
+  if (it == tree.children.end()) it = tree.children.insert(it, {child, {child, {}, {}, {}}});
+  place(it->tree, name.substr(dot + 1), tensor, kind);
 }
 
 class Script : public Head::Impl {

@@ -72,7 +72,7 @@ TEST(Archive, WhatIsWholeLoads) {
 // A deflated record has bits that mean nothing, and may have two forms: what is unpacked is the same then.
 TEST(Archive, NoBitChangesUnseen) {
   const auto bytes = slurp(golden("networks/described.pt"));
-  const auto entries = graph::read_zip(base::MemorySource(std::as_bytes(std::span(bytes))), {}).entries;
+  const auto entries = graph::read_zip(base::MemorySource(std::as_bytes(std::span(bytes))), {});
   const auto deflated = [&](std::size_t byte) {
     return std::ranges::any_of(entries, [&](const ZipEntry& entry) {
       return entry.deflated && byte >= entry.data && byte < entry.data + entry.packed;
@@ -101,6 +101,63 @@ TEST(Archive, NoEndIsMissedAndNothingIsAdded) {
   EXPECT_GRAFT_ERROR(load("x" + bytes), kFormat, "no zip archive");
 }
 
+/// A file of which only some parts are not zero.
+class SparseSource final : public base::ByteSource {
+ public:
+  void put(std::uint64_t offset, std::string bytes) {
+    size_ = std::max(size_, offset + bytes.size());
+    parts_.emplace_back(offset, std::move(bytes));
+  }
+  std::uint64_t size() const override { return size_; }
+  using ByteSource::read;
+  void read(std::uint64_t offset, std::span<std::byte> out) const override {
+    std::ranges::fill(out, std::byte{0});
+    for (const auto& [begin, bytes] : parts_)
+      for (std::size_t i = 0; i < bytes.size(); ++i)
+        if (begin + i >= offset && begin + i - offset < out.size())
+          out[begin + i - offset] = static_cast<std::byte>(bytes[i]);
+  }
+
+ private:
+  std::vector<std::pair<std::uint64_t, std::string>> parts_;
+  std::uint64_t size_ = 0;
+};
+
+// As PyTorch's writer lays it out: sizes in the local header are zero, and stand in its extra field and behind the
+// data.
+TEST(Zip, BeyondFourGigabytes) {
+  const auto n = ZipFile::number;
+  const std::uint64_t size = 5'000'000'000;
+  const std::string kind = n(0, 2) + n(0x0808, 2) + n(0, 2) + n(0, 4), none(12, 0), large = n(0xffffffff, 4);
+  const auto file = [&](std::uint64_t stated) {
+    SparseSource source;
+    source.put(
+        0, n(0x04034b50, 4) + kind + none + n(3, 2) + n(20, 2) + "a/x" + n(1, 2) + n(16, 2) + n(stated, 8) + n(0, 8));
+    const std::uint64_t second = 53 + size + 24;
+    source.put(53 + size, n(0x08074b50, 4) + n(7, 4) + n(size, 8) + n(size, 8));
+    source.put(second, n(0x04034b50, 4) + kind + none + n(3, 2) + n(12, 2) + "a/y" + n(1, 2) + n(8, 2) + n(second, 8) +
+                           "yy" + n(0x08074b50, 4) + n(9, 4) + n(2, 8) + n(2, 8));
+    const std::uint64_t directory = second + 47 + 24;
+    const auto rest = n(0, 2) + n(0, 2) + n(0, 2) + n(0, 4);
+    const std::string central = n(0x02014b50, 4) + n(0, 2) + kind + n(7, 4) + large + large + n(3, 2) + n(20, 2) +
+                                rest + n(0, 4) + "a/x" + n(1, 2) + n(16, 2) + n(size, 8) + n(size, 8) +
+                                n(0x02014b50, 4) + n(0, 2) + kind + n(9, 4) + n(2, 4) + n(2, 4) + n(3, 2) + n(12, 2) +
+                                rest + large + "a/y" + n(1, 2) + n(8, 2) + n(second, 8);
+    const auto end = directory + central.size();
+    source.put(directory, central + n(0x06064b50, 4) + n(44, 8) + n(0x031e, 2) + n(45, 2) + n(0, 8) + n(2, 8) +
+                              n(2, 8) + n(central.size(), 8) + n(directory, 8) + n(0x07064b50, 4) + n(0, 4) +
+                              n(end, 8) + n(1, 4) + n(0x06054b50, 4) + n(0, 4) + n(2, 2) + n(2, 2) +
+                              n(central.size(), 4) + large + n(0, 2));
+    return read_zip(source, {});
+  };
+  const auto entries = file(size);
+  ASSERT_EQ(entries.size(), 2u);
+  EXPECT_EQ(entries[0].size, size);
+  EXPECT_EQ(entries[0].data, 53u);
+  EXPECT_EQ(entries[1].data, 53 + size + 24 + 45);
+  EXPECT_GRAFT_ERROR(file(size + 1), kFormat, "described in two ways");
+}
+
 TEST(BadModels, Case6TruncatedMidTensor) {
   const auto bytes = slurp(golden("networks/resnet_scripted.pt"));
   EXPECT_GRAFT_ERROR(load(bytes.substr(0, 500)), kFormat, "damaged or cut off");  // in data/0, the first record
@@ -125,7 +182,7 @@ TEST(BadModels, Case18AHugePickleContainer) {
   // 'r', LONG_BINPUT: LibTorch would make room for 4,294,967,295 values.
   EXPECT_GRAFT_ERROR(load(small_with("data.pkl", std::string("q\x00", 2), "r\xff\xff\xff\xff")), kLimit, "4294967295");
   EXPECT_GRAFT_ERROR(load(small(), {.pickle_bytes = 100}), kLimit, "at most 100 bytes");
-  EXPECT_GRAFT_ERROR(load(small(), {.code_bytes = 100}), kLimit, "at most 100 bytes of source");
+  EXPECT_GRAFT_ERROR(load(small(), {.code_bytes = 100}), kLimit, "its source: expected at most 100 bytes");
   EXPECT_GRAFT_ERROR(load(small(), {.records = 2}), kLimit, "at most 2 records");
   EXPECT_GRAFT_ERROR(load(small(), {.total_bytes = 300}), kLimit, "bytes in all records");
 }
@@ -133,7 +190,11 @@ TEST(BadModels, Case18AHugePickleContainer) {
 TEST(BadModels, Case19ACompressionBomb) {
   auto file = ZipFile::read(small());
   file.records.push_back({"archive/extra/bomb", std::string(2000, '\0'), 8, 2'000'000});
-  EXPECT_GRAFT_ERROR(load(file.bytes()), kLimit, "100 times its size");
+  EXPECT_GRAFT_ERROR(load(file.bytes()), kLimit, "100 times the size");
+  file.records.pop_back();
+  for (int i = 0; i < 100; ++i)
+    file.records.push_back({"archive/extra/" + std::to_string(i), std::string(100, '\0'), 8, 1'000'000});
+  EXPECT_GRAFT_ERROR(load(file.bytes()), kLimit, "all records: expected at most 100 times");
 }
 
 TEST(BadModels, Case20NamesTwiceOrOutside) {

@@ -28,7 +28,7 @@ class ZipFile {
   ZipFile() = default;
   static ZipFile read(std::string_view archive) {
     ZipFile file;
-    for (const auto& entry : graph::read_zip(base::MemorySource(std::as_bytes(std::span(archive))), {}).entries) {
+    for (const auto& entry : graph::read_zip(base::MemorySource(std::as_bytes(std::span(archive))), {})) {
       file.records.push_back({entry.name, std::string(archive.substr(entry.data, entry.packed))});
       if (entry.deflated) {
         file.records.back().method = 8;
