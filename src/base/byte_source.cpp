@@ -34,4 +34,12 @@ void FileSource::read(std::uint64_t offset, std::span<std::byte> out) const {
   }
 }
 
+std::vector<std::byte> read_file(const std::filesystem::path& path, std::uint64_t most) {
+  const FileSource file(path);
+  if (file.size() > most)
+    throw Error(ErrorCode::kLimit, path.string() + ": expected at most " + std::to_string(most) + " bytes, found " +
+                                       std::to_string(file.size()));
+  return file.read(0, file.size());
+}
+
 }  // namespace graft::base

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -43,7 +44,7 @@ class MemorySource final : public ByteSource {
 /// A regular file, read and never mapped: one that somebody cuts off meanwhile is an error and not a signal.
 class FileSource final : public ByteSource {
  public:
-  /// Throws Error kIo as MappedFile::open() does.
+  /// Throws Error kIo as open_regular() does.
   explicit FileSource(const std::filesystem::path& path);
   std::uint64_t size() const override { return size_; }
   using ByteSource::read;
@@ -54,5 +55,10 @@ class FileSource final : public ByteSource {
   Descriptor fd_;
   std::uint64_t size_ = 0;
 };
+
+/// All of a regular file: what is parsed, hashed and checked are the same bytes. Throws Error kIo as FileSource does,
+/// kLimit for one of more than `most` bytes.
+std::vector<std::byte> read_file(const std::filesystem::path& path,
+                                 std::uint64_t most = std::numeric_limits<std::uint64_t>::max());
 
 }  // namespace graft::base

@@ -11,7 +11,6 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -124,30 +123,6 @@ OpenFile open_regular(const std::filesystem::path& path) {
     throw Error(ErrorCode::kIo, path.string() + ": expected a regular file, found " +
                                     (S_ISDIR(status.st_mode) ? "a directory" : "a device, pipe or socket"));
   return {std::move(fd), static_cast<std::size_t>(status.st_size)};
-}
-
-MappedFile MappedFile::open(const std::filesystem::path& path) {
-  const auto [fd, size] = open_regular(path);
-  MappedFile file;
-  file.size_ = size;
-  if (file.size_ == 0) return file;
-  void* data = ::mmap(nullptr, file.size_, PROT_READ, MAP_PRIVATE, fd.get(), 0);
-  if (data == MAP_FAILED) raise_errno(path, "cannot map", errno);
-  file.data_ = static_cast<const std::byte*>(data);
-  return file;
-}
-
-MappedFile::~MappedFile() {
-  if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
-}
-
-MappedFile::MappedFile(MappedFile&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
-
-MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
-  std::swap(data_, other.data_);
-  std::swap(size_, other.size_);
-  return *this;
 }
 
 }  // namespace base

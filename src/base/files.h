@@ -43,24 +43,6 @@ struct OpenFile {
 /// for), a loop of links.
 OpenFile open_regular(const std::filesystem::path& path);
 
-/// A regular file's bytes, mapped read-only: parsed, hashed and checked are the same bytes, and pages that were copied
-/// elsewhere need not stay in memory. Movable; the span is valid as long as the object.
-class MappedFile {
- public:
-  /// Throws Error kIo as open_regular() does.
-  static MappedFile open(const std::filesystem::path& path);
-  ~MappedFile();
-  MappedFile(MappedFile&& other) noexcept;
-  MappedFile& operator=(MappedFile&& other) noexcept;
-
-  std::span<const std::byte> bytes() const { return {data_, size_}; }
-
- private:
-  MappedFile() = default;
-  const std::byte* data_ = nullptr;
-  std::size_t size_ = 0;
-};
-
 /// graft::write_atomically() for bytes that lie in several places.
 void write_parts_atomically(const std::filesystem::path& path, std::span<const std::span<const std::byte>> parts);
 

@@ -12,6 +12,7 @@
 
 #include <graft/error.h>
 
+#include "base/byte_source.h"
 #include "base/files.h"
 #include "base/sha256.h"
 
@@ -67,15 +68,19 @@ class Reader {
  public:
   Reader(std::span<const std::byte> bytes, const std::string& name) : all_(bytes), name_(name) {}
 
-  Safetensors read() {
+  /// `own`: not one that says nothing of its SHA-256; a changed bit may have made that of it.
+  Safetensors read(bool own) {
     if (all_.size() < kPrefix) damaged("is cut off");
     std::uint64_t size = 0;
     for (std::size_t i = kPrefix; i-- > 0;) size = size << 8 | std::to_integer<std::uint64_t>(all_[i]);
     if (size > kLargestHeader || size > all_.size() - kPrefix) damaged("its header is larger than the file");
     const std::string header(reinterpret_cast<const char*>(all_.data()) + kPrefix, size);
     data_ = all_.subspan(kPrefix + size);
-    if (const auto at = digest_at(header); at != std::string::npos)
+    if (const auto at = digest_at(header); at != std::string::npos) {
       if (header.substr(at, kDigest) != digest(header, std::span(&data_, 1))) damaged("its SHA-256 does not hold");
+    } else if (own) {
+      damaged("it has no SHA-256");
+    }
     const auto json = Json::parse(header, nullptr, /*allow_exceptions=*/false);
     if (!json.is_object()) damaged("its header is no JSON object");
     Safetensors content;
@@ -159,13 +164,12 @@ void write_safetensors(const std::filesystem::path& path, const Safetensors& con
   write_parts_atomically(path, parts);
 }
 
-Safetensors read_safetensors(const std::filesystem::path& path) {
-  const auto file = MappedFile::open(path);
-  return read_safetensors(file.bytes(), path.string());
+Safetensors read_own_safetensors(const std::filesystem::path& path) {
+  return Reader(read_file(path), path.string()).read(/*own=*/true);
 }
 
 Safetensors read_safetensors(std::span<const std::byte> bytes, const std::string& name) {
-  return Reader(bytes, name).read();
+  return Reader(bytes, name).read(/*own=*/false);
 }
 
 }  // namespace graft::base

@@ -20,9 +20,10 @@ struct Safetensors {
 /// Atomically, with a SHA-256 over all of it among the metadata. Throws Error kIo.
 void write_safetensors(const std::filesystem::path& path, const Safetensors& content);
 
-/// Throws Error kIo, kFormat: damaged (the SHA-256, where there is one, does not hold), types that are not known.
-Safetensors read_safetensors(const std::filesystem::path& path);
-/// The same from memory; `name` is how messages call it.
+/// What write_safetensors wrote. Throws Error kIo, kFormat: damaged (no SHA-256 in it, or it does not hold).
+Safetensors read_own_safetensors(const std::filesystem::path& path);
+/// Anybody's, from memory; `name` is how messages call it. Throws Error kFormat: damaged (the SHA-256, where there is
+/// one, does not hold), types that are not known.
 Safetensors read_safetensors(std::span<const std::byte> bytes, const std::string& name);
 
 }  // namespace graft::base

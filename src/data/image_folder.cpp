@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 
 #include "base/alive.h"
-#include "base/files.h"
+#include "base/byte_source.h"
 #include "base/sha256.h"
 #include "base/text.h"
 #include "base/translate.h"
@@ -122,7 +122,7 @@ class FileHashes {
 
  private:
   static std::string hash_of(const fs::path& path) try {
-    return base::Sha256().update(base::MappedFile::open(path).bytes()).hex();
+    return base::Sha256().update(base::read_file(path)).hex();
   } catch (const Error&) {
     return {};
   }

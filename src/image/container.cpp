@@ -11,6 +11,7 @@
 #include <graft/error.h>
 
 #include "base/check.h"
+#include "base/crc32.h"
 
 namespace graft::image {
 
@@ -165,7 +166,7 @@ class Checker {
       if (length > file_.size() - at - 12) truncated("PNG");
       const auto typed = file_.subspan(at + 4, 4 + length);
       const auto content = typed.subspan(4);
-      if (crc32(typed) != big32(file_, at + 8 + length))
+      if (base::crc32(typed) != big32(file_, at + 8 + length))
         damaged("PNG chunk at byte " + std::to_string(at) + " does not match its CRC");
       if (first != begins(typed, "IHDR")) damaged("PNG that does not begin with one IHDR");
       if (first) {
@@ -179,21 +180,6 @@ class Checker {
       at += 12 + length;
     }
     if (!data) damaged("PNG without image data");
-  }
-
-  static std::uint32_t crc32(Bytes bytes) {
-    static const auto table = [] {
-      std::array<std::uint32_t, 256> t{};
-      for (std::uint32_t n = 0; n < 256; ++n) {
-        std::uint32_t c = n;
-        for (int k = 0; k < 8; ++k) c = c & 1 ? 0xedb88320u ^ (c >> 1) : c >> 1;
-        t[n] = c;
-      }
-      return t;
-    }();
-    std::uint32_t crc = 0xffffffffu;
-    for (const auto byte : bytes) crc = table[(crc ^ std::to_integer<std::uint32_t>(byte)) & 0xff] ^ (crc >> 8);
-    return ~crc;
   }
 
   void bmp() {

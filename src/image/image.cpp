@@ -6,8 +6,8 @@
 #include <graft/error.h>
 #include <graft/files.h>
 
+#include "base/byte_source.h"
 #include "base/check.h"
-#include "base/files.h"
 #include "base/translate.h"
 #include "image/canvas.h"
 #include "image/container.h"
@@ -80,7 +80,7 @@ Image::Image(int width_px, int height_px, std::vector<std::uint8_t> rgb)
 
 Image Image::read(const std::filesystem::path& path, const DecodeOptions& options) {
   const std::string name = path.string();
-  return base::translated(name, [&] { return decode(base::MappedFile::open(path).bytes(), options, name); });
+  return base::translated(name, [&] { return decode(base::read_file(path, options.max_file_bytes), options, name); });
 }
 
 Image Image::decode(std::span<const std::byte> file, const DecodeOptions& options, std::string_view name) {

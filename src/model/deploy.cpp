@@ -9,7 +9,7 @@
 #include <graft/error.h>
 #include <graft/files.h>
 
-#include "base/files.h"
+#include "base/byte_source.h"
 #include "base/translate.h"
 #include "model/artefact.h"
 
@@ -99,8 +99,7 @@ std::string labels_text(const std::vector<Label>& labels) {
 bool differs(const fs::path& path, std::string_view text) {
   std::error_code ignored;
   if (!fs::exists(path, ignored)) return false;
-  const auto file = base::MappedFile::open(path);
-  const auto bytes = file.bytes();
+  const auto bytes = base::read_file(path);
   return std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()) != text;
 }
 

@@ -10,7 +10,7 @@
 
 #include <graft/error.h>
 
-#include "base/files.h"
+#include "base/byte_source.h"
 #include "base/text.h"
 #include "base/translate.h"
 #include "model/imagenet1k.h"
@@ -105,12 +105,8 @@ void check_unique(const std::vector<Label>& labels) {
 }  // namespace model
 
 std::vector<Label> read_labels(const std::filesystem::path& path) {
-  const auto file = base::MappedFile::open(path);
+  const auto bytes = base::read_file(path, model::kMostFileBytes);
   return base::named(path.string(), [&] {
-    const auto bytes = file.bytes();
-    if (bytes.size() > model::kMostFileBytes)
-      throw Error(ErrorCode::kLimit, "expected at most " + std::to_string(model::kMostFileBytes) + " bytes, found " +
-                                         std::to_string(bytes.size()));
     std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
     const bool json = text.starts_with('[') || text.starts_with('{');

@@ -92,7 +92,7 @@ fs::path CheckpointFiles::file(std::int64_t number) const {
 std::optional<RunState> CheckpointFiles::read(const fs::path& path) const {
   if (!fs::exists(path)) return std::nullopt;
   try {
-    auto content = base::read_safetensors(path);
+    auto content = base::read_own_safetensors(path);
     RunState state;
     state.tensors = std::move(content.tensors);
     state.values = std::move(content.metadata);

@@ -11,6 +11,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include "base/byte_source.h"
 #include "base/files.h"
 #include "base/sha256.h"
 #include "support/expect_error.h"
@@ -24,21 +25,23 @@ using graft::testing::slurp;
 
 TEST(Files, WhatIsNoRegularFileIsRefused) {
   const Scratch scratch;
-  EXPECT_GRAFT_ERROR(MappedFile::open(scratch / "missing"), kIo, "No such file");
-  EXPECT_GRAFT_ERROR(MappedFile::open(scratch.path()), kIo, "directory");
+  EXPECT_GRAFT_ERROR(read_file(scratch / "missing"), kIo, "No such file");
+  EXPECT_GRAFT_ERROR(read_file(scratch.path()), kIo, "directory");
   ASSERT_EQ(::mkfifo((scratch / "pipe").c_str(), 0600), 0);
-  EXPECT_GRAFT_ERROR(MappedFile::open(scratch / "pipe"), kIo, "pipe");
+  EXPECT_GRAFT_ERROR(read_file(scratch / "pipe"), kIo, "pipe");
   std::filesystem::create_symlink("loop", scratch / "loop");
-  EXPECT_GRAFT_ERROR(MappedFile::open(scratch / "loop"), kIo, "loop");
+  EXPECT_GRAFT_ERROR(read_file(scratch / "loop"), kIo, "loop");
 }
 
-TEST(Files, MappedBytesAreTheFiles) {
+TEST(Files, AreReadWhole) {
   const Scratch scratch;
-  const auto file = MappedFile::open(scratch.write("a", "abc"));
-  EXPECT_EQ(file.bytes().size(), 3u);
-  EXPECT_EQ(Sha256().update(file.bytes()).hex(),
+  const auto bytes = read_file(scratch.write("a", "abc"));
+  EXPECT_EQ(bytes.size(), 3u);
+  EXPECT_EQ(Sha256().update(bytes).hex(),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");  // FIPS 180-4's example
-  EXPECT_TRUE(MappedFile::open(scratch.write("empty", "")).bytes().empty());
+  EXPECT_TRUE(read_file(scratch.write("empty", "")).empty());
+  EXPECT_EQ(read_file(scratch / "a", 3).size(), 3u);
+  EXPECT_GRAFT_ERROR(read_file(scratch / "a", 2), kLimit, "expected at most 2 bytes, found 3");
 }
 
 TEST(Files, AtomicWriteReplacesAndLeavesNothingBehind) {

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <functional>
 #include <sstream>
 
 #include <gtest/gtest.h>
 
+#include "base/crc32.h"
 #include "support/expect_error.h"
 #include "support/files.h"
 #include "support/scratch.h"
@@ -134,9 +136,7 @@ TEST(ReducedDecoding, DamageIsFoundAsInFull) {
   EXPECT_GRAFT_ERROR(decode(bytes.substr(0, bytes.size() / 2), {.reduced = ReducedSize{}}), kFormat, "cut off");
 }
 
-TEST(Decode, Case45CmykIsConverted) {
-  expect_pillows("cmyk.jpg", jpeg_tolerance());
-}
+TEST(Decode, Case45CmykIsConverted) { expect_pillows("cmyk.jpg", jpeg_tolerance()); }
 
 TEST(Decode, Case46YcckIsConverted) { expect_pillows("ycck.jpg", jpeg_tolerance()); }
 
@@ -256,6 +256,51 @@ TEST(BadImages, Case57PngCrc) {
   bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
   EXPECT_GRAFT_ERROR(decode(bytes), kFormat, "CRC");
 }
+/// With another content, and the CRC of that, for the first chunk of this type.
+std::string with_chunk(std::string png, const std::string& type, const std::function<void(std::string&)>& change) {
+  const auto at = png.find(type);
+  const auto number = [&](std::size_t from) {
+    std::size_t value = 0;
+    for (int i = 0; i < 4; ++i)
+      value = value << 8 | static_cast<unsigned char>(png[from + static_cast<std::size_t>(i)]);
+    return value;
+  };
+  const auto text = [](std::size_t value) {
+    std::string bytes;
+    for (int shift = 24; shift >= 0; shift -= 8) bytes += static_cast<char>(value >> shift);
+    return bytes;
+  };
+  const auto size = number(at - 4);
+  std::string content = png.substr(at + 4, size);
+  change(content);
+  const std::string typed = type + content;
+  return png.substr(0, at - 4) + text(content.size()) + typed + text(base::crc32(std::as_bytes(std::span(typed)))) +
+         png.substr(at + 4 + size + 4);
+}
+
+TEST(BadImages, DecodersSayNothing) {
+  ::testing::internal::CaptureStderr();
+  ::testing::internal::CaptureStdout();
+  const auto png = file("photo.png");
+  for (const std::size_t at : {2u, 40u, 400u, 2000u}) {  // in the compressed data, CRC and all
+    const auto damaged = with_chunk(png, "IDAT", [&](std::string& content) { content.at(at) ^= '\x55'; });
+    EXPECT_GRAFT_ERROR(decode(damaged), kFormat, "x: cannot be decoded");
+  }
+  EXPECT_GRAFT_ERROR(decode(with_chunk(png, "IDAT", [](std::string& content) { content.resize(content.size() / 2); })),
+                     kFormat, "x: cannot be decoded");
+  // A colour profile that is none, which libpng warns of.
+  const auto profile = "iCCP" + std::string("name\0\0garbage", 13);
+  std::string odd = png;
+  odd.insert(33, std::string("\0\0\0\x0d", 4) + profile + "CRC_");
+  odd = with_chunk(odd, "iCCP", [](std::string&) {});
+  EXPECT_EQ(decode(odd), decode(png));
+  auto jpeg = file("cmyk.jpg");
+  for (std::size_t i = 0; i < 40; ++i) jpeg[jpeg.size() / 2 + i] = '\x55';  // colours are wrong: libjpeg warns
+  EXPECT_FALSE(decode(jpeg).empty());
+  EXPECT_EQ(::testing::internal::GetCapturedStdout(), "");
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
+}
+
 TEST(BadImages, Case58AnimatedGif) { EXPECT_GRAFT_ERROR(decode("GIF89a and so on"), kFormat, "GIF"); }
 TEST(BadImages, Case59CraftedGif) {  // frames outside of the screen; the decoder never sees them
   std::string gif("GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff", 19);

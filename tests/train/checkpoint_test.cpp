@@ -61,7 +61,7 @@ class Checkpoint : public ::testing::Test {
   }
   /// Changes what the newer one says of itself, and its checksum with it.
   void rewrite(const std::function<void(base::Safetensors&)>& change) {
-    auto content = base::read_safetensors(file(0));
+    auto content = base::read_own_safetensors(file(0));
     change(content);
     base::write_safetensors(file(0), content);
   }
