@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The doctor on a real ResNet50 and real photos: each planted fault is found, healthy runs have no findings. Skipped
-without GRAFT_DATA. The layout of that folder is described in docs/testing.md. Takes minutes."""
+without GRAFT_DATA (docs/testing.md) and GRAFT_LONG_TESTS=1: it takes ten minutes and more."""
 import json
 import os
 import pathlib
@@ -57,6 +57,7 @@ class Folders:
 
 
 @unittest.skipUnless((DATA / "resnet50_imagenet").is_dir(), "GRAFT_DATA is not set to a folder with real data")
+@unittest.skipUnless(os.environ.get("GRAFT_LONG_TESTS"), "GRAFT_LONG_TESTS is not set")
 class Doctor(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
