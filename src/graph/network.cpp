@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include <ATen/core/grad_mode.h>
+#include <caffe2/serialize/inline_container.h>
 #include <torch/csrc/jit/serialization/import.h>
 
 #include <graft/error.h>
@@ -42,6 +43,24 @@ bool reads_training_flag(const Node* node) {
   return node->kind() == c10::prim::GetAttr && node->s(c10::attr::name) == "training";
 }
 
+/// The archive without compression, of which some bits mean nothing and could change unseen, and without debug records,
+/// which nobody needs and which crash LibTorch where they are damaged.
+std::string stored(std::istream& archive) {
+  caffe2::serialize::PyTorchStreamReader reader(&archive);
+  std::string result;
+  caffe2::serialize::PyTorchStreamWriter writer([&](const void* bytes, std::size_t count) {
+    result.append(static_cast<const char*>(bytes), count);
+    return count;
+  });
+  for (const auto& record : reader.getAllRecords()) {
+    if (record.ends_with(".debug_pkl") || record == caffe2::serialize::kSerializationIdRecordName) continue;
+    const auto [data, size] = reader.getRecord(record);
+    writer.writeRecord(record, data.get(), size);
+  }
+  writer.writeEndOfFile();
+  return result;
+}
+
 }  // namespace
 
 Network Network::load(const base::ByteSource& source, std::string_view name, ExtraFiles& extra,
@@ -75,9 +94,11 @@ Network Network::load(const base::ByteSource& source, std::string_view name, Ext
 std::string Network::save(const ExtraFiles& extra) const {
   torch::jit::ExtraFilesMap files;
   for (const auto& [file, content] : extra) files[file] = content;
-  std::ostringstream out;
-  base::translated("saving as TorchScript", [&] { jit_->module.save(out, files); });
-  return std::move(out).str();
+  return base::translated("saving as TorchScript", [&] {
+    std::stringstream archive;
+    jit_->module.save(archive, files);
+    return stored(archive);
+  });
 }
 
 NamedTensors Network::named_parameters() const {

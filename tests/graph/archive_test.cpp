@@ -93,6 +93,19 @@ TEST(Archive, NoBitChangesUnseen) {
   EXPECT_LT(unseen, 30);
 }
 
+TEST(Archive, OfASavedFileNoBitAtAll) {
+  const auto bytes = load(slurp(golden("networks/vgg_scripted.pt"))).save({{"x", "y"}});
+  for (const auto& entry : read_zip(base::MemorySource(std::as_bytes(std::span(bytes))), {})) {
+    EXPECT_FALSE(entry.deflated) << entry.name;
+    EXPECT_FALSE(entry.name.ends_with(".debug_pkl")) << entry.name;
+  }
+  std::mt19937_64 random(9);
+  for (int i = 0; i < 10'000; ++i) {
+    const auto bit = random() % (bytes.size() * 8);
+    EXPECT_THROW(load(flipped(bytes, bit)), Error) << "bit " << bit;
+  }
+}
+
 TEST(Archive, NoEndIsMissedAndNothingIsAdded) {
   const auto bytes = small();
   for (std::size_t size = 0; size < bytes.size(); ++size)
