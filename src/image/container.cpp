@@ -195,6 +195,8 @@ class Checker {
     const auto compression = little32(file_, 30);
     if (bits != 1 && bits != 4 && bits != 8 && bits != 16 && bits != 24 && bits != 32)
       damaged("BMP of " + std::to_string(bits) + " bits a pixel");
+    if (const auto colours = little32(file_, 46); bits <= 8 && colours > 256)
+      damaged("BMP with a palette of " + std::to_string(colours) + " colours");
     if (compression != 0 && compression != 3) fail(ErrorCode::kFormat, "unsupported kind of BMP: compressed");
     const std::int64_t row_bytes = (width * bits + 31) / 32 * 4;
     if (offset + row_bytes * std::abs(height) > static_cast<std::int64_t>(file_.size())) truncated("BMP");

@@ -297,6 +297,10 @@ TEST(BadImages, DecodersSayNothing) {
   auto jpeg = file("cmyk.jpg");
   for (std::size_t i = 0; i < 40; ++i) jpeg[jpeg.size() / 2 + i] = '\x55';  // colours are wrong: libjpeg warns
   EXPECT_FALSE(decode(jpeg).empty());
+  auto bmp = bmp_of(4, 4);
+  bmp[28] = 8;     // bits a pixel
+  bmp[47] = 0x04;  // colours
+  EXPECT_GRAFT_ERROR(decode(bmp), kFormat, "x: damaged: BMP with a palette of 1024 colours");
   EXPECT_EQ(::testing::internal::GetCapturedStdout(), "");
   EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
 }
