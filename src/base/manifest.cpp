@@ -9,6 +9,7 @@
 
 #include "base/byte_source.h"
 #include "base/sha256.h"
+#include "base/text.h"
 
 namespace graft::base {
 
@@ -30,18 +31,11 @@ Line parse(std::string_view line, const std::string& where) {
       (line[kHash + 1] != ' ' && line[kHash + 1] != '*'))
     throw Error(ErrorCode::kFormat,
                 where + ": expected 64 hexadecimal digits, two spaces and a name, as sha256sum writes");
-  Line parsed{std::string(line.substr(0, kHash)), std::string(line.substr(kHash + 2))};
-  std::ranges::transform(parsed.hash, parsed.hash.begin(),
-                         [](char c) { return c >= 'A' && c <= 'F' ? c - 'A' + 'a' : c; });
-  return parsed;
+  return {lower_case(line.substr(0, kHash)), std::string(line.substr(kHash + 2))};
 }
 
 std::vector<Line> read_manifest(const std::filesystem::path& path) {
-  const FileSource source(path);
-  if (source.size() > kLargest)
-    throw Error(ErrorCode::kLimit, path.string() + ": expected a list of hashes of at most " +
-                                       std::to_string(kLargest) + " bytes, found " + std::to_string(source.size()));
-  const auto bytes = source.read(0, source.size());
+  const auto bytes = read_file(path, kLargest);
   std::string_view rest(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   std::vector<Line> lines;
   for (std::size_t number = 1; !rest.empty(); ++number) {

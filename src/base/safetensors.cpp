@@ -14,6 +14,7 @@
 
 #include "base/byte_source.h"
 #include "base/files.h"
+#include "base/little_endian.h"
 #include "base/sha256.h"
 
 namespace graft::base {
@@ -71,8 +72,7 @@ class Reader {
   /// `own`: not one that says nothing of its SHA-256; a changed bit may have made that of it.
   Safetensors read(bool own) {
     if (all_.size() < kPrefix) damaged("is cut off");
-    std::uint64_t size = 0;
-    for (std::size_t i = kPrefix; i-- > 0;) size = size << 8 | std::to_integer<std::uint64_t>(all_[i]);
+    const std::uint64_t size = little_endian(all_.first(kPrefix));
     if (size > kLargestHeader || size > all_.size() - kPrefix) damaged("its header is larger than the file");
     const std::string header(reinterpret_cast<const char*>(all_.data()) + kPrefix, size);
     data_ = all_.subspan(kPrefix + size);

@@ -17,6 +17,12 @@ std::int64_t parse_integer(std::string_view text, std::string_view what);
 /// Parts between separators; an empty text has none.
 std::vector<std::string> split(std::string_view text, char separator);
 
+/// ASCII letters as small ones.
+std::string lower_case(std::string_view text);
+
+/// In as few digits as tell it from every other number, without the locale.
+std::string shortest(double value);
+
 /// Shell pattern without brackets: "*" any text, "?" one character.
 bool matches(std::string_view pattern, std::string_view text);
 

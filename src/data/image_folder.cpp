@@ -72,12 +72,6 @@ void check_is_folder(const fs::path& root) {
   if (status.type() != fs::file_type::directory) fail_io(root, "expected a folder of class folders, found a file");
 }
 
-std::string lower_case(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-  return text;
-}
-
 /// A file as its directory entry shows it.
 struct Look {
   dev_t device;
@@ -192,7 +186,7 @@ struct [[gnu::visibility("hidden")]] ImageFolder::Impl {
                   root.string() + ": expected at least two classes, found only \"" + classes[0] + "\"");
     std::map<std::string, std::string> seen;
     for (const auto& name : classes)
-      if (const auto [other, fresh] = seen.emplace(lower_case(name), name); !fresh)
+      if (const auto [other, fresh] = seen.emplace(base::lower_case(name), name); !fresh)
         throw Error(ErrorCode::kMismatch, root.string() + ": classes \"" + other->second + "\" and \"" + name +
                                               "\" are the same but for upper and lower case");
   }

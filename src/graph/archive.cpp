@@ -12,6 +12,8 @@
 #include <graft/error.h>
 
 #include "base/crc32.h"
+#include "base/little_endian.h"
+#include "base/text.h"
 #include "base/translate.h"
 #include "graph/pickle.h"
 
@@ -28,18 +30,10 @@ std::string_view as_text(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-bool contains_ignoring_case(std::string_view text, std::string_view lower) {
-  const auto equal = [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a - 'A' + 'a' : a) == b; };
-  return std::search(text.begin(), text.end(), lower.begin(), lower.end(), equal) != text.end();
-}
-
 /// Safetensors begin with the length of a JSON object, little-endian, and the object itself.
 bool looks_like_safetensors(std::span<const std::byte> bytes, std::uint64_t file_size) {
   if (bytes.size() < 10) return false;
-  std::uint64_t length = 0;
-  for (int i = 7; i >= 0; --i)
-    length = length << 8 | std::to_integer<std::uint64_t>(bytes[static_cast<std::size_t>(i)]);
-  return bytes[8] == std::byte{'{'} && length <= file_size - 8;
+  return bytes[8] == std::byte{'{'} && base::little_endian(bytes.first(8)) <= file_size - 8;
 }
 
 [[noreturn]] void refuse_file(ErrorCode code, std::string_view found) {
@@ -53,7 +47,8 @@ void check_is_zip(const base::ByteSource& source) {
   if (head.starts_with(std::string_view("PK\x03\x04", 4))) return;
   if (head.starts_with("version https://git-lfs"))
     refuse_file(ErrorCode::kFormat, "a Git LFS pointer: the file itself was not fetched (git lfs pull)");
-  if (contains_ignoring_case(head, "<html") || contains_ignoring_case(head, "<!doctype"))
+  const auto lower = base::lower_case(head);
+  if (lower.find("<html") != lower.npos || lower.find("<!doctype") != lower.npos)
     refuse_file(ErrorCode::kFormat, "an HTML page: probably a download's error page");
   if (looks_like_safetensors(bytes, source.size()))
     refuse_file(ErrorCode::kMismatch,

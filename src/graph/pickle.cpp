@@ -8,6 +8,8 @@
 
 #include <graft/error.h>
 
+#include "base/little_endian.h"
+
 namespace graft::graph {
 
 namespace {
@@ -211,12 +213,7 @@ class Follower {
     return taken;
   }
   Op next_op() { return static_cast<Op>(take(1)[0]); }
-  std::uint64_t number(std::size_t bytes) {
-    std::uint64_t value = 0;
-    const auto from = take(bytes);
-    for (std::size_t i = bytes; i-- > 0;) value = value << 8 | std::to_integer<std::uint64_t>(from[i]);
-    return value;
-  }
+  std::uint64_t number(std::size_t bytes) { return base::little_endian(take(bytes)); }
   std::string_view text(std::size_t count) {
     const auto bytes = take(count);
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};

@@ -7,6 +7,9 @@
 
 #include <graft/error.h>
 
+#include "base/little_endian.h"
+#include "base/text.h"
+
 namespace graft::graph {
 
 namespace {
@@ -43,10 +46,7 @@ class Fields {
   }
   template <class Number>
   Number number() {
-    std::uint64_t value = 0;
-    const auto from = take(sizeof(Number));
-    for (std::size_t i = sizeof(Number); i-- > 0;) value = value << 8 | std::to_integer<std::uint64_t>(from[i]);
-    return static_cast<Number>(value);
+    return static_cast<Number>(base::little_endian(take(sizeof(Number))));
   }
   std::uint16_t u16() { return number<std::uint16_t>(); }
   std::uint32_t u32() { return number<std::uint32_t>(); }
@@ -237,9 +237,7 @@ class Reader {
           ("/" + entry.name + "/").find("/../") != std::string::npos)
         throw Error(ErrorCode::kFormat,
                     "expected names inside the archive, found \"" + entry.name + "\", which leads out of it");
-      std::string lower = entry.name;
-      std::ranges::transform(lower, lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c; });
-      if (!seen.insert(std::move(lower)).second)
+      if (!seen.insert(base::lower_case(entry.name)).second)
         throw Error(ErrorCode::kFormat, "expected one entry of each name, found \"" + entry.name + "\" twice");
     }
   }

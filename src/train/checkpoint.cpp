@@ -1,6 +1,5 @@
 #include "train/checkpoint.h"
 
-#include <array>
 #include <cerrno>
 #include <charconv>
 #include <system_error>
@@ -10,6 +9,7 @@
 #include <sys/file.h>
 
 #include "base/safetensors.h"
+#include "base/text.h"
 
 namespace graft::train {
 
@@ -24,10 +24,7 @@ constexpr std::string_view kSetting = "setting/";
 
 }  // namespace
 
-void RunState::set(const std::string& name, double value) {
-  std::array<char, 40> text{};
-  values[name] = std::string(text.data(), std::to_chars(text.data(), text.data() + text.size(), value).ptr);
-}
+void RunState::set(const std::string& name, double value) { values[name] = base::shortest(value); }
 
 const std::string& RunState::text(const std::string& name) const {
   const auto it = values.find(name);

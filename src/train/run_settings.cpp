@@ -1,20 +1,17 @@
 #include "train/run_settings.h"
 
-#include <charconv>
 #include <variant>
 
 #include "base/overloaded.h"
 #include "base/sha256.h"
+#include "base/text.h"
 #include "data/identity.h"
 
 namespace graft::train {
 
 namespace {
 
-std::string text(double value) {
-  char buffer[40];
-  return {buffer, std::to_chars(buffer, buffer + sizeof buffer, value).ptr};
-}
+std::string text(double value) { return base::shortest(value); }
 std::string text(std::optional<double> value) { return value ? text(*value) : "default"; }
 
 /// "NAME(a, b, ...)".

@@ -2,8 +2,6 @@
 
 #include <cctype>
 #include <cerrno>
-#include <charconv>
-#include <iterator>
 #include <system_error>
 #include <utility>
 #include <variant>
@@ -15,6 +13,7 @@
 
 #include "base/check.h"
 #include "base/files.h"
+#include "base/text.h"
 #include "base/translate.h"
 
 namespace graft {
@@ -54,15 +53,9 @@ std::vector<SweepRun> combinations(const SweepOptions& o) {
   return runs;
 }
 
-/// In as few digits as tell it from every other.
-std::string shortest(double value) {
-  char text[32];
-  return {text, std::to_chars(text, std::end(text), value).ptr};
-}
-
 /// "stages-3_mlp-256_0-001": a folder's name.
 std::string folder_name(const SweepRun& run) {
-  std::string name = run.freeze + "_" + run.head + "_" + (run.learning_rate ? shortest(*run.learning_rate) : "");
+  std::string name = run.freeze + "_" + run.head + "_" + (run.learning_rate ? base::shortest(*run.learning_rate) : "");
   for (char& c : name)
     if (!std::isalnum(static_cast<unsigned char>(c)) && c != '_') c = '-';
   return name;

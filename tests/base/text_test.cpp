@@ -1,5 +1,7 @@
 #include "base/text.h"
 
+#include <cmath>
+
 #include <gtest/gtest.h>
 
 #include <graft/device.h>
@@ -47,6 +49,15 @@ TEST(Text, MarkupIsEscapedAndAlwaysUtf8) {
   EXPECT_EQ(escaped("\xf4\x90\x80\x80"), no + no + no + no);  // beyond Unicode
   EXPECT_EQ(escaped("\xe2\x82<"), no + no + "&lt;");          // cut short
 }
+
+TEST(Text, NumbersAreWrittenInAsFewDigitsAsTellThemApart) {
+  EXPECT_EQ(shortest(0.1), "0.1");
+  EXPECT_EQ(shortest(1e-8), "1e-08");
+  EXPECT_NE(shortest(0.1), shortest(std::nextafter(0.1, 1)));
+  EXPECT_EQ(parse_number(shortest(1.0 / 3), "x"), 1.0 / 3);
+}
+
+TEST(Text, LowerCaseIsAsciis) { EXPECT_EQ(lower_case("A-Z \xc3\x84 9"), "a-z \xc3\x84 9"); }
 
 TEST(Text, PlainTextIsUtf8WithoutControlCharacters) {
   for (const std::string_view good : {"", "a\tb\n", "gr\xc3\xbc\xc3\x9f"}) EXPECT_TRUE(is_plain_text(good)) << good;
