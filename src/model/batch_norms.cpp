@@ -43,9 +43,11 @@ std::vector<BatchNorm> batch_norms_of(const Model& model) {
   return found;
 }
 
-at::Tensor input_of(const Model& model, std::string_view layer, const at::Tensor& batch) {
-  const auto& impl = Model::Impl::of(model);
-  return impl.infer(engine::Runner(impl.network.cut_before(layer)), batch, Precision::kFloat32);
+InputOf::InputOf(const Model& model, std::string_view layer)
+    : model_(model), before_(std::make_shared<engine::Runner>(Model::Impl::of(model).network.cut_before(layer))) {}
+
+at::Tensor InputOf::operator()(const at::Tensor& batch) const {
+  return Model::Impl::of(model_).infer(*before_, batch, Precision::kFloat32);
 }
 
 }  // namespace graft::model

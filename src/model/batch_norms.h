@@ -1,6 +1,7 @@
 /// A model's batch norm layers: what they remember, and what they are given.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -8,6 +9,10 @@
 #include <ATen/core/Tensor.h>
 
 #include <graft/model.h>
+
+namespace graft::engine {
+class Runner;
+}
 
 namespace graft::model {
 
@@ -26,8 +31,18 @@ struct BatchNorm {
 /// In the order in which they run first.
 std::vector<BatchNorm> batch_norms_of(const Model& model);
 
-/// What the layer is given for a batch [N, 3, H, W], in evaluation mode. Throws Error kConfig if there is no such
-/// layer, kMismatch if it is called under a condition or nothing comes before it.
-at::Tensor input_of(const Model& model, std::string_view layer, const at::Tensor& batch);
+/// What a layer is given, in evaluation mode: the network up to it, compiled once. The model must outlive it.
+class InputOf {
+ public:
+  /// Throws Error kConfig if there is no such layer, kMismatch if it is called under a condition or nothing comes
+  /// before it.
+  InputOf(const Model& model, std::string_view layer);
+  /// For a batch [N, 3, H, W].
+  at::Tensor operator()(const at::Tensor& batch) const;
+
+ private:
+  const Model& model_;
+  std::shared_ptr<const engine::Runner> before_;
+};
 
 }  // namespace graft::model

@@ -8,6 +8,8 @@
 #include "base/alive.h"
 #include "base/text.h"
 #include "base/translate.h"
+#include "model/structure.h"
+#include "train/evaluator.h"
 #include "train/examinations.h"
 #include "train/objective.h"
 #include "train/optimizer.h"
@@ -90,6 +92,10 @@ FreezeState::~FreezeState() {
   for (const auto& [tensor, trains] : trained_) tensor.set_requires_grad(trains);
 }
 
+bool is_in_head(const Model& model, std::string_view parameter) {
+  return !model.head_name().empty() && model::is_within(parameter, model.head_name());
+}
+
 WeightKind kind_of(std::string_view name, const at::Tensor& parameter) {
   if (parameter.dim() >= 2) return WeightKind::kMatrix;
   return parameter.dim() == 1 && name.ends_with("weight") ? WeightKind::kScale : WeightKind::kOther;
@@ -138,12 +144,6 @@ namespace {
 void append(Diagnosis& diagnosis, Diagnosis more) {
   std::ranges::move(more.findings, std::back_inserter(diagnosis.findings));
   std::ranges::move(more.checked, std::back_inserter(diagnosis.checked));
-}
-
-void check_same_classes(const Dataset& train, const Dataset& val) {
-  if (train.classes() == val.classes()) return;
-  throw Error(ErrorCode::kMismatch, "training and validation data have different classes: " +
-                                        base::list_names(train.classes()) + " and " + base::list_names(val.classes()));
 }
 
 void check_evaluates(const Model& model) {

@@ -67,6 +67,12 @@ std::vector<std::int64_t> rows_of_numbers(const at::Tensor& values) {
 
 }  // namespace
 
+void check_same_classes(const Dataset& train, const Dataset& val) {
+  if (train.classes() == val.classes()) return;
+  throw Error(ErrorCode::kMismatch, "training and validation data have different classes: " +
+                                        base::list_names(train.classes()) + " and " + base::list_names(val.classes()));
+}
+
 void check_classes(const Model& model, const Dataset& data, const char* which) {
   if (std::ssize(data.classes()) == model.num_classes()) return;
   throw Error(ErrorCode::kMismatch, std::string(which) + " has " + std::to_string(data.classes().size()) +

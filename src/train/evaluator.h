@@ -39,6 +39,9 @@ Labelled labelled(const Logits& all, const std::vector<Task>& tasks, const Task&
 /// Throws Error kMismatch unless there is a class for each output; `which` data, for the message.
 void check_classes(const Model& model, const Dataset& data, const char* which);
 
+/// Throws Error kMismatch naming both data sets' classes.
+void check_same_classes(const Dataset& train, const Dataset& val);
+
 class Evaluator {
  public:
   using OnStep = std::function<void(std::int64_t step, std::int64_t steps)>;

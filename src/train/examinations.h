@@ -40,6 +40,9 @@ class FreezeState {
   std::vector<std::pair<at::Tensor, bool>> trained_;
 };
 
+/// Whether a parameter of this name is one of the head's.
+bool is_in_head(const Model& model, std::string_view parameter);
+
 /// How the change of a parameter is measured.
 enum class WeightKind {
   kMatrix,  ///< of a convolution or a linear layer

@@ -8,7 +8,6 @@
 #include <ATen/core/grad_mode.h>
 
 #include "model/batch_norms.h"
-#include "model/structure.h"
 #include "train/examinations.h"
 #include "train/objective.h"
 #include "train/optimizer.h"
@@ -28,10 +27,6 @@ constexpr std::int64_t kSmallestBatch = 8;
 /// Part of ln(classes) that the loss of an untrained head is above. One layer's random answers give about 1.
 constexpr double kUntrainedLoss = 0.8;
 constexpr std::size_t kSample = 64;
-
-bool is_in_head(const Model& model, std::string_view name) {
-  return !model.head_name().empty() && model::is_within(name, model.head_name());
-}
 
 /// Mean cross-entropy over some pictures; nothing where the model's outputs are no classes of the data.
 std::optional<double> loss_on_sample(const Patient& patient, const Dataset& data) {

@@ -144,14 +144,15 @@ class ByStatistics {
   }
 
   double operator()(const Pictures& pictures, const Preprocessing& p) const {
-    return divergence(norm_, model::input_of(patient_.model, norm_.layer, pictures.inputs(p, kFirstLook)));
+    return divergence(norm_, given_(pictures.inputs(p, kFirstLook)));
   }
   const std::string& layer() const { return norm_.layer; }
 
  private:
-  ByStatistics(const Patient& patient, model::BatchNorm norm) : patient_(patient), norm_(std::move(norm)) {}
-  const Patient& patient_;
+  ByStatistics(const Patient& patient, model::BatchNorm norm)
+      : norm_(std::move(norm)), given_(patient.model, norm_.layer) {}
   model::BatchNorm norm_;
+  model::InputOf given_;
 };
 
 class ByHead {
@@ -195,17 +196,25 @@ bool is_better(const at::Tensor& now, const at::Tensor& other) {
   return average(gain) > 0 && average(gain) >= kLeastGain * average(other) && average(gain) >= kLeastErrors * error;
 }
 
+/// An alternative, and a number for each picture now and with it.
+struct Comparison {
+  Alternative best;
+  at::Tensor with_now, with_best;
+};
+
 /// The first of the alternatives that are about as good as the best: it changes least. Nothing if all are worse than
 /// now. `answers(preprocessing)` yields a number for each picture.
 template <class Answers>
-std::optional<Alternative> best_alternative(const Preprocessing& now, const Answers& answers) {
+std::optional<Comparison> best_alternative(const Preprocessing& now, const Answers& answers) {
   auto all = alternatives_to(now);
-  std::vector<double> found;
-  for (const auto& alternative : all) found.push_back(average(answers(alternative.preprocessing)));
-  const double most = *std::ranges::max_element(found);
-  if (most <= average(answers(now))) return std::nullopt;
-  const auto first = std::ranges::find_if(found, [&](double each) { return each >= (1 - kAsGood) * most; });
-  return all[static_cast<std::size_t>(first - found.begin())];
+  std::vector<at::Tensor> found;
+  for (const auto& alternative : all) found.push_back(answers(alternative.preprocessing));
+  const double most = average(*std::ranges::max_element(found, {}, average));
+  auto with_now = answers(now);
+  if (most <= average(with_now)) return std::nullopt;
+  const auto first =
+      std::ranges::find_if(found, [&](const at::Tensor& each) { return average(each) >= (1 - kAsGood) * most; });
+  return Comparison{all[static_cast<std::size_t>(first - found.begin())], std::move(with_now), *first};
 }
 
 Finding finding(const Preprocessing& now, const Alternative& better, std::string seen) {
@@ -236,14 +245,15 @@ std::optional<Finding> judged_by(const ByStatistics& statistics, const std::opti
 }
 
 std::optional<Finding> judged_by(const ByHead& head, const Pictures& pictures, const Preprocessing& now) {
-  const auto best = best_alternative(now, [&](const Preprocessing& p) { return head(pictures, p, kFirstLook); });
-  if (!best) return std::nullopt;
-  const auto with_now = head(pictures, now, kSecondLook), with_best = head(pictures, best->preprocessing, kSecondLook);
+  const auto compared = best_alternative(now, [&](const Preprocessing& p) { return head(pictures, p, kFirstLook); });
+  if (!compared) return std::nullopt;
+  const auto& best = compared->best;
+  const auto with_now = head(pictures, now, kSecondLook), with_best = head(pictures, best.preprocessing, kSecondLook);
   if (!is_better(with_now, with_best)) return std::nullopt;
-  return finding(now, *best,
+  return finding(now, best,
                  head.what() + " stands " + number_text(average(with_now)) +
                      " standard deviations above the mean of all classes, and " + number_text(average(with_best)) +
-                     " with " + best->what + " (" + std::to_string(with_now.numel()) + " pictures)");
+                     " with " + best.what + " (" + std::to_string(with_now.numel()) + " pictures)");
 }
 
 /// By how well a linear classifier on the features names pictures it has not seen.
@@ -256,14 +266,12 @@ std::optional<Finding> judged_by_probe(const Patient& patient, const Dataset& da
     const LinearProbe probe(at::cat(parts), pictures.labels(), std::ssize(data.classes()));
     return probe.held_out().argmax(1).eq(pictures.labels()).to(at::kDouble);
   };
-  const auto best = best_alternative(now, right);
-  if (!best) return std::nullopt;
-  const auto with_now = right(now), with_best = right(best->preprocessing);
-  if (!is_better(with_now, with_best)) return std::nullopt;
-  return finding(now, *best,
-                 "a linear classifier on the frozen features names " + number_text(average(with_now) * 100) + " % of " +
-                     std::to_string(pictures.size()) + " pictures, and " + number_text(average(with_best) * 100) +
-                     " % with " + best->what);
+  const auto compared = best_alternative(now, right);
+  if (!compared || !is_better(compared->with_now, compared->with_best)) return std::nullopt;
+  return finding(now, compared->best,
+                 "a linear classifier on the frozen features names " + number_text(average(compared->with_now) * 100) +
+                     " % of " + std::to_string(pictures.size()) + " pictures, and " +
+                     number_text(average(compared->with_best) * 100) + " % with " + compared->best.what);
 }
 
 }  // namespace

@@ -21,12 +21,6 @@ namespace graft {
 
 namespace {
 
-void check_same_classes(const Dataset& train, const Dataset& val) {
-  if (train.classes() == val.classes()) return;
-  throw Error(ErrorCode::kMismatch, "training and validation data have different classes: " +
-                                        base::list_names(train.classes()) + " and " + base::list_names(val.classes()));
-}
-
 /// They are of the weights as they were.
 void forget_calibrations(Model& model) {
   for (const auto& task : model.tasks()) set_calibration(model, {}, task.name);
@@ -65,7 +59,7 @@ History Trainer::fit(const Dataset& train, const Dataset& val, const FitOptions&
 History Trainer::Impl::fit(const Dataset& train_data, const Dataset* val, const FitOptions& fit_options) {
   return base::translated("training", [&] {
     train::check_classes(model, train_data, "the training data");
-    if (val) check_same_classes(train_data, *val);
+    if (val) train::check_same_classes(train_data, *val);
     forget_calibrations(model);
 
     if (const auto fixed = model.fixed_dropouts(); !fixed.empty() && options.on_warning)

@@ -9,7 +9,6 @@
 #include <ATen/core/grad_mode.h>
 
 #include "model/batch_norms.h"
-#include "model/structure.h"
 #include "train/objective.h"
 #include "train/sample.h"
 
@@ -84,9 +83,10 @@ void look_for_dead_features(const Patient& patient, const Dataset& train, Diagno
   const Readable readable(sample);
   DataLoader loader(readable, patient.model.preprocessing(),
                     {.batch_size = patient.fit.batch_size, .threads = patient.fit.loader_threads});
+  const model::InputOf given(patient.model, layer);
   at::Tensor largest;
   while (const auto batch = loader.next()) {
-    const auto found = model::input_of(patient.model, layer, batch->images).abs().flatten(1).amax(0);
+    const auto found = given(batch->images).abs().flatten(1).amax(0);
     largest = largest.defined() ? at::maximum(largest, found) : found;
   }
   const auto dead = largest.eq(0).sum().item<std::int64_t>();
@@ -102,9 +102,8 @@ void look_for_dead_features(const Patient& patient, const Dataset& train, Diagno
 }  // namespace
 
 TrainingWatch::TrainingWatch(const Patient& patient, FitOptions& options) : patient_(patient) {
-  const auto& head = patient.model.head_name();
   for (const auto& [name, tensor] : patient.model.named_parameters())
-    weights_.push_back({name, !head.empty() && model::is_within(name, head), tensor, tensor.detach().clone()});
+    weights_.push_back({name, is_in_head(patient.model, name), tensor, tensor.detach().clone()});
   options.on_step = [this, next = std::move(options.on_step)](const StepInfo& info) {
     if (!info.validating) see(info);
     if (next) next(info);
