@@ -2,7 +2,7 @@
 // pictures in memory. Loads the model, prints "ready", then for each line PICTURES on standard input two figures: of
 // the first epoch on so many new pictures, and of the epochs after it (their median). Driven by finetune.py.
 //
-//   graft_bench_finetune MODEL HEAD FREEZE PRECISION BATCH THREADS
+//   graft_bench_finetune MODEL HEAD FREEZE PRECISION BATCH THREADS [DEVICE]
 #include <algorithm>
 #include <cstdint>
 #include <iostream>
@@ -43,8 +43,9 @@ class Noise : public graft::Dataset {
   std::vector<graft::Image> pictures_;
 };
 
-graft::Model load(const std::string& file, const std::string& head, const std::string& freeze) {
-  auto model = graft::Model::load(file);
+graft::Model load(const std::string& file, const std::string& head, const std::string& freeze,
+                  const std::string& device) {
+  auto model = graft::Model::load(file, {.device = graft::Device::parse(device)});
   auto preprocessing = model.preprocessing();
   preprocessing.resize_shorter_px.reset();  // the pictures have the network's size
   model.set_preprocessing(preprocessing);
@@ -59,7 +60,9 @@ void serve(graft::Model& model, const graft::TrainerOptions& options, std::int64
   for (std::size_t pictures = 0; std::cin >> pictures;) {
     const Noise data(pictures, model.preprocessing().crop_height_px, seed++);
     const auto epochs =
-        graft::Trainer(model, options).fit(data, {.epochs = 1 + kLaterEpochs, .batch_size = batch}).epochs;
+        graft::Trainer(model, options)
+            .fit(data, {.epochs = 1 + kLaterEpochs, .batch_size = batch, .loader_threads = at::get_num_threads()})
+            .epochs;
     std::vector<double> later;
     for (std::size_t i = 1; i < epochs.size(); ++i) later.push_back(epochs[i].seconds);
     std::nth_element(later.begin(), later.begin() + kLaterEpochs / 2, later.end());
@@ -71,13 +74,13 @@ void serve(graft::Model& model, const graft::TrainerOptions& options, std::int64
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 7) {
-    std::cerr << "usage: graft_bench_finetune MODEL HEAD FREEZE PRECISION BATCH THREADS\n";
+  if (argc != 7 && argc != 8) {
+    std::cerr << "usage: graft_bench_finetune MODEL HEAD FREEZE PRECISION BATCH THREADS [DEVICE]\n";
     return 2;
   }
   try {
     at::set_num_threads(std::stoi(argv[6]));
-    auto model = load(argv[1], argv[2], argv[3]);
+    auto model = load(argv[1], argv[2], argv[3], argc == 8 ? argv[7] : "cpu");
     serve(model, {.precision = graft::parse_precision(argv[4])}, std::stoll(argv[5]));
   } catch (const std::exception& error) {
     std::cerr << "graft_bench_finetune: " << error.what() << '\n';

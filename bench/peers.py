@@ -1,17 +1,21 @@
 #!/usr/bin/env python3
 """What Graft is measured beside. Called by the other scripts, in the environment that common.py makes:
 
-    peers.py serve PEER MODEL NETWORK PRECISION BATCH THREADS    prints "ready", then images per second for each line SECONDS
+    peers.py serve PEER MODEL NETWORK PRECISION BATCH THREADS [DEVICE]
+                                                                 prints "ready", then images per second for each line SECONDS
     peers.py first PEER MODEL PICTURE THREADS                    prints the class of one picture, as soon as it can
-    peers.py train MODEL NETWORK FREEZE PRECISION BATCH THREADS  prints "ready", then images per second for each line PICTURES: PyTorch
-                                                                 trains an epoch on so many, channels last, frozen layers under no_grad
+    peers.py train MODEL NETWORK FREEZE PRECISION BATCH THREADS [DEVICE]
+                                                                 prints "ready", then images per second for each line PICTURES: PyTorch
+                                                                 trains an epoch on so many, channels last, frozen layers under no_grad;
+                                                                 on CUDA compiled, with pictures that are on the device
     peers.py finetune MODEL NETWORK FOLDER EPOCHS BATCH THREADS OUT    PyTorch trains a linear head on the JPEGs of FOLDER/train and saves it
     peers.py pictures FOLDER                                     draws pictures to calibrate with
     peers.py openvino MODEL.onnx MODEL.xml
     peers.py quantize-onnx MODEL.onnx FOLDER OUT.onnx            ONNX Runtime's static quantisation
     peers.py quantize-openvino MODEL.onnx FOLDER OUT.xml         NNCF's post-training quantisation
 
-PEER is pytorch (eager, channels last), compiled (torch.compile with freezing), torchscript, onnxruntime or openvino. Each is imported
+PEER is pytorch (eager, channels last), compiled (torch.compile with freezing), torchscript, onnxruntime or openvino; on CUDA the first
+two. Each is imported
 where it is used: what a program that uses one of them would not import costs it nothing.
 """
 import functools
@@ -23,7 +27,7 @@ import time
 import numpy as np
 from PIL import Image
 
-SIDE, PICTURES = 224, 128
+SIDE, PICTURES, TOGETHER = 224, 128, 10
 MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
 
 
@@ -60,18 +64,19 @@ def read_network(model, network):
     return net.to(memory_format=torch.channels_last)
 
 
-def pytorch(model, network, precision, threads, compiled=False):
+def pytorch(model, network, precision, threads, compiled=False, device="cpu"):
     import torch
     torch.set_num_threads(threads)
-    net = read_network(model, network)
+    net = read_network(model, network).to(device)
     if compiled:
         torch._inductor.config.freezing = True
         net = torch.compile(net)
 
     def run(x):
-        with torch.no_grad() if compiled else torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-            return net(x).float().numpy()
-    return lambda x: torch.from_numpy(x).to(memory_format=torch.channels_last), run
+        with torch.no_grad() if compiled else torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
+            y = net(x).float()
+            return y.numpy() if device == "cpu" else y
+    return lambda x: torch.from_numpy(x).to(device, memory_format=torch.channels_last), run
 
 
 def torchscript(model, network, precision, threads):
@@ -112,19 +117,22 @@ PEERS = {"pytorch": pytorch, "compiled": functools.partial(pytorch, compiled=Tru
          "onnxruntime": onnxruntime, "openvino": openvino}
 
 
-def serve(out, peer, model, network, precision, batch, threads):
-    batch = int(batch)
-    shape = {"batch": batch} if peer == "openvino" else {}
-    convert, run = PEERS[peer](pathlib.Path(model), network, precision, int(threads), **shape)
+def serve(out, peer, model, network, precision, batch, threads, device="cpu"):
+    batch, together = int(batch), 1 if device == "cpu" else TOGETHER
+    more = {"batch": batch} if peer == "openvino" else {} if device == "cpu" else {"device": device}
+    convert, run = PEERS[peer](pathlib.Path(model), network, precision, int(threads), **more)
     x = convert(np.random.default_rng(0).random((batch, 3, SIDE, SIDE), np.float32))
-    for _ in range(2):
+    for _ in range(3):
         run(x)
     print("ready", file=out, flush=True)
     for line in sys.stdin:
         seconds, done, start = float(line), 0, time.monotonic()
         while (passed := time.monotonic() - start) < seconds:
-            run(x)
-            done += batch
+            for _ in range(together):
+                y = run(x)
+                done += batch
+            if device != "cpu":  # a call only starts work there
+                y.cpu()
         print(done / passed, file=out, flush=True)
 
 
@@ -138,7 +146,7 @@ def first(out, peer, model, picture, threads):
 class Tuning:
     """A network in two, the frozen layers and those that train: a linear head, for VGG16 the tutorial's."""
 
-    def __init__(self, model, network, freeze, precision, classes):
+    def __init__(self, model, network, freeze, precision, classes, device="cpu"):
         import torch
         from torch import nn
         net = read_network(model, network)
@@ -147,10 +155,13 @@ class Tuning:
         else:
             layers = [net.conv1, net.bn1, net.relu, net.maxpool, net.layer1, net.layer2, net.layer3, net.layer4, net.avgpool, nn.Flatten()]
             head = [nn.Linear(2048, classes)]
-        frozen = layers.index(net.layer4) if freeze == "until:layer4" else len(layers)
-        self.trunk, self.rest = nn.Sequential(*layers[:frozen]).eval(), nn.Sequential(*layers[frozen:], *head)
-        self.optimizer = torch.optim.Adam(self.rest.parameters())
-        self.autocast = functools.partial(torch.autocast, "cpu", torch.bfloat16, enabled=precision == "bfloat16")
+        frozen = {"until:layer4": 7, "none": 0}.get(freeze, len(layers))
+        self.trunk, self.rest = nn.Sequential(*layers[:frozen]).eval().to(device), nn.Sequential(*layers[frozen:], *head).to(device)
+        self.optimizer = torch.optim.Adam(self.rest.parameters(), fused=device != "cpu")
+        self.autocast = functools.partial(torch.autocast, device, torch.bfloat16, enabled=precision == "bfloat16")
+        if device != "cpu":
+            torch._inductor.config.freezing = True
+            self.trunk, self.rest = torch.compile(self.trunk) if frozen else self.trunk, torch.compile(self.rest)
 
     def logits(self, x):
         import torch
@@ -179,16 +190,18 @@ class Tuning:
         return torch.cat(right).float().mean().item()
 
 
-def train(out, model, network, freeze, precision, batch, threads):
+def train(out, model, network, freeze, precision, batch, threads, device="cpu"):
     import torch
     torch.set_num_threads(int(threads))
-    tuning, batch = Tuning(model, network, freeze, precision, classes=10), int(batch)
+    tuning, batch = Tuning(model, network, freeze, precision, classes=10, device=device), int(batch)
     print("ready", file=out, flush=True)
     for line in sys.stdin:
-        x = torch.rand(int(line), 3, SIDE, SIDE).to(memory_format=torch.channels_last)
-        labels = torch.arange(len(x)) % 10
+        x = torch.rand(int(line), 3, SIDE, SIDE, device=device).to(memory_format=torch.channels_last)
+        labels = (torch.arange(len(x)) % 10).to(device)
         start = time.monotonic()
         done = tuning.train(zip(x.split(batch), labels.split(batch)))
+        if device != "cpu":
+            torch.cuda.synchronize()
         print(done / (time.monotonic() - start), file=out, flush=True)
 
 

@@ -95,8 +95,10 @@ function(_graft_import_torch prefix)
       set_target_properties(${name} PROPERTIES IMPORTED_LOCATION "${prefix}/lib/lib${name}.so")
     endif()
   endforeach()
-  # The CUDA libraries are found by the wheel's own run paths when the program starts; the linker need not see them.
-  target_link_options(torch INTERFACE "LINKER:--allow-shlib-undefined")
+  # The CUDA libraries are found by the wheel's own run paths when the program starts; the linker need not see them. The
+  # wheel exports parts of std::filesystem that do not work in every program: the system's come first.
+  target_link_options(torch INTERFACE "LINKER:--allow-shlib-undefined" "LINKER:--push-state,--no-as-needed" "-lstdc++"
+                                      "LINKER:--pop-state")
   target_include_directories(torch SYSTEM INTERFACE "${prefix}/include" "${prefix}/include/torch/csrc/api/include")
   target_link_libraries(torch INTERFACE torch_cpu c10)
   if(TARGET torch_cuda)

@@ -41,8 +41,8 @@ enum class Precision {
   /// Weights stay float32; inference on the CPU runs in eight bits, by the ranges that quantize() has found
   /// (quantize.h). Where the processor has no arithmetic for it (VNNI or AMX) it runs in float32.
   kInt8,
-  /// For inference: bfloat16 where the processor computes in it (AVX-512 or AMX) and a picture's answer differs from
-  /// that in float32 by at most 0.02 of the largest value, or of 1; float32 elsewhere, and on CUDA.
+  /// For inference: bfloat16 where the device computes in it (AVX-512, AMX, CUDA devices from Ampere on) and a picture's
+  /// answer differs from that in float32 by at most 0.02 of the largest value, or of 1; float32 elsewhere.
   kAuto,
 };
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/augment.h>
+#include <graft/batch_finder.h>
 #include <graft/calibration.h>
 #include <graft/compare.h>
 #include <graft/dataset.h>

@@ -60,7 +60,7 @@ struct PlanInfo {
   struct Operator {
     std::string name;  ///< "mkldnn::_convolution_pointwise"
     std::int64_t count = 0;
-    std::string by;  ///< whose it is: "oneDNN", "Graft" or "LibTorch"
+    std::string by;  ///< whose it is: "oneDNN", "cuDNN", "Graft" or "LibTorch"
   };
 
   Precision precision = Precision::kFloat32;  ///< what it is in; for kAuto what that stands for

@@ -28,6 +28,8 @@ struct FeatureCacheOptions {
   std::filesystem::path directory = {};
   /// In memory, or of all caches in the directory: what was unused for longest goes, then nothing more is kept.
   std::int64_t max_bytes = std::int64_t{1} << 30;
+  /// On CUDA, in the device's memory, beside that: half of what is free when training begins if it is not given.
+  std::optional<std::int64_t> max_device_bytes = {};
   /// Above 0: augmented data repeats its changes after this many epochs, so that it can be kept as well.
   std::int64_t augmented_variants = 0;
 };

@@ -44,17 +44,19 @@ enum class Slot : char { kUnreadable, kRead, kSkipped };
 struct Filling {
   std::vector<std::size_t> indices;
   std::vector<std::uint64_t> epochs;
-  at::Tensor images;  ///< [size, 3, H, W], channels last
   std::vector<Slot> slots;
+  std::once_flag wanted;
+  at::Tensor images = {};  ///< [size, 3, H, W], channels last; undefined until a picture is wanted
 };
 
 /// What is left when the unreadable slots are taken out.
-Batch finished(Filling filling, const Dataset& dataset) {
+Batch finished(const Filling& filling, const at::Tensor& no_images, const Dataset& dataset) {
   Batch batch;
   std::vector<std::int64_t> labels;
   std::vector<float> targets;
-  const auto slot_bytes = filling.images.nbytes() / filling.indices.size();
-  auto* data = static_cast<std::byte*>(filling.images.mutable_data_ptr());
+  const auto& images = filling.images.defined() ? filling.images : no_images;
+  const auto slot_bytes = images.nbytes() / filling.indices.size();
+  auto* data = static_cast<std::byte*>(images.mutable_data_ptr());
   for (std::size_t slot = 0; slot < filling.indices.size(); ++slot) {
     if (filling.slots[slot] == Slot::kUnreadable) continue;
     if (filling.slots[slot] == Slot::kRead) {
@@ -71,7 +73,7 @@ Batch finished(Filling filling, const Dataset& dataset) {
       throw Error(ErrorCode::kMismatch, dataset.name(filling.indices[slot]) + ": has " + std::to_string(row.size()) +
                                             " targets, examples before it have another number of them");
   }
-  batch.images = filling.images.narrow(0, 0, std::ssize(batch.image_rows));
+  batch.images = images.narrow(0, 0, std::ssize(batch.image_rows));
   batch.labels = at::tensor(labels, at::kLong);
   const auto width = batch.indices.empty() ? 0 : targets.size() / batch.indices.size();
   batch.targets = at::tensor(targets, at::kFloat).view({batch.size(), static_cast<std::int64_t>(width)});
@@ -165,16 +167,15 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
   }
 
   data::Prefetcher::Job job(std::size_t number) {
-    Filling next;
+    std::unique_lock lock(filling_mutex);
+    Filling& mine = filling[number];
+    lock.unlock();
     const auto size = static_cast<std::size_t>(options.batch_size), first = number * size;
     const auto begin = order.begin() + static_cast<std::ptrdiff_t>(first);
-    next.indices.assign(begin, begin + static_cast<std::ptrdiff_t>(std::min(size, order.size() - first)));
-    for (std::size_t i = 0; i < next.indices.size(); ++i)
-      next.epochs.push_back(drawn_epoch(repetitions.empty() ? 0 : repetitions[first + i]));
-    next.images = empty_images(std::ssize(next.indices));
-    next.slots.assign(next.indices.size(), Slot::kUnreadable);
-    const std::lock_guard lock(filling_mutex);
-    Filling& mine = filling.emplace(number, std::move(next)).first->second;
+    mine.indices.assign(begin, begin + static_cast<std::ptrdiff_t>(std::min(size, order.size() - first)));
+    for (std::size_t i = 0; i < mine.indices.size(); ++i)
+      mine.epochs.push_back(drawn_epoch(repetitions.empty() ? 0 : repetitions[first + i]));
+    mine.slots.assign(mine.indices.size(), Slot::kUnreadable);
     return {mine.indices.size(), [this, &mine](std::size_t slot) { fill(mine, slot); }};
   }
 
@@ -218,6 +219,7 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
       mine.slots[slot] = Slot::kSkipped;
       return;
     }
+    std::call_once(mine.wanted, [&] { mine.images = empty_images(std::ssize(mine.indices)); });
     const auto size = static_cast<std::size_t>(mine.images.numel()) / mine.indices.size();
     const std::span out(mine.images.mutable_data_ptr<float>() + slot * size, size);
     try {
@@ -242,7 +244,7 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
       std::unique_lock lock(filling_mutex);
       auto node = filling.extract(next_batch++);
       lock.unlock();
-      auto batch = finished(std::move(node.mapped()), dataset);
+      auto batch = finished(node.mapped(), empty_images(0), dataset);
       if (batch.indices.empty()) continue;
       any_readable = true;
       return batch;

@@ -65,4 +65,18 @@ std::shared_ptr<Graph> frozen_graph(const graph::Network& network) {
   return graph;
 }
 
+void lower_constants(Graph& graph, at::ScalarType type) {
+  std::vector<Node*> constants;
+  for (Node* node : graph.nodes())
+    if (node->kind() == c10::prim::Constant && node->output()->type()->isSubtypeOf(*c10::TensorType::get()))
+      constants.push_back(node);
+  for (Node* node : constants) {
+    const auto value = torch::jit::toIValue(node->output());
+    if (!value || !value->isTensor() || value->toTensor().scalar_type() != at::kFloat) continue;
+    const torch::jit::WithInsertPoint at(node);
+    node->output()->replaceAllUsesWith(graph.insertConstant(value->toTensor().to(type)));
+    node->destroy();
+  }
+}
+
 }  // namespace graft::engine

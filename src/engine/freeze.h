@@ -14,4 +14,7 @@ namespace graft::engine {
 /// the same and looks at every sub-module's aliases apart, which takes several times as long.
 std::shared_ptr<torch::jit::Graph> frozen_graph(const graph::Network& network);
 
+/// Float tensors among the graph's constants become `type`.
+void lower_constants(torch::jit::Graph& graph, at::ScalarType type);
+
 }  // namespace graft::engine

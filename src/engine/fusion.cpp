@@ -56,7 +56,7 @@ std::optional<Convolution> convolution_of(const Node* node) {
   const auto groups = torch::jit::toIValue(node->input(general ? 8 : 6));
   if (!groups || !groups->isInt()) return std::nullopt;
   c.groups = groups->toInt();
-  if (c.weight.dim() != 4 || c.weight.scalar_type() != at::kFloat || !c.weight.is_cpu()) return std::nullopt;
+  if (c.weight.dim() != 4 || c.weight.scalar_type() != at::kFloat) return std::nullopt;
   return c;
 }
 

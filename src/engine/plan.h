@@ -1,4 +1,4 @@
-/// A network compiled for inference on the CPU.
+/// A network compiled for inference.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ using Sizes = std::vector<std::vector<std::int64_t>>;
 struct PlanSummary {
   std::string obstacle = {};      ///< why there is none; empty if there is one
   std::int64_t convolutions = 0;  ///< all of them
-  std::int64_t fused = 0;         ///< run by oneDNN or our own kernels, with weights laid out for them
+  std::int64_t fused = 0;         ///< run with what follows them as one operator of oneDNN, cuDNN or our own
   std::int64_t with_relu = 0;     ///< of these, with the activation in the same operator
   std::int64_t with_add = 0;      ///< and with the residual addition, too
   std::map<std::string, std::int64_t> operators = {};  ///< how often each is in the plan: "aten::linear"
@@ -35,29 +35,32 @@ struct PlanSummary {
 };
 
 /// The network in evaluation mode with its weights as they are now: batch norm folded into convolutions, each
-/// convolution, the activation and the addition behind it one operator of oneDNN's with prepacked weights, dropout
-/// gone. run() may be called from many threads at once.
+/// convolution, the activation and the addition behind it one operator, dropout gone. On the CPU these are oneDNN's and
+/// our own, with prepacked weights; on CUDA cuDNN's, recorded as CUDA graphs. run() may be called from many threads at
+/// once.
 class Plan {
  public:
-  /// Nothing where there is nothing to gain: not on the CPU, no convolution that oneDNN takes, no hardware for the
-  /// precision, or a network that cannot be frozen. For single pictures oneDNN wants some weights in another layout
-  /// than for batches, and with the wrong one rearranges them at every call: `single` has the sizes of what goes into
-  /// the network's convolutions then, in order; none for batches. A plan for either gives right answers for both.
-  /// For kInt8 `calibration` tells the activations' ranges (calibration.h). `found` gets the summary also of nothing.
+  /// For the device that the network is on. Nothing where there is nothing to gain: no convolution that can be fused,
+  /// no hardware for the precision, or a network that cannot be frozen. For single pictures oneDNN wants some weights
+  /// in another layout than for batches, and with the wrong one rearranges them at every call: `single` has the sizes
+  /// of what goes into the network's convolutions then, in order; none for batches. A plan for either gives right
+  /// answers for both. For kInt8 `calibration` tells the activations' ranges (calibration.h). `found` gets the summary
+  /// also of nothing.
   static std::unique_ptr<const Plan> compile(const graph::Network& network, Precision precision,
                                              const Sizes& single = {}, const Calibration* calibration = nullptr,
                                              PlanSummary* found = nullptr);
-  ~Plan();
+  virtual ~Plan() = default;
+  Plan(const Plan&) = delete;
+  Plan& operator=(const Plan&) = delete;
 
-  /// Logits for [N, C, H, W] float32, channels last, as float32.
-  at::Tensor run(const at::Tensor& input) const;
+  /// Logits for [N, C, H, W] float32, channels last, on the network's device, as float32.
+  virtual at::Tensor run(const at::Tensor& input) const = 0;
 
-  const PlanSummary& summary() const;
+  const PlanSummary& summary() const { return summary_; }
 
- private:
-  struct Impl;
-  explicit Plan(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+ protected:
+  Plan() = default;
+  PlanSummary summary_;
 };
 
 }  // namespace graft::engine

@@ -12,6 +12,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/cpu/Utils.h>
+#include <ATen/detail/CUDAHooksInterface.h>
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
 #include <torch/csrc/jit/runtime/interpreter.h>
 
@@ -44,19 +45,20 @@ double difference(const Plan& plan, const at::Tensor& input, const at::Tensor& e
 
 /// A plan that is further off is none: a fused addition, for one, cannot broadcast the convolution. In eight bits
 /// numbers say nothing: the picture may be unlike those that were calibrated with.
-double tolerance_of(Precision precision) {
+double tolerance_of(Precision precision, const at::Tensor& input) {
   switch (precision) {
     case Precision::kBFloat16:
       return 0.1;
     case Precision::kInt8:
       return std::numeric_limits<double>::max();
     default:
-      return Runner::kTolerance;
+      return input.is_cuda() ? Runner::kCudaTolerance : Runner::kTolerance;
   }
 }
 
-/// Other processors get there by way of float32, and not faster.
-bool computes_in_bfloat16() {
+/// Other processors get there by way of float32, and not faster; older CUDA devices do not at all.
+bool computes_in_bfloat16(const at::Tensor& input) {
+  if (input.is_cuda()) return at::detail::getCUDAHooks().supportsBFloat16ConvolutionWithCuDNNv8();
   static const bool found = [] {
     const auto capabilities = at::cpu::get_cpu_capabilities();
     return std::ranges::any_of(std::array{"avx512_bf16", "amx_bf16"}, [&](const char* name) {
@@ -136,7 +138,7 @@ struct Runner::Impl {
 
   /// The entry for such inputs, made anew if a weight has changed.
   Compiled& compile(const at::Tensor& input, Precision precision) {
-    const bool single = input.size(0) == 1;
+    const bool single = input.is_cpu() && input.size(0) == 1;
     auto stamps = stamps_of(weights);
     auto& entry = compiled[{precision, single}];
     if (entry.stamps == stamps) return entry;
@@ -148,7 +150,7 @@ struct Runner::Impl {
     if (entry.plan) {
       const auto& expected = answer_to(one, stamps);
       entry.difference = difference(*entry.plan, known->input, expected);
-      if (entry.difference > tolerance_of(precision)) {
+      if (entry.difference > tolerance_of(precision, input)) {
         entry.plan.reset();
         entry.summary.obstacle = "its answer to a picture was not the interpreter's";
       }
@@ -196,9 +198,9 @@ std::shared_ptr<const Plan> Runner::plan(const at::Tensor& input, Precision prec
 
 Precision Runner::resolved(Precision precision, const at::Tensor& input) const {
   if (precision != Precision::kAuto) return precision;
-  if (!computes_in_bfloat16()) return Precision::kFloat32;
+  if (!computes_in_bfloat16(input)) return Precision::kFloat32;
   const std::lock_guard lock(impl_->mutex);
-  auto& choice = impl_->chosen[input.size(0) == 1];
+  auto& choice = impl_->chosen[input.is_cpu() && input.size(0) == 1];
   auto stamps = stamps_of(impl_->weights);
   if (choice.stamps != stamps) {
     const auto& compiled = impl_->compile(input, Precision::kBFloat16);

@@ -106,8 +106,7 @@ at::Tensor Model::Impl::evaluate(const engine::Runner& part, const at::Tensor& i
     throw Error(ErrorCode::kConfig, "int8 runs on the CPU, the model is on " + device.str());
   const auto there = on_device(input);
   if (precision == Precision::kAuto) {
-    const bool can_choose = !device.is_cuda() && there.dim() == 4;
-    return evaluate(part, there, can_choose ? part.resolved(precision, there) : Precision::kFloat32);
+    return evaluate(part, there, there.dim() == 4 ? part.resolved(precision, there) : Precision::kFloat32);
   }
   if (const auto plan = there.dim() == 4 ? part.plan(there, precision) : nullptr) {
     if (precision == Precision::kInt8) check_int8(*plan);
@@ -324,18 +323,28 @@ std::string Model::frozen_hash() const {
   });
 }
 
+namespace {
+
+/// Whose an operator is, by its name.
+std::string_view maker_of(std::string_view name) {
+  if (name.starts_with("mkldnn::") || name.starts_with("onednn::")) return "oneDNN";
+  if (name.starts_with("aten::cudnn_")) return "cuDNN";
+  return name.starts_with("graft::") ? "Graft" : "LibTorch";
+}
+
+}  // namespace
+
 PlanInfo inspect_plan(const Model& model, Precision precision) {
   return base::translated("inspecting the plan", [&] {
     const auto& impl = Model::Impl::of(model);
-    const auto input = at::zeros(impl.input_shape()).contiguous(at::MemoryFormat::ChannelsLast);
+    const auto input = impl.on_device(at::zeros(impl.input_shape()));
     impl.check_batch(input, /*evaluation=*/true);
-    const auto resolved = impl.device.is_cuda() ? Precision::kFloat32 : impl.runner.resolved(precision, input);
+    const auto resolved = impl.runner.resolved(precision, input);
     const auto summary = impl.runner.summary(input, resolved);
     PlanInfo info{resolved, summary.obstacle, summary.convolutions, summary.fused, summary.with_relu, summary.with_add,
                   {},       summary.unfused};
     for (const auto& [name, count] : summary.operators) {
-      const bool onednn = name.starts_with("mkldnn::") || name.starts_with("onednn::");
-      info.operators.push_back({name, count, onednn ? "oneDNN" : name.starts_with("graft::") ? "Graft" : "LibTorch"});
+      info.operators.push_back({name, count, std::string(maker_of(name))});
     }
     std::ranges::stable_sort(info.operators, std::greater{}, &PlanInfo::Operator::count);
     return info;

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 
@@ -31,6 +32,9 @@ class TrainingNetwork {
   at::Tensor features(const at::Tensor& batch, Precision precision) const;
   /// Logits [N, num_classes()] for that: in training mode with gradients, else without.
   at::Tensor forward(const at::Tensor& features, Precision precision) const;
+
+  /// What a forward pass in training mode changes: the statistics of the batch norms that train.
+  std::vector<at::Tensor> changing_buffers() const;
 
   /// SHA-256 of the trunk's operations and weights.
   std::string trunk_hash() const;

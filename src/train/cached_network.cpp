@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/sha256.h"
+#include "base/torch_device.h"
 #include "base/torch_version.h"
 #include "data/identity.h"
 #include "model/artefact.h"
@@ -23,17 +24,6 @@ at::Tensor positions(const std::vector<std::int64_t>& rows, const at::Tensor& be
   return at::tensor(rows, at::kLong).to(beside.device());
 }
 
-/// [rows of both, ...]: a's rows at `a_rows`, b's at `b_rows`.
-at::Tensor merged(const at::Tensor& a, const std::vector<std::int64_t>& a_rows, const at::Tensor& b,
-                  const std::vector<std::int64_t>& b_rows) {
-  auto sizes = a.sizes().vec();
-  sizes[0] = std::ssize(a_rows) + std::ssize(b_rows);
-  auto all = at::empty(sizes, a.options(), a.suggest_memory_format());
-  all.index_copy_(0, positions(a_rows, a), a);
-  all.index_copy_(0, positions(b_rows, a), b.to(a.device()));
-  return all;
-}
-
 }  // namespace
 
 // --- The network
@@ -44,21 +34,25 @@ CachedNetwork::CachedNetwork(const Model& model, const TrainerOptions& options)
   base::require(cache.max_bytes >= 0, "feature_cache.max_bytes", "0 or more", cache.max_bytes);
   base::require(cache.augmented_variants >= 0, "feature_cache.augmented_variants", "0 or more",
                 cache.augmented_variants);
+  base::require(cache.max_device_bytes.value_or(0) >= 0, "feature_cache.max_device_bytes", "0 or more",
+                cache.max_device_bytes.value_or(0));
 }
 
-void CachedNetwork::refresh() {
-  if (!network_.refresh()) return;
+bool CachedNetwork::refresh() {
+  if (!network_.refresh()) return false;
   const auto& o = options_.feature_cache;
   std::shared_ptr<FeatureCache> next;
   if (o.enabled && network_.has_trunk()) {
     auto file = o.directory.empty()
                     ? nullptr
                     : std::make_unique<FeatureFile>(o.directory, space(), o.max_bytes, options_.on_warning);
-    next = std::make_shared<FeatureCache>(o.max_bytes, std::move(file));
+    next = std::make_shared<FeatureCache>(o.max_bytes, std::move(file), base::to_torch(model_.device()),
+                                          o.max_device_bytes);
   }
   checked_ = warned_ = false;
   const std::lock_guard lock(mutex_);
   cache_ = std::move(next);
+  return true;
 }
 
 std::shared_ptr<FeatureCache> CachedNetwork::cache() const {

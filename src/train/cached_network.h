@@ -26,9 +26,9 @@ class CachedNetwork {
   /// Both must outlive it. Throws Error kConfig for options out of range.
   CachedNetwork(const Model& model, const TrainerOptions& options);
 
-  /// Looks at what is frozen as the model is now, in training mode; what was kept of another is forgotten.
-  /// Throws Error kIo for a directory that cannot be used.
-  void refresh();
+  /// Looks at what is frozen as the model is now, in training mode; what was kept of another is forgotten. Returns
+  /// whether it is another. Throws Error kIo for a directory that cannot be used.
+  bool refresh();
 
   bool has_trunk() const { return network_.has_trunk(); }
   /// Null where nothing is kept. May be called from many threads.
@@ -40,6 +40,9 @@ class CachedNetwork {
   at::Tensor features(const at::Tensor& images);
   /// Logits for features(): in training mode with gradients, else without.
   at::Tensor forward(const at::Tensor& features) const;
+
+  /// What a forward pass in training mode changes.
+  std::vector<at::Tensor> changing_buffers() const { return network_.changing_buffers(); }
 
   /// FeatureFile::extent() of what is kept now; empty where it is not in a file.
   std::pair<std::string, std::size_t> kept_extent() const;

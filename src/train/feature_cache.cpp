@@ -1,5 +1,6 @@
 #include "train/feature_cache.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -21,8 +22,23 @@ at::Tensor from_blocks(const at::Tensor& rows) { return rows.dim() == 4 ? rows.p
 
 }  // namespace
 
-FeatureCache::FeatureCache(std::int64_t max_bytes, std::unique_ptr<FeatureFile> file)
+at::Tensor merged(const at::Tensor& a, const std::vector<std::int64_t>& a_rows, const at::Tensor& b,
+                  const std::vector<std::int64_t>& b_rows) {
+  auto sizes = a.sizes().vec();
+  sizes[0] = std::ssize(a_rows) + std::ssize(b_rows);
+  auto all = at::empty(sizes, a.options(), a.suggest_memory_format());
+  const auto positions = [&](const std::vector<std::int64_t>& rows) {
+    return at::tensor(rows, at::kLong).to(a.device());
+  };
+  all.index_copy_(0, positions(a_rows), a);
+  all.index_copy_(0, positions(b_rows), b.to(a.device()));
+  return all;
+}
+
+FeatureCache::FeatureCache(std::int64_t max_bytes, std::unique_ptr<FeatureFile> file, c10::Device device,
+                           std::optional<std::int64_t> max_device_bytes)
     : max_bytes_(max_bytes), file_(std::move(file)) {
+  if (device.is_cuda()) device_rows_.emplace(device, max_device_bytes);
   if (!file_) return;
   shape_ = file_->shape();
   rows_.insert(file_->rows().begin(), file_->rows().end());
@@ -30,10 +46,33 @@ FeatureCache::FeatureCache(std::int64_t max_bytes, std::unique_ptr<FeatureFile> 
 
 bool FeatureCache::contains(const std::string& key) const {
   const std::lock_guard lock(mutex_);
+  return rows_.contains(key) || (device_rows_ && device_rows_->contains(key));
+}
+
+bool FeatureCache::on_host(const std::string& key) const {
+  const std::lock_guard lock(mutex_);
   return rows_.contains(key);
 }
 
 at::Tensor FeatureCache::rows(std::span<const std::string> keys) const {
+  if (!device_rows_) return host_rows(keys);
+  std::vector<std::string> there, here;
+  std::vector<std::int64_t> there_rows, here_rows;
+  {
+    const std::lock_guard lock(mutex_);
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      const bool on_device = device_rows_->contains(keys[i]);
+      (on_device ? there : here).push_back(keys[i]);
+      (on_device ? there_rows : here_rows).push_back(static_cast<std::int64_t>(i));
+    }
+  }
+  const auto from_here = here.empty() ? at::Tensor() : host_rows(here);
+  const std::lock_guard lock(mutex_);
+  if (here.empty() || device_rows_->insert(here, from_here)) return device_rows_->rows(keys);
+  return there.empty() ? from_here : merged(device_rows_->rows(there), there_rows, from_here, here_rows);
+}
+
+at::Tensor FeatureCache::host_rows(std::span<const std::string> keys) const {
   auto shape = block_shape(shape_);
   shape.insert(shape.begin(), std::ssize(keys));
   const auto batch = at::empty(shape, at::kFloat);
@@ -51,10 +90,19 @@ bool FeatureCache::insert(std::span<const std::string> keys, const at::Tensor& r
     if (file_) file_->set_shape(shape);
   }
   if (shape != shape_) return false;
+  bool all_on_device = false;
+  if (device_rows_) {
+    const std::lock_guard lock(mutex_);
+    all_on_device = device_rows_->insert(keys, rows);
+  }
+  return (all_on_device && !file_) || insert_on_host(keys, rows) || all_on_device;
+}
+
+bool FeatureCache::insert_on_host(std::span<const std::string> keys, const at::Tensor& rows) {
   const auto made = blocks(rows.to(at::kCPU));
   bool all = true;
   for (std::size_t i = 0; i < keys.size(); ++i) {
-    if (contains(keys[i])) continue;
+    if (on_host(keys[i])) continue;
     const auto* kept = keep(keys[i], made[static_cast<std::int64_t>(i)]);
     all = all && kept;
     if (!kept) continue;

@@ -21,27 +21,6 @@ namespace {
 
 constexpr std::uint64_t kMixingStream = 2;
 
-/// Tensors as they are now: a forward pass in training mode changes a batch norm's statistics.
-class Saved {
- public:
-  explicit Saved(const std::vector<at::Tensor>& tensors) {
-    for (const auto& tensor : tensors) saved_.emplace_back(tensor, tensor.clone());
-  }
-  void restore() const {
-    const at::NoGradGuard no_grad;
-    for (const auto& [tensor, copy] : saved_) tensor.copy_(copy);
-  }
-
- private:
-  std::vector<std::pair<at::Tensor, at::Tensor>> saved_;
-};
-
-std::vector<at::Tensor> buffers_of(const Model& model) {
-  std::vector<at::Tensor> buffers;
-  for (const auto& [name, tensor] : model.named_buffers()) buffers.push_back(tensor);
-  return buffers;
-}
-
 std::vector<std::int64_t> examples_by_class(const Dataset& data) {
   std::vector<std::int64_t> counts(data.classes().size());
   for (std::size_t i = 0; i < data.size(); ++i) ++counts.at(static_cast<std::size_t>(data.label(i)));
@@ -63,7 +42,7 @@ at::Tensor class_weights(const Model& model, const TrainerOptions& options, cons
                  std::to_string(weights.size()));
   for (const double weight : weights)
     base::require(weight >= 0 && std::isfinite(weight), "class_weights", "0 or more", weight);
-  return at::tensor(weights, at::kFloat);
+  return at::tensor(weights, at::kFloat).to(base::to_torch(model.device()));
 }
 
 /// Chances of the examples so that each class is drawn as often as the others.
@@ -129,6 +108,7 @@ LoaderOptions Fit::loader_options(const Dataset& train) {
 }
 
 void Fit::begin(const Phase& phase) {
+  pass_.reset();
   groups_ = group_parameters(model_, options_, phase.layer_decay.value_or(options_.layer_decay));
   optimizer_ = Optimizer::create(options_.optimizer, options_.numerics, groups_.parameters);
   learning_rate_.emplace(phase.schedule.value_or(options_.schedule), options_.numerics,
@@ -166,14 +146,14 @@ std::vector<GroupRate> Fit::learning_rates() const {
 std::optional<Running> Fit::epoch(std::int64_t number, const AfterStep& after_step) {
   const TrainingMode training(model_);
   auto start = Clock::now();
-  network_.refresh();
-  changing_buffers_ = model_.uses_batch_statistics() ? buffers_of(model_) : std::vector<at::Tensor>();
+  if (network_.refresh()) pass_.reset();
+  if (!pass_) make_pass();
   if (!in_epoch_) begin_epoch(number);
   const bool once_through = fit_.steps_per_epoch == 0;
-  std::int64_t waiting = 0, seen_before = running_.seen;
+  std::int64_t waiting = 0, learned = 0;
   const auto go_on = [&] {
     step_optimizer(std::exchange(waiting, 0));
-    trained_ += running_.seen - std::exchange(seen_before, running_.seen);
+    trained_ += std::exchange(learned, 0);
     training_seconds_ += seconds_since(std::exchange(start, Clock::now()));
     return after_step();
   };
@@ -181,22 +161,24 @@ std::optional<Running> Fit::epoch(std::int64_t number, const AfterStep& after_st
   while (once_through || step_ < steps()) {
     const auto batch = next_batch();
     if (!batch) break;
-    if (batch->size() == 1 && !changing_buffers_.empty()) {
+    if (batch->size() == 1 && batch_norm_trains_) {
       warn_once("a batch of one example was left out: batch norm cannot train on it");
       continue;
     }
-    learn_from(*batch, number);
+    learn_from(*batch, number, waiting);
     ++step_;
+    learned += batch->size();
     const bool steps_now = ++waiting == options_.accumulate;
     const bool goes_on = !steps_now || go_on();
     if (fit_.on_step) {
+      collect(/*wait=*/false);
       fit_.on_step({number, step_, steps(), running_.loss(), running_.accuracy(),
                     static_cast<double>(running_.seen) / seconds_since(began), false, running_.seen});
     }
     if (!goes_on) return std::nullopt;
   }
   if (waiting > 0 && !go_on()) return std::nullopt;
-  return running_;
+  return running();
 }
 
 void Fit::begin_epoch(std::int64_t number) {
@@ -220,38 +202,59 @@ std::optional<Batch> Fit::next_batch() {
   return std::nullopt;
 }
 
-void Fit::learn_from(const Batch& batch, std::int64_t epoch) {
-  const Saved before(changing_buffers_);
-  const at::AutoGradMode with_gradients(true);
+void Fit::learn_from(const Batch& batch, std::int64_t epoch, std::int64_t waiting) {
   const auto device = base::to_torch(model_.device());
   auto images = batch.images;
   auto targets = objective_.is_plain() && !mixes() ? batch.labels : objective_.dense(batch.targets);
-  targets = targets.to(device, /*non_blocking=*/true);
   if (mixes()) {
     images = images.to(device, /*non_blocking=*/true);
+    targets = targets.to(device, /*non_blocking=*/true);
     mix(images, targets, {options_.mixup_alpha, options_.cutmix_alpha},
         {options_.seed, static_cast<std::uint64_t>(epoch), static_cast<std::uint64_t>(step_ + 1), kMixingStream});
   }
-  const auto logits = mixes() ? network_.forward(network_.features(images)) : examples_.logits(batch, loader_);
-  const auto loss = objective_.loss(logits, targets);
-  const double value = loss.item<double>();
-  if (!std::isfinite(value)) {
-    before.restore();
-    optimizer_->zero_grad();
-    throw Error(ErrorCode::kNumeric,
-                "the loss is " + std::to_string(value) + " in epoch " + std::to_string(epoch + 1) + ", step " +
-                    std::to_string(step_ + 1) +
-                    "; the weights are as before this step; try a lower learning rate or check the data");
+  const auto features = mixes() ? network_.features(images) : examples_.features(batch, loader_);
+  pass_->start(features, targets, waiting == 0);
+  started_.push_back({epoch, step_ + 1, batch.size()});
+  if (!trains_ahead()) collect(/*wait=*/true);
+}
+
+/// A batch norm's statistics cannot be put back once the next batch has changed them.
+bool Fit::trains_ahead() const { return model_.device().is_cuda() && !average_ && !batch_norm_trains_; }
+
+void Fit::collect(bool wait) {
+  if (!pass_) return;
+  for (const auto& [loss, hits] : pass_->finished(wait)) {
+    const auto [epoch, step, size] = started_.front();
+    started_.pop_front();
+    if (!std::isfinite(loss))
+      throw Error(ErrorCode::kNumeric,
+                  "the loss is " + std::to_string(loss) + " in epoch " + std::to_string(epoch + 1) + ", step " +
+                      std::to_string(step) +
+                      "; the weights are as before this step; try a lower learning rate or check the data");
+    running_.loss_sum += loss * static_cast<double>(size);
+    running_.hits.resize(hits.size());
+    for (std::size_t i = 0; i < hits.size(); ++i) {
+      running_.hits[i].right += hits[i].right;
+      running_.hits[i].of += hits[i].of;
+    }
+    running_.seen += size;
   }
-  loss.backward();
-  running_.loss_sum += value * static_cast<double>(batch.size());
-  const auto hits = objective_.hits(logits.detach(), targets);
-  running_.hits.resize(hits.size());
-  for (std::size_t i = 0; i < hits.size(); ++i) {
-    running_.hits[i].right += hits[i].right;
-    running_.hits[i].of += hits[i].of;
-  }
-  running_.seen += batch.size();
+}
+
+const Running& Fit::running() {
+  collect(/*wait=*/true);
+  return running_;
+}
+
+void Fit::make_pass() {
+  std::vector<at::Tensor> parameters;
+  for (const auto& parameter : optimizer_->parameters()) parameters.push_back(parameter.tensor);
+  const auto buffers = network_.changing_buffers();
+  batch_norm_trains_ = !buffers.empty();
+  pass_.emplace(
+      objective_, [this](const at::Tensor& features) { return network_.forward(features); }, std::move(parameters),
+      buffers, base::to_torch(model_.device()));
+  started_.clear();
 }
 
 void Fit::step_optimizer(std::int64_t batches) {
@@ -263,7 +266,7 @@ void Fit::step_optimizer(std::int64_t batches) {
   clip_gradients();
   const auto update = updates_++;
   optimizer_->set_learning_rate(rates_ ? rates_(update) : learning_rate_->at(update));
-  optimizer_->step();
+  optimizer_->step(trains_ahead() ? pass_->failed() : at::Tensor());
   optimizer_->zero_grad();
   if (average_) average_->update();
 }
@@ -295,7 +298,8 @@ void Fit::warn_once(const std::string& text) {
   if (warned_.insert(text).second && options_.on_warning) options_.on_warning(text);
 }
 
-void Fit::save(RunState& state) const {
+void Fit::save(RunState& state) {
+  collect(/*wait=*/true);
   const auto set = [&](const char* name, std::integral auto value) {
     state.set(std::string("fit/") + name, static_cast<std::int64_t>(value));
   };

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -15,6 +16,7 @@
 
 #include "train/cached_network.h"
 #include "train/checkpoint.h"
+#include "train/gradient_pass.h"
 #include "train/objective.h"
 #include "train/optimizer.h"
 #include "train/parameter_groups.h"
@@ -61,13 +63,13 @@ class Fit {
   std::vector<GroupRate> learning_rates() const;
   /// Instead of the schedule's, for step n of the phase.
   void set_rates(std::function<double(std::int64_t step)> rates) { rates_ = std::move(rates); }
-  /// Of the epoch that is under way.
-  const Running& running() const { return running_; }
+  /// Of the epoch that is under way. Throws as epoch() does for a loss that is not finite.
+  const Running& running();
   CachedNetwork& network() { return network_; }
   std::vector<BadImage> bad_images() const { return loader_.bad_images(); }
 
   /// Between two steps: everything but the model's own weights. load() after begin() for the same phase.
-  void save(RunState& state) const;
+  void save(RunState& state);
   void load(const RunState& state);
 
  private:
@@ -77,8 +79,14 @@ class Fit {
   void begin_epoch(std::int64_t number);
   /// Nothing at the end of the data, or of what an epoch may have of it.
   std::optional<Batch> next_batch();
-  /// Gradients of a batch, added to those that wait for the optimiser's step.
-  void learn_from(const Batch& batch, std::int64_t epoch);
+  /// Gradients of a batch, added to those of the `waiting` batches that wait for the optimiser's step.
+  void learn_from(const Batch& batch, std::int64_t epoch, std::int64_t waiting);
+  void make_pass();
+  /// Whether a step need not wait for the one before: on CUDA, where an optimiser's step leaves everything as it is
+  /// once a loss was not finite.
+  bool trains_ahead() const;
+  /// Adds the scores of the batches that are through to running_, with `wait` of all.
+  void collect(bool wait);
   /// Of the gradients of `batches` batches.
   void step_optimizer(std::int64_t batches);
   void clip_gradients() const;
@@ -93,9 +101,14 @@ class Fit {
   Examples examples_;
   Objective objective_;
   DataLoader loader_;
-  std::vector<at::Tensor> changing_buffers_;  ///< what a forward pass changes, this epoch
   ParameterGroups groups_;
   std::unique_ptr<Optimizer> optimizer_;
+  std::optional<GradientPass> pass_;  ///< for what is frozen now
+  bool batch_norm_trains_ = false;    ///< there
+  struct Started {
+    std::int64_t epoch, step, size;
+  };
+  std::deque<Started> started_;  ///< batches whose scores were not collected
   std::optional<LearningRate> learning_rate_;
   std::function<double(std::int64_t step)> rates_;  ///< empty: those of learning_rate_
   std::optional<MovingAverage> average_;

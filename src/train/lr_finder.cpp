@@ -11,30 +11,13 @@
 #include "base/torch_device.h"
 #include "base/translate.h"
 #include "train/fit.h"
-#include "train/weights.h"
+#include "train/restored.h"
 
 namespace graft {
 
 namespace {
 
 constexpr double kSmoothing = 0.98;  // fastai/callback/schedule.py, LRFinder and Recorder
-
-/// The model as it is now, put back at the end of the scope.
-class Restored {
- public:
-  explicit Restored(const Model& model) {
-    std::vector<std::string> names;
-    for (const auto& [name, tensor] : model.trainable_parameters()) names.push_back(name);
-    weights_ = train::weights_of(model, names);
-    before_ = train::copy_of(weights_);
-  }
-  ~Restored() { train::copy_into(before_, weights_); }
-  Restored(const Restored&) = delete;
-  Restored& operator=(const Restored&) = delete;
-
- private:
-  train::Weights weights_, before_;
-};
 
 void check(const LrFinderOptions& o) {
   base::require(o.first > 0 && std::isfinite(o.first), "lr_finder.first", "above 0", o.first);
@@ -75,7 +58,7 @@ LrCurve find_learning_rate(Model& model, const TrainerOptions& trainer, const Da
     options.schedule = {};
     options.ema_decay = 0;
     const base::SeededGenerator generator(base::to_torch(model.device()), options.seed);
-    const Restored restored(model);
+    const train::Restored restored(model);
     const FitOptions fit_options{.batch_size = o.batch_size, .loader_threads = o.loader_threads};
     train::Fit fit(model, options, fit_options, train);
     fit.begin({});

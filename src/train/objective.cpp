@@ -129,15 +129,26 @@ at::Tensor Objective::loss(const Task& task, const at::Tensor& logits, const at:
 }
 
 std::vector<Hits> Objective::hits(const at::Tensor& logits, const at::Tensor& targets) const {
-  if (targets.dim() == 1) return {{logits.argmax(1).eq(targets).sum().item<std::int64_t>(), targets.size(0)}};
-  std::vector<Hits> all;
-  for_each_task(tasks_, logits, targets, [&](const Task& task, const at::Tensor& outputs, const at::Tensor& wanted) {
-    all.push_back(hits(task, outputs, wanted));
-  });
-  return all;
+  return hits_of(counts(logits, targets));
 }
 
 Hits Objective::hits(const Task& task, const at::Tensor& logits, const at::Tensor& targets) const {
+  return hits_of(counts(task, logits, targets).unsqueeze(0)).front();
+}
+
+at::Tensor Objective::counts(const at::Tensor& logits, const at::Tensor& targets) const {
+  if (targets.dim() == 1) {
+    const auto right = logits.argmax(1).eq(targets).sum();
+    return at::stack({right, at::full_like(right, targets.size(0))}).unsqueeze(0);
+  }
+  std::vector<at::Tensor> all;
+  for_each_task(tasks_, logits, targets, [&](const Task& task, const at::Tensor& outputs, const at::Tensor& wanted) {
+    all.push_back(counts(task, outputs, wanted));
+  });
+  return at::stack(all);
+}
+
+at::Tensor Objective::counts(const Task& task, const at::Tensor& logits, const at::Tensor& targets) const {
   const auto known = targets.isnan().logical_not();
   at::Tensor right, of;
   switch (task.kind) {
@@ -150,9 +161,17 @@ Hits Objective::hits(const Task& task, const at::Tensor& logits, const at::Tenso
       right = logits.gt(0).eq(targets.gt(0.5)) & of;
       break;
     case TaskKind::kRegression:
-      return {};
+      return at::zeros({2}, logits.options().dtype(at::kLong));
   }
-  return {right.sum().item<std::int64_t>(), of.sum().item<std::int64_t>()};
+  return at::stack({right.sum(), of.sum()});
+}
+
+std::vector<Hits> hits_of(const at::Tensor& counts) {
+  std::vector<Hits> all;
+  const auto here = counts.to(at::kCPU);
+  const auto count = here.accessor<std::int64_t, 2>();
+  for (std::int64_t i = 0; i < counts.size(0); ++i) all.push_back({count[i][0], count[i][1]});
+  return all;
 }
 
 }  // namespace graft::train

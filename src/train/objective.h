@@ -18,6 +18,9 @@ struct Hits {
   std::int64_t of = 0;
 };
 
+/// From a row for each, [N, 2] of int64.
+std::vector<Hits> hits_of(const at::Tensor& counts);
+
 class Objective {
  public:
   /// `class_weights` for one task of single labels, or undefined; the numerics say what their mean is.
@@ -40,10 +43,13 @@ class Objective {
   /// Task by task.
   std::vector<Hits> hits(const at::Tensor& logits, const at::Tensor& targets) const;
   Hits hits(const Task& task, const at::Tensor& logits, const at::Tensor& targets) const;
+  /// The same as [tasks, 2], int64, on the device of the logits, which is not waited for.
+  at::Tensor counts(const at::Tensor& logits, const at::Tensor& targets) const;
 
   const std::vector<Task>& tasks() const { return tasks_; }
 
  private:
+  at::Tensor counts(const Task& task, const at::Tensor& logits, const at::Tensor& targets) const;
   at::Tensor weighted(const at::Tensor& logits, const at::Tensor& targets) const;
 
   std::vector<Task> tasks_;

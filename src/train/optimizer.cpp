@@ -3,8 +3,12 @@
 
 #include "train/optimizer.h"
 
+#include <array>
 #include <cmath>
+#include <map>
+#include <optional>
 #include <string>
+#include <tuple>
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -91,6 +95,27 @@ class SgdStep : public Optimizer {
     }
   }
 
+  /// On CUDA all with the same rates are one launch.
+  void update_all(std::vector<Update>& updates, const at::Tensor& skip) override {
+    if (keras_ || updates.empty() || !updates.front().parameter.is_cuda()) return Optimizer::update_all(updates, skip);
+    std::map<std::tuple<double, double, bool>, std::array<std::vector<at::Tensor>, 3>> together;
+    for (auto& [p, s, now] : updates) {
+      const bool first = o_.momentum != 0 && !s.first.defined();
+      auto& [parameters, gradients, momenta] = together[{now.learning_rate, now.weight_decay, first}];
+      if (first) s.first = at::zeros_like(p);
+      parameters.push_back(p);
+      gradients.push_back(p.grad());
+      if (o_.momentum != 0) momenta.push_back(s.first);
+    }
+    for (const auto& [same, tensors] : together) {
+      const auto [learning_rate, weight_decay, first] = same;
+      at::_fused_sgd_(tensors[0], tensors[1], tensors[2], weight_decay, o_.momentum, learning_rate, /*dampening=*/0,
+                      o_.nesterov, /*maximize=*/false, first, /*grad_scale=*/{},
+                      skip.defined() ? std::optional(skip) : std::nullopt);
+      for (const auto& parameter : tensors[0]) parameter.unsafeGetTensorImpl()->bump_version();
+    }
+  }
+
  private:
   Sgd o_;
   bool keras_;
@@ -112,12 +137,8 @@ class AdamStep : public Optimizer {
 
  protected:
   void update(at::Tensor& p, const at::Tensor& gradient, Slots& s, const Rates& now) override {
-    if (!s.first.defined()) {
-      s.first = at::zeros_like(p);
-      s.second = at::zeros_like(p);
-    }
-    if (!keras_ && p.is_non_overlapping_and_dense() && p.strides() == gradient.strides())
-      return fused(p, gradient, s, now);
+    begin(p, s);
+    if (can_fuse(p, gradient)) return fused({{p, s, now}});
     const bool couple = !decoupled_ && now.weight_decay != 0;
     const auto g = couple ? gradient.add(p, now.weight_decay) : gradient;
     if (decoupled_ && now.weight_decay != 0) p.mul_(1 - now.learning_rate * now.weight_decay);
@@ -133,14 +154,50 @@ class AdamStep : public Optimizer {
     }
   }
 
+  /// On CUDA what can go together is one launch.
+  void update_all(std::vector<Update>& updates, const at::Tensor& skip) override {
+    std::map<std::tuple<double, double, std::int64_t>, std::vector<Update>> together;
+    std::vector<Update> alone;
+    for (auto& each : updates) {
+      auto& [p, s, now] = each;
+      begin(p, s);
+      const bool fuses = p.is_cuda() && can_fuse(p, p.grad());
+      (fuses ? together[{now.learning_rate, now.weight_decay, s.steps}] : alone).push_back(each);
+    }
+    for (const auto& [same, group] : together) fused(group, skip);
+    Optimizer::update_all(alone, skip);
+  }
+
  private:
-  /// PyTorch's formula in one pass over memory instead of nine. It walks all tensors in the order of their memory.
-  void fused(const at::Tensor& p, const at::Tensor& gradient, const Slots& s, const Rates& now) const {
-    const auto step = at::full({}, static_cast<double>(s.steps), p.options().dtype(at::kFloat));
+  static void begin(const at::Tensor& p, Slots& s) {
+    if (s.first.defined()) return;
+    s.first = at::zeros_like(p);
+    s.second = at::zeros_like(p);
+  }
+
+  /// The kernel walks all tensors in the order of their memory.
+  bool can_fuse(const at::Tensor& p, const at::Tensor& gradient) const {
+    return !keras_ && p.is_non_overlapping_and_dense() && p.strides() == gradient.strides();
+  }
+
+  /// PyTorch's formula in one pass over memory instead of nine, for parameters with the same rates and steps.
+  void fused(const std::vector<Update>& updates, const at::Tensor& skip = {}) const {
+    std::vector<at::Tensor> parameters, gradients, first, second;
+    for (const auto& [p, s, now] : updates) {
+      parameters.push_back(p);
+      gradients.push_back(p.grad());
+      first.push_back(s.first);
+      second.push_back(s.second);
+    }
+    const auto& [p, s, now] = updates.front();
+    const std::vector<at::Tensor> steps(updates.size(),
+                                        at::full({}, static_cast<double>(s.steps), p.options().dtype(at::kFloat)));
     const auto kernel = decoupled_ ? static_cast<Kernel>(at::_fused_adamw_) : static_cast<Kernel>(at::_fused_adam_);
-    kernel(p, gradient, s.first, s.second, {}, step, now.learning_rate, o_.beta1, o_.beta2, now.weight_decay, epsilon_,
-           /*amsgrad=*/false, /*maximize=*/false, {}, {});
-    p.unsafeGetTensorImpl()->bump_version();  // which this operator does not do; plans go by it
+    kernel(parameters, gradients, first, second, {}, steps, now.learning_rate, o_.beta1, o_.beta2, now.weight_decay,
+           epsilon_, /*amsgrad=*/false, /*maximize=*/false, /*grad_scale=*/{},
+           skip.defined() ? std::optional(skip) : std::nullopt);
+    // Which this operator does not do; plans go by it.
+    for (const auto& parameter : parameters) parameter.unsafeGetTensorImpl()->bump_version();
   }
   using Kernel = void (*)(at::TensorList, at::TensorList, at::TensorList, at::TensorList, at::TensorList,
                           at::TensorList, double, double, double, double, double, bool, bool,
@@ -209,14 +266,21 @@ std::unique_ptr<Optimizer> Optimizer::create(const OptimizerSpec& spec, Numerics
       spec);
 }
 
-void Optimizer::step() {
+void Optimizer::step(const at::Tensor& skip) {
   const at::NoGradGuard no_grad;
+  std::vector<Update> updates;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     auto& [tensor, name, rate, weight_decay] = parameters_[i];
     if (!tensor.grad().defined()) continue;
     ++slots_[i].steps;
-    update(tensor, tensor.grad(), slots_[i], {learning_rate_ * rate, weight_decay.value_or(weight_decay_)});
+    updates.push_back({tensor, slots_[i], {learning_rate_ * rate, weight_decay.value_or(weight_decay_)}});
   }
+  update_all(updates, skip);
+}
+
+void Optimizer::update_all(std::vector<Update>& updates, const at::Tensor& skip) {
+  if (updates.empty() || (skip.defined() && skip.item<float>() != 0)) return;
+  for (auto& [parameter, slots, rates] : updates) update(parameter, parameter.grad(), slots, rates);
 }
 
 void Optimizer::zero_grad() {

@@ -29,8 +29,9 @@ class Optimizer {
                                            std::vector<Parameter> parameters);
   virtual ~Optimizer() = default;
 
-  /// One step from the parameters' gradients; a parameter without one is left alone.
-  void step();
+  /// One step from the parameters' gradients; a parameter without one is left alone. `skip`, [1] float32 on their
+  /// device, if it is given: no step where it is not 0.
+  void step(const at::Tensor& skip = {});
   void zero_grad();
   double learning_rate() const { return learning_rate_; }
   void set_learning_rate(double rate) { learning_rate_ = rate; }
@@ -59,6 +60,13 @@ class Optimizer {
     double weight_decay;
   };
   virtual void update(at::Tensor& parameter, const at::Tensor& gradient, Slots& slots, const Rates& rates) = 0;
+  struct Update {
+    at::Tensor& parameter;
+    Slots& slots;
+    Rates rates;
+  };
+  /// One after the other, if an optimiser has nothing better for many at once.
+  virtual void update_all(std::vector<Update>& updates, const at::Tensor& skip);
 
  private:
   double learning_rate_;

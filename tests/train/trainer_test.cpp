@@ -29,16 +29,22 @@ using graft::testing::Scratch;
 using graft::testing::slurp;
 using graft::testing::step_losses;
 
-/// CPU always, CUDA where there is one.
+/// CPU always, CUDA where there is one: there with all bits of float32, which cuDNN otherwise rounds to
+/// TensorFloat-32's.
 class OnDevice : public ::testing::TestWithParam<Device::Type> {
  protected:
   void SetUp() override {
     if (GetParam() == Device::Type::kCuda && cuda_device_count() == 0) GTEST_SKIP() << "no CUDA device";
+    at::globalContext().setAllowTF32CuDNN(false);
   }
+  void TearDown() override { at::globalContext().setAllowTF32CuDNN(was_rounded_); }
   static Model load(const std::string& name = "resnet_scripted") {
     return Model::load(golden("networks/" + name + ".pt"),
                        {.device = {GetParam(), 0}, .preprocessing = Preprocessing::rescale_mode(32)});
   }
+
+ private:
+  bool was_rounded_ = at::globalContext().allowTF32CuDNN();
 };
 INSTANTIATE_TEST_SUITE_P(Devices, OnDevice, ::testing::Values(Device::Type::kCpu, Device::Type::kCuda),
                          [](const auto& param) { return param.param == Device::Type::kCpu ? "cpu" : "cuda"; });

@@ -1,0 +1,9 @@
+#include "base/cuda_graph.h"
+
+namespace graft::base {
+
+bool CudaGraph::available() { return false; }
+CudaGraph::Pool CudaGraph::new_pool() { return {}; }
+std::unique_ptr<CudaGraph> CudaGraph::record(c10::Device, Pool, const std::function<void()>&) { return nullptr; }
+
+}  // namespace graft::base
