@@ -30,6 +30,9 @@ struct LoaderOptions {
   std::uint64_t seed = 0;
   int threads = 2;           ///< decoding threads
   int prefetch_batches = 2;  ///< batches prepared ahead; bounds the memory used
+  /// Pictures that are not augmented come as bytes: uint8, RGB, not normalised, a quarter of the memory. Model's
+  /// functions normalise them, on the model's device.
+  bool bytes = false;
   bool pin_memory = false;   ///< page-locked batches for asynchronous copies to a CUDA device
   /// Says that a picture is not wanted, as it would be augmented in `epoch` (Batch::epochs): it is not read, its
   /// example is in the batch without it. Called from the loader's threads, once for each example.
@@ -38,8 +41,8 @@ struct LoaderOptions {
 
 /// Some of a data set, ready for the network.
 struct GRAFT_EXPORT Batch {
-  /// [N, 3, H, W], float32, CPU; channels last in memory, as convolutions want it. With skip_image those of image_rows
-  /// alone.
+  /// [N, 3, H, W], float32 (uint8 with LoaderOptions::bytes), CPU; channels last in memory, as convolutions want it.
+  /// With skip_image those of image_rows alone.
   at::Tensor images;
   at::Tensor labels;                     ///< [N], int64: class indices, CPU
   at::Tensor targets;                    ///< [N, T], float32: Dataset::targets, CPU

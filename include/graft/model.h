@@ -40,7 +40,8 @@ class GRAFT_EXPORT Model {
   Model(Model&&) noexcept;
   Model& operator=(Model&&) noexcept;
 
-  // --- Prediction: evaluation mode, no gradients. Throws kConfig while the model is in training mode.
+  // --- Prediction: evaluation mode, no gradients. Throws kConfig while the model is in training mode. A prepared batch
+  // is float32 as preprocess() makes it, or uint8: RGB pictures of the network's size, normalised on the model's device.
 
   /// Throws kNumeric if the network's outputs are not finite.
   std::vector<Prediction> classify(const Image& image, const ClassifyOptions& options = {}) const;

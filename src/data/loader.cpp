@@ -181,9 +181,12 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
 
   at::Tensor empty_images(std::int64_t count) const {
     return at::empty({count, 3, preprocessing.crop_height_px, preprocessing.crop_width_px},
-                     at::TensorOptions().dtype(at::kFloat).pinned_memory(options.pin_memory),
+                     at::TensorOptions().dtype(as_bytes() ? at::kByte : at::kFloat).pinned_memory(options.pin_memory),
                      at::MemoryFormat::ChannelsLast);
   }
+
+  bool augments() const { return options.augment && dataset.augment().enabled(); }
+  bool as_bytes() const { return options.bytes && !augments(); }
 
   /// The epoch that the random changes are drawn for.
   std::uint64_t drawn_epoch(std::uint64_t repetition) const {
@@ -192,23 +195,26 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
     return epoch + (repetition << kAboveEpochs);
   }
 
-  void read(std::size_t index, std::uint64_t as_in_epoch, std::span<float> out) const {
+  /// Into row `row` of `images`.
+  void read(std::size_t index, std::uint64_t as_in_epoch, const at::Tensor& images, std::size_t row) const {
     const Image image = dataset.image(index);
-    if (options.augment) {
-      image::to_input(image, preprocessing, dataset.augment(), {options.seed, as_in_epoch, index}, out);
+    const auto size = static_cast<std::size_t>(images.numel() / images.size(0));
+    const auto out = [&]<class Value>(Value* data) { return std::span(data + row * size, size); };
+    if (as_bytes()) {
+      image::to_pixels(image, preprocessing, out(images.mutable_data_ptr<std::uint8_t>()));
+    } else if (augments()) {
+      image::to_input(image, preprocessing, dataset.augment(), {options.seed, as_in_epoch, index},
+                      out(images.mutable_data_ptr<float>()));
     } else {
-      image::to_input(image, preprocessing, out);
+      image::to_input(image, preprocessing, out(images.mutable_data_ptr<float>()));
     }
   }
 
   at::Tensor load(const Batch& batch, const std::vector<std::int64_t>& rows) const {
     const auto images = empty_images(std::ssize(rows));
-    const auto size = static_cast<std::size_t>(images.numel()) / std::max<std::size_t>(rows.size(), 1);
-    auto* to = images.mutable_data_ptr<float>();
-    for (const auto row : rows) {
-      const auto at = static_cast<std::size_t>(row);
-      read(batch.indices[at], batch.epochs[at], {to, size});
-      to += size;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const auto at = static_cast<std::size_t>(rows[i]);
+      read(batch.indices[at], batch.epochs[at], images, i);
     }
     return images;
   }
@@ -220,10 +226,8 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
       return;
     }
     std::call_once(mine.wanted, [&] { mine.images = empty_images(std::ssize(mine.indices)); });
-    const auto size = static_cast<std::size_t>(mine.images.numel()) / mine.indices.size();
-    const std::span out(mine.images.mutable_data_ptr<float>() + slot * size, size);
     try {
-      read(index, mine.epochs[slot], out);
+      read(index, mine.epochs[slot], mine.images, slot);
       mine.slots[slot] = Slot::kRead;
     } catch (const Error& error) {
       if (dataset.on_bad_image() == OnBadImage::kFail) throw;

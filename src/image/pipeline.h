@@ -1,6 +1,7 @@
 /// From a decoded picture to the network's input.
 #pragma once
 
+#include <cstdint>
 #include <span>
 
 #include <graft/augment.h>
@@ -27,7 +28,10 @@ void to_input(const Image& image, const Preprocessing& preprocessing, std::span<
 void to_input(const Image& image, const Preprocessing& preprocessing, const Augment& augment, DrawKey key,
               std::span<float> out);
 
-/// The same before normalisation, as a picture; erased parts are grey.
+/// Geometry alone, without augmentation: RGB, [crop_height_px, crop_width_px, 3].
+void to_pixels(const Image& image, const Preprocessing& preprocessing, std::span<std::uint8_t> out);
+
+/// to_input() before normalisation, as a picture; erased parts are grey.
 Image changed(const Image& image, const Preprocessing& preprocessing, const Augment& augment, DrawKey key);
 
 }  // namespace graft::image

@@ -250,7 +250,8 @@ Changed change(const Image& image, const Preprocessing& p, const Augment& augmen
   return {std::move(values), later.erased};
 }
 
-void check_out(const Preprocessing& p, std::span<float> out) {
+template <class Value>
+void check_out(const Preprocessing& p, std::span<Value> out) {
   const auto expected =
       std::size_t{3} * static_cast<std::size_t>(p.crop_height_px) * static_cast<std::size_t>(p.crop_width_px);
   if (out.size() != expected) throw Error(ErrorCode::kInternal, "preprocessing: output of another size");
@@ -268,6 +269,11 @@ void to_input(const Image& image, const Preprocessing& p, std::span<float> out) 
   check_out(p, out);
   const Image pixels = fitted(image, p);
   normalise(pixels.rgb(), p, out.data());
+}
+
+void to_pixels(const Image& image, const Preprocessing& p, std::span<std::uint8_t> out) {
+  check_out(p, out);
+  std::ranges::copy(fitted(image, p).rgb(), out.begin());
 }
 
 void to_input(const Image& image, const Preprocessing& p, const Augment& augment, DrawKey key, std::span<float> out) {

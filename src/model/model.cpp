@@ -18,6 +18,7 @@
 #include "model/head_recipe.h"
 #include "model/impl.h"
 #include "model/labels.h"
+#include "model/normalised.h"
 #include "model/task.h"
 
 namespace graft {
@@ -89,8 +90,8 @@ void Model::Impl::check_batch(const at::Tensor& batch, bool evaluation) const {
   if (evaluation && training)
     throw Error(ErrorCode::kConfig, "the model is in training mode; call eval() before predicting");
   if (!batch.defined() || batch.dim() != 4 || batch.size(1) != 3 || batch.size(0) == 0 ||
-      batch.scalar_type() != at::kFloat)
-    throw Error(ErrorCode::kMismatch, "expected a batch [N, 3, H, W] of float32, found " +
+      (batch.scalar_type() != at::kFloat && batch.scalar_type() != at::kByte))
+    throw Error(ErrorCode::kMismatch, "expected a batch [N, 3, H, W] of float32 or uint8, found " +
                                           (batch.defined() ? c10::str(batch.sizes(), " of ", batch.scalar_type())
                                                            : std::string("an undefined tensor")));
 }
@@ -126,7 +127,8 @@ at::Tensor Model::Impl::train(const std::function<at::Tensor(const at::Tensor&)>
 
 at::Tensor Model::Impl::on_device(const at::Tensor& input) const {
   const auto there = input.to(base::to_torch(device), /*non_blocking=*/true);
-  return there.dim() == 4 ? there.contiguous(at::MemoryFormat::ChannelsLast) : there;
+  const auto laid_out = there.dim() == 4 ? there.contiguous(at::MemoryFormat::ChannelsLast) : there;
+  return laid_out.scalar_type() == at::kByte ? model::normalised(laid_out, preprocessing) : laid_out;
 }
 
 void Model::Impl::set_int8(std::optional<model::Int8> calibrated) {

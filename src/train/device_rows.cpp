@@ -13,7 +13,7 @@ namespace {
 constexpr std::int64_t kFirstRoom = 256;
 
 at::Tensor on_device(const std::vector<std::int64_t>& places, c10::Device device) {
-  const auto here = at::empty({std::ssize(places)}, at::TensorOptions(at::kLong).pinned_memory(true));
+  const auto here = at::empty({std::ssize(places)}, at::TensorOptions(at::kLong).pinned_memory(device.is_cuda()));
   std::ranges::copy(places, here.mutable_data_ptr<std::int64_t>());
   return here.to(device, /*non_blocking=*/true);
 }

@@ -1,4 +1,4 @@
-/// Rows of numbers in the memory of a CUDA device, by what they were computed from.
+/// Rows of numbers in a device's memory, by what they were computed from.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ namespace graft::train {
 /// As many as fit. One thread at a time.
 class DeviceRows {
  public:
-  /// At most `max_bytes`, or half of the memory that is free when there is the first row.
+  /// At most `max_bytes`; without it, on CUDA, half of the memory that is free when there is the first row.
   DeviceRows(c10::Device device, std::optional<std::int64_t> max_bytes) : device_(device), max_bytes_(max_bytes) {}
 
   bool contains(const std::string& key) const { return places_.contains(key); }

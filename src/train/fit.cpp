@@ -103,6 +103,7 @@ LoaderOptions Fit::loader_options(const Dataset& train) {
       .weights = sampling_weights(options_, train),
       .seed = options_.seed,
       .threads = fit_.loader_threads,
+      .bytes = model_.device().is_cuda() && !mixes(),
       .pin_memory = model_.device().is_cuda()};
   return mixes() ? options : examples_.for_loader(options);  // mixing wants all pictures
 }

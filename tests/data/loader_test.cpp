@@ -42,6 +42,24 @@ TEST(DataLoader, EveryExampleComesOnceInOrder) {
   EXPECT_EQ(epoch(whole).size(), 2u);
 }
 
+TEST(DataLoader, BytesAreWhatIsNormalised) {
+  DrawnDataset data(5, 2, 40);
+  DataLoader floats(data, kSmall, {.batch_size = 5}), bytes(data, kSmall, {.batch_size = 5, .bytes = true});
+  const auto expected = epoch(floats).front().images;
+  const auto batch = epoch(bytes).front();
+  ASSERT_EQ(batch.images.scalar_type(), at::kByte);
+  EXPECT_TRUE(batch.images.is_contiguous(at::MemoryFormat::ChannelsLast));
+  for (std::int64_t c = 0; c < 3; ++c) {
+    const auto i = static_cast<std::size_t>(c);
+    const auto found = (batch.images.select(1, c).to(at::kFloat) / 255 - kSmall.mean[i]) / kSmall.std[i];
+    EXPECT_TRUE(at::allclose(found, expected.select(1, c), 1e-6, 1e-6));
+  }
+  EXPECT_TRUE(at::equal(bytes.load(batch, {3, 1}), batch.images.index_select(0, at::tensor({3, 1}, at::kLong))));
+  data.changes = {.horizontal_flip = true};
+  DataLoader augmented(data, kSmall, {.batch_size = 5, .augment = true, .bytes = true});
+  EXPECT_EQ(epoch(augmented).front().images.scalar_type(), at::kFloat);
+}
+
 TEST(DataLoader, ResultsDoNotDependOnThreads) {
   DrawnDataset data(37, 3);
   data.changes = {.rotation_deg = 20, .shear_deg = 5, .zoom = 0.2, .horizontal_flip = true};

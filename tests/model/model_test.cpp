@@ -12,6 +12,7 @@
 #include <graft/files.h>
 
 #include "graph/network.h"
+#include "image/pipeline.h"
 #include "model/artefact.h"
 #include "support/expect_error.h"
 #include "support/golden.h"
@@ -95,6 +96,25 @@ TEST_P(BothKinds, BFloat16IsCloseAndLeavesNothingBehind) {
   EXPECT_TRUE(close(rough, exact, 0.05 * exact.abs().max().item<double>()));
   EXPECT_EQ(rough.scalar_type(), at::kFloat);
   EXPECT_TRUE(at::equal(model.forward(input()), exact));
+}
+
+TEST_P(BothKinds, BytesAreNormalisedToTheSameBits) {
+  std::vector<Image> images;
+  for (std::uint8_t n = 1; n <= 3; ++n) {
+    std::vector<std::uint8_t> rgb(32 * 32 * 3);
+    for (std::size_t i = 0; i < rgb.size(); ++i) rgb[i] = static_cast<std::uint8_t>(i * n * 31 % 256);
+    images.emplace_back(32, 32, std::move(rgb));
+  }
+  const auto bytes = at::empty({3, 3, 32, 32}, at::kByte, at::MemoryFormat::ChannelsLast);
+  for (auto preprocessing : {Preprocessing::torch_mode(32, 32), Preprocessing::caffe_mode(32),
+                             Preprocessing::tf_mode(32), Preprocessing::rescale_mode(32)}) {
+    auto model = resnet();
+    model.set_preprocessing(preprocessing);
+    for (std::size_t i = 0; i < images.size(); ++i)
+      image::to_pixels(images[i], preprocessing, std::span(bytes.mutable_data_ptr<std::uint8_t>() + i * 3072, 3072));
+    EXPECT_TRUE(at::equal(model.forward(bytes), model.forward(model.preprocess(images))));
+  }
+  EXPECT_GRAFT_ERROR(resnet().forward(at::zeros({1, 3, 32, 32}, at::kInt)), kMismatch, "float32 or uint8");
 }
 
 struct CutCase {

@@ -97,6 +97,21 @@ TEST(Optimizer, TheLayoutOfAGradientDoesNotMatter) {  // Adam has a kernel for t
   }
 }
 
+TEST(Optimizer, AStepThatIsToBeSkippedChangesNothing) {
+  for (const OptimizerSpec& spec :
+       {OptimizerSpec(Sgd{.momentum = 0.9}), OptimizerSpec(Adam{}), OptimizerSpec(AdamW{}), OptimizerSpec(RmsProp{})}) {
+    for (const auto numerics : {Numerics::kTorch, Numerics::kKeras}) {
+      auto p = at::ones({3, 2}).set_requires_grad(true);
+      const auto optimizer = Optimizer::create(spec, numerics, {{p}});
+      p.mutable_grad() = at::ones({3, 2});
+      optimizer->step(at::ones({1}));
+      EXPECT_TRUE(at::equal(p.detach(), at::ones({3, 2})));
+      optimizer->step(at::zeros({1}));
+      EXPECT_FALSE(at::equal(p.detach(), at::ones({3, 2})));
+    }
+  }
+}
+
 TEST(Optimizer, AStepIsSeenInTheTensorsVersion) {  // plans are made anew by it
   for (const OptimizerSpec& spec :
        {OptimizerSpec(Sgd{}), OptimizerSpec(Adam{}), OptimizerSpec(AdamW{}), OptimizerSpec(RmsProp{})}) {
