@@ -272,6 +272,7 @@ GraphPtr second_part(Graph& whole, std::size_t cut, const std::vector<char>& bef
 class Text {
  public:
   explicit Text(const Graph& graph) {
+    out_.exceptions(std::ios::badbit);  // a lack of memory is thrown on, not kept to itself
     for (const Value* input : graph.inputs()) name(input);
     print(graph.block());
   }
