@@ -91,6 +91,14 @@ void rethrow_as_error(std::string_view context, std::string_view subject) {
   }
 }
 
+void rethrow_lack_of_memory(std::string_view context) {
+  try {
+    rethrow_as_error(context);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kOutOfMemory) throw;
+  }
+}
+
 std::string own_words(std::string message) {
   if (const auto traceback = message.rfind("RuntimeError: "); traceback != std::string::npos)
     message.erase(0, traceback + std::string_view("RuntimeError: ").size());

@@ -14,6 +14,10 @@ namespace graft::base {
 /// errors kIo, the rest kInternal. Needs no memory where there is none.
 [[noreturn]] void rethrow_as_error(std::string_view context, std::string_view subject = {});
 
+/// Call in a catch block: what was thrown for a lack of memory goes on, as an Error kOutOfMemory; returns for anything
+/// else. Before an exception is taken for something about the input.
+void rethrow_lack_of_memory(std::string_view context);
+
 /// What an operator of LibTorch said, without the backtrace, and the traceback of the script, that are wrapped around
 /// it.
 std::string own_words(std::string message);

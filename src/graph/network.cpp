@@ -109,9 +109,8 @@ Network Network::load(const base::ByteSource& source, std::string_view name, Ext
     archive->finish();
   } catch (const Error&) {
     throw;
-  } catch (const std::bad_alloc&) {
-    base::rethrow_as_error(name);
   } catch (const std::exception& error) {
+    base::rethrow_lack_of_memory(name);
     archive->finish();  // where it is damaged, that is why
     throw Error(ErrorCode::kFormat,
                 std::string(name) + ": LibTorch cannot read this TorchScript file: " + base::own_words(error.what()));

@@ -2,7 +2,8 @@
 /// rename(), operator new and so on stand before those of the C and C++ libraries, also for LibTorch and libstdc++.
 ///
 /// System calls of the arming thread count, whoever makes them. Allocations count where Graft asks for them, itself or
-/// by way of libstdc++, and where LibTorch asks for a tensor's memory; what else LibTorch allocates does not.
+/// by way of libstdc++, and where LibTorch asks for a tensor's memory; what else LibTorch allocates does not. Two are
+/// left out: allocations of nlohmann's JSON in its destructors, and of LibTorch in those of its writer of archives.
 #pragma once
 
 #include <string>
