@@ -252,7 +252,13 @@ std::unique_ptr<Saving> make() {
 struct Kind {
   const char* name;
   std::unique_ptr<Saving> (*create)();
+  int step = 1;  ///< every how manieth allocation fails by default; all of them take minutes (docs/reliability.md)
 };
+
+int step_of(int by_default) {
+  const char* given = std::getenv("GRAFT_FAULT_STEP");
+  return given ? std::atoi(given) : by_default;
+}
 
 class EverySave : public ::testing::TestWithParam<Kind> {
  protected:
@@ -352,33 +358,32 @@ class EverySave : public ::testing::TestWithParam<Kind> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Kinds, EverySave,
-                         ::testing::Values(Kind{"artefact", artefact}, Kind{"checkpoint", make<SavingACheckpoint>},
-                                           Kind{"features", make<SavingFeatures>}, Kind{"page", page},
+                         ::testing::Values(Kind{"artefact", artefact, 23}, Kind{"checkpoint", make<SavingACheckpoint>},
+                                           Kind{"features", make<SavingFeatures>}, Kind{"page", page, 23},
                                            Kind{"array", array}),
                          [](const auto& param) { return std::string(param.param.name); });
-
-/// Every allocation takes a minute in all: by default some of them (docs/reliability.md).
-int step() { return std::getenv("GRAFT_EVERY_FAULT") ? 1 : 23; }
 
 TEST_P(EverySave, SurvivesEachSystemCallThatFails) { fail_each(Resource::kSystem, Effect::kFail, false); }
 TEST_P(EverySave, SurvivesASystemThatFailsFromAnyCallOn) { fail_each(Resource::kSystem, Effect::kFail, true); }
 TEST_P(EverySave, SurvivesShortWrites) { fail_each(Resource::kSystem, Effect::kShort, false); }
-TEST_P(EverySave, SurvivesEachAllocationThatFails) { fail_each(Resource::kMemory, Effect::kFail, false, step()); }
+TEST_P(EverySave, SurvivesEachAllocationThatFails) {
+  fail_each(Resource::kMemory, Effect::kFail, false, step_of(GetParam().step));
+}
 TEST_P(EverySave, SurvivesAHeapThatFailsFromAnyAllocationOn) {
-  fail_each(Resource::kMemory, Effect::kFail, true, step());
+  fail_each(Resource::kMemory, Effect::kFail, true, step_of(GetParam().step));
 }
 TEST_P(EverySave, Case93KilledAtAnySystemCallTheOldOrTheNewIsWhole) { kill_at_each(Effect::kKill); }
 TEST_P(EverySave, Case93KilledWithinAnyWriteTheOldOrTheNewIsWhole) { kill_at_each(Effect::kTear); }
 
 /// A model is loaded and compiled within: thousands of allocations.
 class LoadingAndSaving : public EverySave {};
-INSTANTIATE_TEST_SUITE_P(Kinds, LoadingAndSaving, ::testing::Values(Kind{"fresh_artefact", fresh_artefact}),
+INSTANTIATE_TEST_SUITE_P(Kinds, LoadingAndSaving, ::testing::Values(Kind{"fresh_artefact", fresh_artefact, 997}),
                          [](const auto& param) { return std::string(param.param.name); });
 TEST_P(LoadingAndSaving, SurvivesAllocationsThatFail) {
-  fail_each(Resource::kMemory, Effect::kFail, false, std::getenv("GRAFT_EVERY_FAULT") ? 1 : 997);
+  fail_each(Resource::kMemory, Effect::kFail, false, step_of(GetParam().step));
 }
 TEST_P(LoadingAndSaving, SurvivesSystemCallsThatFail) {
-  fail_each(Resource::kSystem, Effect::kFail, false, std::getenv("GRAFT_EVERY_FAULT") ? 1 : 53);
+  fail_each(Resource::kSystem, Effect::kFail, false, step_of(53));
 }
 
 // --- TensorBoard's files are appended to
