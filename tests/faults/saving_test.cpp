@@ -252,7 +252,7 @@ std::unique_ptr<Saving> make() {
 struct Kind {
   const char* name;
   std::unique_ptr<Saving> (*create)();
-  int step = 1;  ///< every how manieth allocation fails by default; all of them take minutes (docs/reliability.md)
+  int step = 1;  ///< from one allocation that fails to the next, by default: all of them take minutes
 };
 
 int step_of(int by_default) {
