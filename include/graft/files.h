@@ -14,8 +14,8 @@
 namespace graft {
 
 /// Writes to a temporary file beside `path`, syncs it, renames it over `path` and syncs the directory: at every moment
-/// `path` is the old file or the new one. Throws Error kIo; the old file is then untouched and the temporary one
-/// removed.
+/// `path` is the old file or the new one. Throws Error kIo, kOutOfMemory; the old file is then untouched and the
+/// temporary one removed. Only where the sync of the directory fails is the new one there, and the message says so.
 GRAFT_EXPORT void write_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes);
 GRAFT_EXPORT void write_atomically(const std::filesystem::path& path, std::string_view bytes);  ///< the same
 

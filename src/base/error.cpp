@@ -1,5 +1,6 @@
 #include <graft/error.h>
 
+#include <filesystem>
 #include <new>
 #include <string>
 
@@ -38,35 +39,63 @@ namespace base {
 
 namespace {
 
-// LibTorch's CPU allocator throws a plain c10::Error for a failed allocation; only its text tells.
+// LibTorch's CPU allocator throws a plain c10::Error for a failed allocation, and its interpreter makes a text of what
+// an operator threw; only the words tell.
 bool tells_of_memory(std::string_view message) {
-  return message.find("DefaultCPUAllocator") != std::string_view::npos ||
-         message.find("out of memory") != std::string_view::npos;
+  for (const char* words : {"DefaultCPUAllocator", "out of memory", "std::bad_alloc"})
+    if (message.find(words) != std::string_view::npos) return true;
+  return false;
 }
 
-[[noreturn]] void raise(ErrorCode code, std::string_view context, std::string_view message) {
-  throw Error(code, std::string(context) + ": " + std::string(message));
+// Made when the program starts. Copying it takes no memory.
+const Error kNoMemoryForAMessage(ErrorCode::kOutOfMemory, "not enough memory");
+
+[[noreturn]] void raise(ErrorCode code, std::string_view context, std::string_view subject, std::string_view message) {
+  try {
+    std::string text;
+    for (const auto part : {context, subject, std::string_view(": "), message}) text += part;
+    throw Error(code, text);
+  } catch (const std::bad_alloc&) {
+    throw kNoMemoryForAMessage;
+  }
+}
+
+ErrorCode code_of(std::string_view message) {
+  return tells_of_memory(message) ? ErrorCode::kOutOfMemory : ErrorCode::kInternal;
 }
 
 }  // namespace
 
-void rethrow_as_error(std::string_view context) {
+void rethrow_as_error(std::string_view context, std::string_view subject) {
   try {
     throw;
   } catch (const Error&) {
     throw;
   } catch (const std::bad_alloc&) {
-    raise(ErrorCode::kOutOfMemory, context, "not enough memory");
+    raise(ErrorCode::kOutOfMemory, context, subject, "not enough memory");
+  } catch (const std::filesystem::filesystem_error& error) {
+    raise(ErrorCode::kIo, context, subject, error.what());
   } catch (const c10::OutOfMemoryError& error) {
-    raise(ErrorCode::kOutOfMemory, context, error.what_without_backtrace());
+    raise(ErrorCode::kOutOfMemory, context, subject, error.what_without_backtrace());
   } catch (const c10::Error& error) {
-    const std::string message = error.what_without_backtrace();
-    raise(tells_of_memory(message) ? ErrorCode::kOutOfMemory : ErrorCode::kInternal, context, message);
+    raise(code_of(error.what_without_backtrace()), context, subject, error.what_without_backtrace());
   } catch (const std::exception& error) {
-    const std::string message = error.what();  // a copy: some of LibTorch's types make the text anew at every call
-    raise(tells_of_memory(message) ? ErrorCode::kOutOfMemory : ErrorCode::kInternal, context, message);
+    try {
+      const std::string message = error.what();  // a copy: some of LibTorch's types make the text anew at every call
+      raise(code_of(message), context, subject, message);
+    } catch (const std::bad_alloc&) {
+      throw kNoMemoryForAMessage;
+    }
   } catch (...) {
-    raise(ErrorCode::kInternal, context, "an exception that is no std::exception");
+    raise(ErrorCode::kInternal, context, subject, "an exception that is no std::exception");
+  }
+}
+
+void rethrow_lack_of_memory(std::string_view context) {
+  try {
+    rethrow_as_error(context);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kOutOfMemory) throw;
   }
 }
 

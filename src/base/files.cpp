@@ -16,6 +16,8 @@
 
 #include <graft/error.h>
 
+#include "base/translate.h"
+
 namespace graft {
 
 namespace base {
@@ -82,13 +84,16 @@ class TemporaryFile {
     struct stat old{};
     const mode_t mode = ::stat(target_.c_str(), &old) == 0 ? old.st_mode & 07777 : 0644;
     if (::fchmod(fd_.get(), mode) != 0) raise_errno(target_, "cannot set the mode", errno);
+    // Before the rename: what fails until then leaves the old file.
+    const Descriptor directory(::open(directory_of(target_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (directory.get() < 0) raise_errno(target_, "cannot open its directory", errno);
     if (::fsync(fd_.get()) != 0) raise_errno(target_, "cannot sync", errno);
     const Descriptor still_locked(::dup(fd_.get()));  // until the new name is there
     if (::close(fd_.release()) != 0) raise_errno(target_, "cannot close", errno);
     if (::rename(path_.c_str(), target_.c_str()) != 0) raise_errno(target_, "cannot rename onto it", errno);
     path_.clear();
-    const Descriptor directory(::open(directory_of(target_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (directory.get() < 0 || ::fsync(directory.get()) != 0) raise_errno(target_, "cannot sync its directory", errno);
+    if (::fsync(directory.get()) != 0)
+      raise_errno(target_, "is written, but may not outlive a power cut: cannot sync its directory", errno);
   }
 
  private:
@@ -140,7 +145,7 @@ void write_parts_atomically(const std::filesystem::path& path, std::span<const s
 }  // namespace base
 
 void write_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes) {
-  base::write_parts_atomically(path, std::span(&bytes, 1));
+  base::translated("writing ", path.native(), [&] { base::write_parts_atomically(path, std::span(&bytes, 1)); });
 }
 
 void write_atomically(const std::filesystem::path& path, std::string_view bytes) {
@@ -148,8 +153,10 @@ void write_atomically(const std::filesystem::path& path, std::string_view bytes)
 }
 
 void check_writable(const std::filesystem::path& path) {
-  check_replaceable(path);
-  const TemporaryFile probe(path);
+  base::translated("writing ", path.native(), [&] {
+    check_replaceable(path);
+    const TemporaryFile probe(path);
+  });
 }
 
 }  // namespace graft

@@ -14,7 +14,7 @@ namespace graft {
 void write_npy(const std::filesystem::path& path, const at::Tensor& tensor) {
   if (!tensor.defined() || tensor.scalar_type() != at::kFloat)
     throw Error(ErrorCode::kConfig, path.string() + ": expected a float32 tensor");
-  base::translated(path.string(), [&] {
+  base::translated("writing ", path.native(), [&] {
     std::string shape;
     for (const auto size : tensor.sizes()) shape += std::to_string(size) + ", ";
     if (tensor.dim() > 1) shape.resize(shape.size() - 2);  // (3, 2) but (3, )

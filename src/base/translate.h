@@ -10,21 +10,31 @@
 namespace graft::base {
 
 /// Call in a catch block: rethrows a graft::Error as it is and anything else as one, with the original message behind
-/// `context`. std::bad_alloc and LibTorch's out-of-memory errors become kOutOfMemory, the rest kInternal.
-[[noreturn]] void rethrow_as_error(std::string_view context);
+/// `context` and `subject`. std::bad_alloc and LibTorch's out-of-memory errors become kOutOfMemory, std::filesystem's
+/// errors kIo, the rest kInternal. Needs no memory where there is none.
+[[noreturn]] void rethrow_as_error(std::string_view context, std::string_view subject = {});
+
+/// Call in a catch block: what was thrown for a lack of memory goes on, as an Error kOutOfMemory; returns for anything
+/// else. Before an exception is taken for something about the input.
+void rethrow_lack_of_memory(std::string_view context);
 
 /// What an operator of LibTorch said, without the backtrace, and the traceback of the script, that are wrapped around
 /// it.
 std::string own_words(std::string message);
 
-/// Calls `function` inside that translation.
+/// Calls `function` inside that translation. The context comes in two parts ("saving ", a file's name), since joining
+/// them takes memory, too.
 template <class Function>
-decltype(auto) translated(std::string_view context, Function&& function) {
+decltype(auto) translated(std::string_view context, std::string_view subject, Function&& function) {
   try {
     return std::forward<Function>(function)();
   } catch (...) {
-    rethrow_as_error(context);
+    rethrow_as_error(context, subject);
   }
+}
+template <class Function>
+decltype(auto) translated(std::string_view context, Function&& function) {
+  return translated(context, {}, std::forward<Function>(function));
 }
 
 /// Calls `function`; an Error that leaves it says first what it is about: "NAME: ...".

@@ -13,6 +13,7 @@ namespace {
 class Words {
  public:
   Words() {
+    out_.exceptions(std::ios::badbit);  // a lack of memory is thrown on, not kept to itself
     out_.imbue(std::locale::classic());
     out_.precision(std::numeric_limits<double>::max_digits10);
   }

@@ -193,7 +193,7 @@ struct [[gnu::visibility("hidden")]] ImageFolder::Impl {
 };
 
 ImageFolder::ImageFolder(const fs::path& root, const ImageFolderOptions& options) : impl_(std::make_unique<Impl>()) {
-  base::translated(root.string(), [&] {
+  base::translated(root.native(), [&] {
     options.augment.validate();
     impl().options = options;
     impl().list(root);

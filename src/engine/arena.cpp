@@ -80,8 +80,10 @@ class Arena::Blocks final : public c10::Allocator, public std::enable_shared_fro
   c10::DataPtr allocate(std::size_t bytes) override {
     const c10::Device cpu(c10::kCPU);
     if (bytes == 0) return {nullptr, cpu};
-    auto block = std::make_unique<Block>(Block{take(bytes), shared_from_this()});
-    void* data = block->memory.second;
+    auto block = std::make_unique<Block>();
+    block->owner = shared_from_this();
+    block->memory = take(bytes);
+    void* data = block->memory.mapped();
     return {data, block.release(), &give_back, cpu};
   }
 
@@ -93,36 +95,34 @@ class Arena::Blocks final : public c10::Allocator, public std::enable_shared_fro
   }
 
  private:
-  using Memory = std::pair<const std::size_t, void*>;  ///< by size
+  using BySize = std::multimap<std::size_t, void*>;
   struct Block {
-    Memory memory;
+    BySize::node_type memory;  ///< giving it back must not need memory: that happens in destructors
     std::shared_ptr<Blocks> owner;
   };
 
-  Memory take(std::size_t bytes) {
+  BySize::node_type take(std::size_t bytes) {
     const std::lock_guard lock(mutex_);
     if (!is_for_scratch) largest_ = std::max(largest_, bytes);
-    if (const auto fits = free_.lower_bound(bytes); fits != free_.end()) {
-      const Memory memory = *fits;
-      free_.erase(fits);
-      return memory;
-    }
+    if (const auto fits = free_.lower_bound(bytes); fits != free_.end()) return free_.extract(fits);
     const auto unit = bytes < kHugePage ? kAlignment : kHugePage;
     const auto size = (bytes + unit - 1) / unit * unit;
-    void* data = std::aligned_alloc(unit, size);
+    BySize made;
+    void*& data = made.emplace(size, nullptr)->second;
+    data = std::aligned_alloc(unit, size);
     if (!data) throw std::bad_alloc();
     if (unit == kHugePage) ::madvise(data, size, MADV_HUGEPAGE);  // fewer page faults; harmless where it is refused
-    return {size, data};
+    return made.extract(made.begin());
   }
 
   static void give_back(void* context) {
     const std::unique_ptr<Block> block(static_cast<Block*>(context));
     const std::lock_guard lock(block->owner->mutex_);
-    block->owner->free_.insert(block->memory);
+    block->owner->free_.insert(std::move(block->memory));
   }
 
   std::mutex mutex_;
-  std::multimap<std::size_t, void*> free_;
+  BySize free_;
   std::size_t largest_ = 0;
 };
 

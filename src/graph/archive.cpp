@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <exception>
 #include <optional>
 #include <utility>
 
@@ -164,6 +165,7 @@ void Archive::check_kept() {
         if (size != record.entry.size) refuse("\"" + record.name + "\" of another size than it states");
         if (is_source(record.name) || is_pickle(record.name)) inflated_[&record].assign(bytes.begin(), bytes.end());
       } catch (const std::exception&) {
+        base::rethrow_lack_of_memory("unpacking");
         refuse("\"" + record.name + "\" damaged: it cannot be unpacked");
       }
     } else {
@@ -253,8 +255,8 @@ std::size_t Archive::read(std::uint64_t position, void* out, std::size_t count, 
       refuse("a part of it asked for that is none");
     }
     return count;
-  } catch (const std::exception& error) {
-    if (damage_.empty()) damage_ = error.what();
+  } catch (...) {
+    if (!failure_) failure_ = std::current_exception();
     return 0;
   }
 }
@@ -262,7 +264,7 @@ std::size_t Archive::read(std::uint64_t position, void* out, std::size_t count, 
 void Archive::finish() {
   base::named(name_, [&] {
     for (const auto& [at, record] : records_) {
-      if (!damage_.empty()) throw Error(ErrorCode::kFormat, damage_);
+      if (failure_) std::rethrow_exception(failure_);
       if (record.read) continue;
       std::vector<std::byte> unused(record.entry.packed);
       read_tensor(record, unused);

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <map>
 #include <memory>
 #include <string>
@@ -65,7 +66,7 @@ class Archive final : public caffe2::serialize::ReadAdapterInterface {
   std::map<std::string, const Record*, std::less<>> names_;  ///< the same by name
   std::map<std::uint64_t, std::vector<std::byte>> kept_;     ///< parts of the file, by where they begin
   std::map<const Record*, std::vector<std::byte>> inflated_;
-  mutable std::string damage_;  ///< what was not as it should be while LibTorch read
+  mutable std::exception_ptr failure_;  ///< the first one while LibTorch read
 };
 
 }  // namespace graft::graph

@@ -59,9 +59,8 @@ NetworkBuilder& NetworkBuilder::child(std::string_view name, const NetworkBuilde
 NetworkBuilder& NetworkBuilder::define(const std::string& source) {
   try {
     jit_->module.define(source);
-  } catch (const std::bad_alloc&) {
-    throw;
   } catch (const std::exception& error) {
+    base::rethrow_lack_of_memory("compiling TorchScript");
     throw Error(ErrorCode::kConfig, "this TorchScript does not compile: " + base::own_words(error.what()));
   }
   return *this;

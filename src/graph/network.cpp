@@ -1,6 +1,7 @@
 #include "graph/network.h"
 
 #include <algorithm>
+#include <new>
 #include <sstream>
 #include <unordered_set>
 
@@ -43,13 +44,40 @@ bool reads_training_flag(const Node* node) {
   return node->kind() == c10::prim::GetAttr && node->s(c10::attr::name) == "training";
 }
 
+/// visit(name, object, slot) for every attribute in and below `module`, in the order of LibTorch's own lists. Those
+/// join their names in a stream, which leaves out what it finds no memory for, and says nothing.
+template <class Visit>
+void for_each_attribute(const torch::jit::Module& module, const std::string& prefix, const Visit& visit) {
+  const auto type = module.type();
+  for (std::size_t slot = 0; slot < type->numAttributes(); ++slot) {
+    const std::string name = prefix + type->getAttributeName(slot);
+    visit(name, *module._ivalue(), slot);
+    if (type->getAttribute(slot)->is_module())
+      for_each_attribute(module._ivalue()->getSlot(slot).toModule(), name + ".", visit);
+  }
+}
+
+/// visit(name, module) for `module`, whose name is empty, and every one below.
+template <class Visit>
+void for_each_module(const torch::jit::Module& module, const Visit& visit) {
+  visit(std::string(), module);
+  for_each_attribute(module, "", [&](const std::string& name, const auto& object, std::size_t slot) {
+    if (object.type()->getAttribute(slot)->is_module()) visit(name, object.getSlot(slot).toModule());
+  });
+}
+
 /// The archive without compression, of which some bits mean nothing and could change unseen, and without debug records,
 /// which nobody needs and which crash LibTorch where they are damaged.
 std::string stored(std::istream& archive) {
   caffe2::serialize::PyTorchStreamReader reader(&archive);
   std::string result;
+  bool complete = true;
   caffe2::serialize::PyTorchStreamWriter writer([&](const void* bytes, std::size_t count) {
-    result.append(static_cast<const char*>(bytes), count);
+    try {
+      if (complete) result.append(static_cast<const char*>(bytes), count);
+    } catch (const std::bad_alloc&) {  // the writer's destructor writes on, and must not throw
+      complete = false;
+    }
     return count;
   });
   for (const auto& record : reader.getAllRecords()) {
@@ -58,6 +86,7 @@ std::string stored(std::istream& archive) {
     writer.writeRecord(record, data.get(), size);
   }
   writer.writeEndOfFile();
+  if (!complete) throw std::bad_alloc();
   return result;
 }
 
@@ -80,9 +109,8 @@ Network Network::load(const base::ByteSource& source, std::string_view name, Ext
     archive->finish();
   } catch (const Error&) {
     throw;
-  } catch (const std::bad_alloc&) {
-    base::rethrow_as_error(name);
   } catch (const std::exception& error) {
+    base::rethrow_lack_of_memory(name);
     archive->finish();  // where it is damaged, that is why
     throw Error(ErrorCode::kFormat,
                 std::string(name) + ": LibTorch cannot read this TorchScript file: " + base::own_words(error.what()));
@@ -97,31 +125,40 @@ std::string Network::save(const ExtraFiles& extra) const {
   return base::translated("saving as TorchScript", [&] {
     std::stringstream archive;
     jit_->module.save(archive, files);
+    if (!archive) throw std::bad_alloc();  // what a stream in memory fails for, without a word
     return stored(archive);
   });
 }
 
 NamedTensors Network::named_parameters() const {
   NamedTensors tensors;
-  for (const auto& parameter : jit_->module.named_parameters()) tensors.emplace_back(parameter.name, parameter.value);
+  for_each_attribute(jit_->module, "", [&](const std::string& name, const auto& object, std::size_t slot) {
+    const auto& value = object.getSlot(slot);
+    if (object.type()->is_parameter(slot) && value.isTensor()) tensors.emplace_back(name, value.toTensor());
+  });
   return tensors;
 }
 
 NamedTensors Network::named_buffers() const {
   NamedTensors tensors;
-  for (const auto& buffer : jit_->module.named_buffers()) tensors.emplace_back(buffer.name, buffer.value);
+  for_each_attribute(jit_->module, "", [&](const std::string& name, const auto& object, std::size_t slot) {
+    const auto& type = *object.type();
+    if (type.is_buffer(slot) && type.getAttribute(slot)->isSubtypeOf(*c10::TensorType::get()))
+      tensors.emplace_back(name, object.getSlot(slot).toTensor());
+  });
   return tensors;
 }
 
 std::vector<std::string> Network::batch_norms() const {
   std::vector<std::string> paths;
-  for (const auto& module : jit_->module.named_modules())
-    if (holds_batch_norm_statistics(module.value)) paths.push_back(module.name);
+  for_each_module(jit_->module, [&](const std::string& name, const torch::jit::Module& module) {
+    if (holds_batch_norm_statistics(module)) paths.push_back(name);
+  });
   return paths;
 }
 
 Origin Network::origin() const {
-  if (jit_->module.named_parameters().size() == 0) return Origin::kFrozen;
+  if (jit_->module.parameters().size() == 0) return Origin::kFrozen;
   bool reads_flag = false, fixed = false;
   const auto flat = flatten(jit_->module);
   for_each_node(flat.graph->block(), [&](Node* node) {
@@ -155,9 +192,10 @@ std::vector<FixedTraining> Network::fixed_training() const {
 
 void Network::set_training(bool on, const std::vector<std::string>& inference) {
   const std::unordered_set<std::string> kept(inference.begin(), inference.end());
-  for (const auto& module : jit_->module.named_modules())
-    if (const auto slot = module.value._ivalue()->type()->findAttributeSlot("training"))
-      module.value._ivalue()->setSlot(*slot, on && !kept.contains(module.name));
+  for_each_module(jit_->module, [&](const std::string& name, const torch::jit::Module& module) {
+    if (const auto slot = module.type()->findAttributeSlot("training"))
+      module._ivalue()->setSlot(*slot, on && !kept.contains(name));
+  });
 }
 
 void Network::to(const c10::Device& device) { jit_->module.to(device); }

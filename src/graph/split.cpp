@@ -14,6 +14,7 @@
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
 
 #include "base/tensor_hash.h"
+#include "base/translate.h"
 
 namespace graft::graph {
 
@@ -272,6 +273,7 @@ GraphPtr second_part(Graph& whole, std::size_t cut, const std::vector<char>& bef
 class Text {
  public:
   explicit Text(const Graph& graph) {
+    out_.exceptions(std::ios::badbit);  // a lack of memory is thrown on, not kept to itself
     for (const Value* input : graph.inputs()) name(input);
     print(graph.block());
   }
@@ -403,9 +405,8 @@ std::optional<Split> split_frozen(const Network& network) try {
   for (std::size_t i = training.dependences.nodes().size(); i-- > 0;)
     if (auto split = split_at(module, training, evaluation, i)) return split;
   return std::nullopt;
-} catch (const std::bad_alloc&) {
-  throw;
 } catch (const std::exception&) {
+  base::rethrow_lack_of_memory("cutting a network");
   return std::nullopt;  // what LibTorch's passes cannot do, the whole network can
 }
 

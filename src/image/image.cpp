@@ -122,7 +122,7 @@ Image Image::center_crop(int width_px, int height_px) const {
 
 void Image::write_png(const std::filesystem::path& path) const {
   const auto file = encode_png();
-  base::translated("writing " + path.string(), [&] { write_atomically(path, file); });
+  base::translated("writing ", path.native(), [&] { write_atomically(path, file); });
 }
 
 std::vector<std::byte> Image::encode_png() const {

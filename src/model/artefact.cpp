@@ -175,6 +175,8 @@ Artefact read_artefact(const graph::ExtraFiles& records) {
     if (j.contains("int8") && artefact.golden) artefact.int8 = int8_from(j["int8"]);
     artefact.batch_norm = parse_batch_norm(j.value("batch_norm", std::string("follow")));
     return artefact;
+  } catch (const std::bad_alloc&) {
+    throw;
   } catch (const std::exception& error) {  // nlohmann's types, and Error from the values' own checks
     throw Error(ErrorCode::kFormat, std::string("its record ") + kArtefactRecord + " is damaged: " + error.what());
   }

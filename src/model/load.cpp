@@ -119,8 +119,8 @@ graph::Network read_network(const std::filesystem::path& path, graph::ExtraFiles
 }  // namespace
 
 Model Model::load(const std::filesystem::path& path, const LoadOptions& options) {
-  const std::string name = path.string();
-  return base::translated("loading " + name, [&] {
+  const std::string& name = path.native();
+  return base::translated("loading ", name, [&] {
     graph::ExtraFiles extra{{model::kArtefactRecord, ""}, {model::kGoldenRecord, ""}};
     auto network = read_network(path, extra, options);
     normalise_weights(network, name);
@@ -130,8 +130,8 @@ Model Model::load(const std::filesystem::path& path, const LoadOptions& options)
 }
 
 Model Model::from_safetensors(const std::filesystem::path& path, const LoadOptions& options) {
-  const std::string name = path.string();
-  return base::translated("loading " + name, [&] {
+  const std::string& name = path.native();
+  return base::translated("loading ", name, [&] {
     auto content = base::read_safetensors(read_listed(base::FileSource(path), path, options), name);
     const graph::ExtraFiles description{{model::kArtefactRecord, content.metadata[model::kArtefactRecord]},
                                         {model::kGoldenRecord, ""}};
@@ -192,7 +192,7 @@ Model Model::Impl::assemble(const std::string& name, graph::Network network, con
 }
 
 void Model::save(const std::filesystem::path& path) const {
-  base::translated("saving " + path.string(), [&] {
+  base::translated("saving ", path.native(), [&] {
     if (impl().training) throw Error(ErrorCode::kConfig, "the model is in training mode; call eval() before saving");
     model::Artefact artefact;
     artefact.preprocessing = impl().preprocessing;

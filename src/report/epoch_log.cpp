@@ -2,6 +2,7 @@
 
 #include <graft/report.h>
 
+#include "base/translate.h"
 #include "report/epoch_json.h"
 #include "report/fields.h"
 
@@ -35,20 +36,24 @@ std::string csv_number(const Json& row, const char* key) {
 }  // namespace
 
 std::string to_csv(const History& history) {
-  const auto line = [](const auto& text_of) {
-    std::string values;
-    for (const char* column : kColumns) values += (column == kColumns[0] ? "" : ",") + text_of(column);
-    return values + "\n";
-  };
-  std::string csv = line([](const char* column) { return std::string(column); });
-  for (const auto& row : rows_of(history)) csv += line([&](const char* column) { return csv_number(row, column); });
-  return csv;
+  return base::translated("report", [&] {
+    const auto line = [](const auto& text_of) {
+      std::string values;
+      for (const char* column : kColumns) values += (column == kColumns[0] ? "" : ",") + text_of(column);
+      return values + "\n";
+    };
+    std::string csv = line([](const char* column) { return std::string(column); });
+    for (const auto& row : rows_of(history)) csv += line([&](const char* column) { return csv_number(row, column); });
+    return csv;
+  });
 }
 
 std::string to_json_lines(const History& history) {
-  std::string lines;
-  for (const auto& row : rows_of(history)) lines += row.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
-  return lines;
+  return base::translated("report", [&] {
+    std::string lines;
+    for (const auto& row : rows_of(history)) lines += row.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+    return lines;
+  });
 }
 
 }  // namespace graft

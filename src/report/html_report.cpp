@@ -108,10 +108,10 @@ void write_html(const std::filesystem::path& path, const Report& report) { write
 
 std::string to_html(std::span<const ReportDocument> documents) {
   if (documents.empty()) throw Error(ErrorCode::kConfig, "reports: expected at least one, found none");
-  std::vector<report::NamedRun> runs;
-  for (const auto& document : documents)
-    runs.push_back({document.name, base::named(document.name, [&] { return parsed(document); })});
   return base::translated("report", [&] {
+    std::vector<report::NamedRun> runs;
+    for (const auto& document : documents)
+      runs.push_back({document.name, base::named(document.name, [&] { return parsed(document); })});
     if (runs.size() == 1) return base::named(runs[0].name, [&] { return report::run_page(runs[0].document); });
     return report::comparison_page(runs);
   });

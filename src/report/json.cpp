@@ -2,6 +2,7 @@
 
 #include <graft/report.h>
 
+#include "base/translate.h"
 #include "report/epoch_json.h"
 
 namespace graft {
@@ -93,154 +94,168 @@ json report::epoch_json(const EpochInfo& epoch) {
 }
 
 std::string to_json(const QuantizationReport& report) {
-  return dump({{"convolutions", report.convolutions},
-               {"convolutions_in_int8", report.convolutions_in_int8},
-               {"linear_in_int8", report.linear_in_int8},
-               {"in_float", report.in_float},
-               {"golden_difference", report.golden_difference},
-               {"int8", int8_json(report.int8)},
-               {"bad_images", bad_images_json(report.bad_images)}});
+  return base::translated("report", [&] {
+    return dump({{"convolutions", report.convolutions},
+                 {"convolutions_in_int8", report.convolutions_in_int8},
+                 {"linear_in_int8", report.linear_in_int8},
+                 {"in_float", report.in_float},
+                 {"golden_difference", report.golden_difference},
+                 {"int8", int8_json(report.int8)},
+                 {"bad_images", bad_images_json(report.bad_images)}});
+  });
 }
 
 std::string to_json(const History& history) {
-  json epochs = json::array();
-  for (const auto& epoch : history.epochs) epochs.push_back(report::epoch_json(epoch));
-  return dump({{"epochs", std::move(epochs)},
-               {"best", history.best},
-               {"frozen_unchanged", history.frozen_unchanged},
-               {"stopped_early", history.stopped_early},
-               {"interrupted", history.interrupted},
-               {"resumed_at", history.resumed_at},
-               {"images_per_second", history.images_per_second},
-               {"bad_images", bad_images_json(history.bad_images)}});
+  return base::translated("report", [&] {
+    json epochs = json::array();
+    for (const auto& epoch : history.epochs) epochs.push_back(report::epoch_json(epoch));
+    return dump({{"epochs", std::move(epochs)},
+                 {"best", history.best},
+                 {"frozen_unchanged", history.frozen_unchanged},
+                 {"stopped_early", history.stopped_early},
+                 {"interrupted", history.interrupted},
+                 {"resumed_at", history.resumed_at},
+                 {"images_per_second", history.images_per_second},
+                 {"bad_images", bad_images_json(history.bad_images)}});
+  });
 }
 
 std::string to_json(const Evaluation& e) {
-  json tasks = json::array();
-  for (const auto& task : e.tasks)
-    tasks.push_back({{"name", task.name},
-                     {"kind", std::string(to_string(task.kind))},
-                     {"loss", task.loss},
-                     {"accuracy", optional_number(task.accuracy)},
-                     {"mean_average_precision", optional_number(task.mean_average_precision)},
-                     {"roc_auc", optional_number(task.roc_auc)},
-                     {"mean_absolute_error", optional_number(task.mean_absolute_error)},
-                     {"root_mean_squared_error", optional_number(task.root_mean_squared_error)},
-                     {"r2", optional_number(task.r2)},
-                     {"per_class", per_class_json(task.per_class)}});
-  return dump({{"accuracy", e.accuracy},
-               {"top5_accuracy", e.top5_accuracy},
-               {"loss", e.loss},
-               {"nll", e.nll},
-               {"ece", e.ece},
-               {"reliability", reliability_json(e.reliability)},
-               {"examples", e.examples},
-               {"per_class", per_class_json(e.per_class)},
-               {"macro", averages_json(e.macro)},
-               {"weighted", averages_json(e.weighted)},
-               {"roc_auc", optional_number(e.roc_auc)},
-               {"confusion", e.confusion},
-               {"accuracy_interval", interval_json(e.accuracy_interval)},
-               {"macro_f1_interval", interval_json(e.macro_f1_interval)},
-               {"top_losses", top_losses_json(e)},
-               {"rejection", rejection_json(e.rejection)},
-               {"tasks", std::move(tasks)},
-               {"bad_images", bad_images_json(e.bad_images)},
-               {"images_per_second", e.images_per_second}});
+  return base::translated("report", [&] {
+    json tasks = json::array();
+    for (const auto& task : e.tasks)
+      tasks.push_back({{"name", task.name},
+                       {"kind", std::string(to_string(task.kind))},
+                       {"loss", task.loss},
+                       {"accuracy", optional_number(task.accuracy)},
+                       {"mean_average_precision", optional_number(task.mean_average_precision)},
+                       {"roc_auc", optional_number(task.roc_auc)},
+                       {"mean_absolute_error", optional_number(task.mean_absolute_error)},
+                       {"root_mean_squared_error", optional_number(task.root_mean_squared_error)},
+                       {"r2", optional_number(task.r2)},
+                       {"per_class", per_class_json(task.per_class)}});
+    return dump({{"accuracy", e.accuracy},
+                 {"top5_accuracy", e.top5_accuracy},
+                 {"loss", e.loss},
+                 {"nll", e.nll},
+                 {"ece", e.ece},
+                 {"reliability", reliability_json(e.reliability)},
+                 {"examples", e.examples},
+                 {"per_class", per_class_json(e.per_class)},
+                 {"macro", averages_json(e.macro)},
+                 {"weighted", averages_json(e.weighted)},
+                 {"roc_auc", optional_number(e.roc_auc)},
+                 {"confusion", e.confusion},
+                 {"accuracy_interval", interval_json(e.accuracy_interval)},
+                 {"macro_f1_interval", interval_json(e.macro_f1_interval)},
+                 {"top_losses", top_losses_json(e)},
+                 {"rejection", rejection_json(e.rejection)},
+                 {"tasks", std::move(tasks)},
+                 {"bad_images", bad_images_json(e.bad_images)},
+                 {"images_per_second", e.images_per_second}});
+  });
 }
 
 std::string to_json(const CalibrationReport& report) {
-  return dump({{"examples", report.examples},
-               {"temperature", report.calibration.temperature},
-               {"temperature_found", report.temperature_found},
-               {"reject_below", optional_number(report.calibration.reject_below)},
-               {"ece_before", report.ece_before},
-               {"ece_after", report.ece_after},
-               {"nll_before", report.nll_before},
-               {"nll_after", report.nll_after},
-               {"accuracy", report.accuracy},
-               {"coverage", report.coverage},
-               {"accuracy_of_answers", optional_number(report.accuracy_of_answers)},
-               {"bad_images", bad_images_json(report.bad_images)}});
+  return base::translated("report", [&] {
+    return dump({{"examples", report.examples},
+                 {"temperature", report.calibration.temperature},
+                 {"temperature_found", report.temperature_found},
+                 {"reject_below", optional_number(report.calibration.reject_below)},
+                 {"ece_before", report.ece_before},
+                 {"ece_after", report.ece_after},
+                 {"nll_before", report.nll_before},
+                 {"nll_after", report.nll_after},
+                 {"accuracy", report.accuracy},
+                 {"coverage", report.coverage},
+                 {"accuracy_of_answers", optional_number(report.accuracy_of_answers)},
+                 {"bad_images", bad_images_json(report.bad_images)}});
+  });
 }
 
 std::string to_json(const ModelComparison& c) {
-  const auto model = [](const ComparedModel& m) -> json {
-    return {{"accuracy", m.accuracy}, {"ece", m.ece}, {"nll", m.nll}};
-  };
-  return dump({{"examples", c.examples},
-               {"first", model(c.first)},
-               {"second", model(c.second)},
-               {"both_right", c.both_right},
-               {"only_first_right", c.only_first_right},
-               {"only_second_right", c.only_second_right},
-               {"both_wrong", c.both_wrong},
-               {"mcnemar",
-                {{"exact_p", c.mcnemar.exact_p},
-                 {"chi_squared", c.mcnemar.chi_squared},
-                 {"chi_squared_p", c.mcnemar.chi_squared_p}}},
-               {"difference", c.difference},
-               {"difference_interval", interval_json(c.difference_interval)},
-               {"bad_images", bad_images_json(c.bad_images)}});
+  return base::translated("report", [&] {
+    const auto model = [](const ComparedModel& m) -> json {
+      return {{"accuracy", m.accuracy}, {"ece", m.ece}, {"nll", m.nll}};
+    };
+    return dump({{"examples", c.examples},
+                 {"first", model(c.first)},
+                 {"second", model(c.second)},
+                 {"both_right", c.both_right},
+                 {"only_first_right", c.only_first_right},
+                 {"only_second_right", c.only_second_right},
+                 {"both_wrong", c.both_wrong},
+                 {"mcnemar",
+                  {{"exact_p", c.mcnemar.exact_p},
+                   {"chi_squared", c.mcnemar.chi_squared},
+                   {"chi_squared_p", c.mcnemar.chi_squared_p}}},
+                 {"difference", c.difference},
+                 {"difference_interval", interval_json(c.difference_interval)},
+                 {"bad_images", bad_images_json(c.bad_images)}});
+  });
 }
 
 std::string to_json(const PlanInfo& info) {
-  json operators = json::array();
-  for (const auto& one : info.operators)
-    operators.push_back({{"name", one.name}, {"count", one.count}, {"by", one.by}});
-  return dump({{"precision", std::string(to_string(info.precision))},
-               {"obstacle", info.obstacle.empty() ? json(nullptr) : json(info.obstacle)},
-               {"convolutions", info.convolutions},
-               {"fused", info.fused},
-               {"with_relu", info.with_relu},
-               {"with_add", info.with_add},
-               {"operators", std::move(operators)},
-               {"unfused", info.unfused}});
+  return base::translated("report", [&] {
+    json operators = json::array();
+    for (const auto& one : info.operators)
+      operators.push_back({{"name", one.name}, {"count", one.count}, {"by", one.by}});
+    return dump({{"precision", std::string(to_string(info.precision))},
+                 {"obstacle", info.obstacle.empty() ? json(nullptr) : json(info.obstacle)},
+                 {"convolutions", info.convolutions},
+                 {"fused", info.fused},
+                 {"with_relu", info.with_relu},
+                 {"with_add", info.with_add},
+                 {"operators", std::move(operators)},
+                 {"unfused", info.unfused}});
+  });
 }
 
 std::string to_json(const ModelInfo& info) {
-  json layers = json::array();
-  for (const auto& layer : info.layers)
-    layers.push_back({{"name", layer.name},
-                      {"type", layer.type},
-                      {"output_shape", layer.output_shape},
-                      {"parameters", layer.parameters},
-                      {"trainable", layer.trainable}});
-  json labels = json::array();
-  for (const auto& label : info.labels) labels.push_back({{"id", label.id}, {"name", label.name}});
-  json tasks = json::array();
-  for (const auto& task : info.tasks)
-    tasks.push_back({{"name", task.name},
-                     {"kind", std::string(to_string(task.kind))},
-                     {"outputs", task.outputs},
-                     {"temperature", task.calibration.temperature},
-                     {"reject_below", optional_number(task.calibration.reject_below)}});
-  const auto& p = info.preprocessing;
-  return dump({{"family", info.family},
-               {"origin", info.origin},
-               {"input_shape", info.input_shape},
-               {"classes", info.classes},
-               {"parameters", info.parameters},
-               {"trainable", info.trainable},
-               {"head", info.head},
-               {"head_kind", info.head_kind},
-               {"features_layer", info.features_layer},
-               {"penultimate_layer", info.penultimate_layer},
-               {"batch_norm", info.batch_norm},
-               {"preprocessing",
-                {{"resize_shorter_px", p.resize_shorter_px ? json(*p.resize_shorter_px) : json(nullptr)},
-                 {"crop_height_px", p.crop_height_px},
-                 {"crop_width_px", p.crop_width_px},
-                 {"interpolation", std::string(to_string(p.interpolation))},
-                 {"channels", std::string(to_string(p.channels))},
-                 {"scale", p.scale},
-                 {"mean", p.mean},
-                 {"std", p.std}}},
-               {"tasks", std::move(tasks)},
-               {"labels", std::move(labels)},
-               {"sha256", info.sha256},
-               {"int8", info.int8 ? int8_json(*info.int8) : json(nullptr)},
-               {"layers", std::move(layers)}});
+  return base::translated("report", [&] {
+    json layers = json::array();
+    for (const auto& layer : info.layers)
+      layers.push_back({{"name", layer.name},
+                        {"type", layer.type},
+                        {"output_shape", layer.output_shape},
+                        {"parameters", layer.parameters},
+                        {"trainable", layer.trainable}});
+    json labels = json::array();
+    for (const auto& label : info.labels) labels.push_back({{"id", label.id}, {"name", label.name}});
+    json tasks = json::array();
+    for (const auto& task : info.tasks)
+      tasks.push_back({{"name", task.name},
+                       {"kind", std::string(to_string(task.kind))},
+                       {"outputs", task.outputs},
+                       {"temperature", task.calibration.temperature},
+                       {"reject_below", optional_number(task.calibration.reject_below)}});
+    const auto& p = info.preprocessing;
+    return dump({{"family", info.family},
+                 {"origin", info.origin},
+                 {"input_shape", info.input_shape},
+                 {"classes", info.classes},
+                 {"parameters", info.parameters},
+                 {"trainable", info.trainable},
+                 {"head", info.head},
+                 {"head_kind", info.head_kind},
+                 {"features_layer", info.features_layer},
+                 {"penultimate_layer", info.penultimate_layer},
+                 {"batch_norm", info.batch_norm},
+                 {"preprocessing",
+                  {{"resize_shorter_px", p.resize_shorter_px ? json(*p.resize_shorter_px) : json(nullptr)},
+                   {"crop_height_px", p.crop_height_px},
+                   {"crop_width_px", p.crop_width_px},
+                   {"interpolation", std::string(to_string(p.interpolation))},
+                   {"channels", std::string(to_string(p.channels))},
+                   {"scale", p.scale},
+                   {"mean", p.mean},
+                   {"std", p.std}}},
+                 {"tasks", std::move(tasks)},
+                 {"labels", std::move(labels)},
+                 {"sha256", info.sha256},
+                 {"int8", info.int8 ? int8_json(*info.int8) : json(nullptr)},
+                 {"layers", std::move(layers)}});
+  });
 }
 
 }  // namespace graft

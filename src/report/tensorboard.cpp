@@ -156,31 +156,35 @@ TensorBoard& TensorBoard::operator=(TensorBoard&&) noexcept = default;
 TensorBoard::Impl& TensorBoard::impl() const { return base::alive(impl_, "TensorBoard"); }
 
 void TensorBoard::add(const StepInfo& step) {
-  impl().epoch = step.epoch;
-  if (step.validating) return;
-  impl().train.add({{"batch_loss", step.loss},
-                    {"batch_accuracy", step.accuracy},
-                    {"batch_images_per_second", step.images_per_second}},
-                   step.epoch * step.steps + step.step - 1);
+  base::translated("TensorBoard", [&] {
+    impl().epoch = step.epoch;
+    if (step.validating) return;
+    impl().train.add({{"batch_loss", step.loss},
+                      {"batch_accuracy", step.accuracy},
+                      {"batch_images_per_second", step.images_per_second}},
+                     step.epoch * step.steps + step.step - 1);
+  });
 }
 
 void TensorBoard::add(const EpochInfo& epoch) {
-  auto& files = impl();
-  Scalars training = {
-      {"epoch_loss", epoch.loss}, {"epoch_accuracy", epoch.accuracy}, {"epoch_learning_rate", epoch.learning_rate}};
-  for (const auto& one : epoch.learning_rates) training["epoch_learning_rate/" + one.group] = one.rate;
-  files.train.add(training, files.epoch);
-  Scalars validation;
-  if (epoch.val_loss) validation["epoch_loss"] = *epoch.val_loss;
-  if (epoch.val_accuracy) validation["epoch_accuracy"] = *epoch.val_accuracy;
-  if (epoch.val_top5_accuracy) validation["epoch_top5_accuracy"] = *epoch.val_top5_accuracy;
-  if (validation.empty()) return;
-  if (!files.validation) files.validation.emplace(files.directory / "validation");
-  files.validation->add(validation, files.epoch);
+  base::translated("TensorBoard", [&] {
+    auto& files = impl();
+    Scalars training = {
+        {"epoch_loss", epoch.loss}, {"epoch_accuracy", epoch.accuracy}, {"epoch_learning_rate", epoch.learning_rate}};
+    for (const auto& one : epoch.learning_rates) training["epoch_learning_rate/" + one.group] = one.rate;
+    files.train.add(training, files.epoch);
+    Scalars validation;
+    if (epoch.val_loss) validation["epoch_loss"] = *epoch.val_loss;
+    if (epoch.val_accuracy) validation["epoch_accuracy"] = *epoch.val_accuracy;
+    if (epoch.val_top5_accuracy) validation["epoch_top5_accuracy"] = *epoch.val_top5_accuracy;
+    if (validation.empty()) return;
+    if (!files.validation) files.validation.emplace(files.directory / "validation");
+    files.validation->add(validation, files.epoch);
+  });
 }
 
 void TensorBoard::add_scalar(std::string_view tag, double value, std::int64_t step) {
-  impl().train.add({{std::string(tag), value}}, step);
+  base::translated("TensorBoard", [&] { impl().train.add({{std::string(tag), value}}, step); });
 }
 
 }  // namespace graft

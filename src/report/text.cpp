@@ -4,6 +4,8 @@
 
 #include <graft/report.h>
 
+#include "base/translate.h"
+
 namespace graft {
 
 namespace {
@@ -145,121 +147,136 @@ std::string int8_text(const Int8Info& int8) {
 }  // namespace
 
 std::string to_text(const QuantizationReport& report) {
-  std::string text = format("%lld of %lld convolutions and %lld linear layers in int8",
-                            static_cast<long long>(report.convolutions_in_int8),
-                            static_cast<long long>(report.convolutions), static_cast<long long>(report.linear_in_int8));
-  for (std::size_t i = 0; i < report.in_float.size(); ++i)
-    text += (i == 0 ? "; in float32: " : ", ") + report.in_float[i];
-  return text + "\n" + int8_text(report.int8) +
-         format("golden picture: largest difference of a logit to float32 %.4f of the largest\n",
-                report.golden_difference) +
-         bad_images_text(report.bad_images);
+  return base::translated("report", [&] {
+    std::string text = format(
+        "%lld of %lld convolutions and %lld linear layers in int8", static_cast<long long>(report.convolutions_in_int8),
+        static_cast<long long>(report.convolutions), static_cast<long long>(report.linear_in_int8));
+    for (std::size_t i = 0; i < report.in_float.size(); ++i)
+      text += (i == 0 ? "; in float32: " : ", ") + report.in_float[i];
+    return text + "\n" + int8_text(report.int8) +
+           format("golden picture: largest difference of a logit to float32 %.4f of the largest\n",
+                  report.golden_difference) +
+           bad_images_text(report.bad_images);
+  });
 }
 
 std::string to_text(const History& history) {
-  std::string text = "epoch      loss  accuracy  val loss  val accuracy  seconds\n";
-  for (std::size_t i = 0; i < history.epochs.size(); ++i) {
-    const auto& e = history.epochs[i];
-    text += format("%5zu  %8.4f  %8s  %8s  %12s  %7.1f%s\n", i + 1, e.loss, percent(e.accuracy).c_str(),
-                   e.val_loss ? format("%.4f", *e.val_loss).c_str() : "-", percent(e.val_accuracy).c_str(), e.seconds,
-                   i == history.best ? "  best" : "");
-  }
-  text += format("%.1f images/s in training; frozen weights and statistics %s\n", history.images_per_second,
-                 history.frozen_unchanged ? "unchanged (SHA-256 before and after)" : "CHANGED");
-  return text + bad_images_text(history.bad_images);
+  return base::translated("report", [&] {
+    std::string text = "epoch      loss  accuracy  val loss  val accuracy  seconds\n";
+    for (std::size_t i = 0; i < history.epochs.size(); ++i) {
+      const auto& e = history.epochs[i];
+      text += format("%5zu  %8.4f  %8s  %8s  %12s  %7.1f%s\n", i + 1, e.loss, percent(e.accuracy).c_str(),
+                     e.val_loss ? format("%.4f", *e.val_loss).c_str() : "-", percent(e.val_accuracy).c_str(), e.seconds,
+                     i == history.best ? "  best" : "");
+    }
+    text += format("%.1f images/s in training; frozen weights and statistics %s\n", history.images_per_second,
+                   history.frozen_unchanged ? "unchanged (SHA-256 before and after)" : "CHANGED");
+    return text + bad_images_text(history.bad_images);
+  });
 }
 
 std::string to_text(const Evaluation& e) {
-  const bool plain = e.tasks.size() <= 1 && !e.confusion.empty();
-  std::string text = format("%lld examples: ", static_cast<long long>(e.examples));
-  text += plain ? format("accuracy %.2f %%, top-5 %.2f %%, loss %.4f, calibration error %.3f\n", e.accuracy * 100,
-                         e.top5_accuracy * 100, e.loss, e.ece)
-                : format("loss %.4f\n", e.loss);
-  if (plain) {
-    text += intervals_text(e) + rejection_text(e) + "\n" + per_class_text(e.per_class) + averages_text(e) +
-            confusion_text(e) + reliability_text(e.reliability);
-  } else {
-    for (const auto& task : e.tasks) text += task_text(task);
-  }
-  return text + top_losses_text(e) + bad_images_text(e.bad_images);
+  return base::translated("report", [&] {
+    const bool plain = e.tasks.size() <= 1 && !e.confusion.empty();
+    std::string text = format("%lld examples: ", static_cast<long long>(e.examples));
+    text += plain ? format("accuracy %.2f %%, top-5 %.2f %%, loss %.4f, calibration error %.3f\n", e.accuracy * 100,
+                           e.top5_accuracy * 100, e.loss, e.ece)
+                  : format("loss %.4f\n", e.loss);
+    if (plain) {
+      text += intervals_text(e) + rejection_text(e) + "\n" + per_class_text(e.per_class) + averages_text(e) +
+              confusion_text(e) + reliability_text(e.reliability);
+    } else {
+      for (const auto& task : e.tasks) text += task_text(task);
+    }
+    return text + top_losses_text(e) + bad_images_text(e.bad_images);
+  });
 }
 
 std::string to_text(const CalibrationReport& report) {
-  std::string text =
-      format("temperature %.4f, from %lld examples%s\n", report.calibration.temperature,
-             static_cast<long long>(report.examples),
-             report.temperature_found ? "" : ": none is best, as where all answers are right; take more pictures") +
-      format("calibration error %.4f before, %.4f after; negative log likelihood %.4f before, %.4f after\n",
-             report.ece_before, report.ece_after, report.nll_before, report.nll_after);
-  if (const auto least = report.calibration.reject_below)
-    text += format("answers from %.4f on: %.2f %% of the examples, accuracy ", *least, report.coverage * 100) +
-            percent(report.accuracy_of_answers) + " (of all: " + percent(report.accuracy) + ")\n";
-  return text + bad_images_text(report.bad_images);
+  return base::translated("report", [&] {
+    std::string text =
+        format("temperature %.4f, from %lld examples%s\n", report.calibration.temperature,
+               static_cast<long long>(report.examples),
+               report.temperature_found ? "" : ": none is best, as where all answers are right; take more pictures") +
+        format("calibration error %.4f before, %.4f after; negative log likelihood %.4f before, %.4f after\n",
+               report.ece_before, report.ece_after, report.nll_before, report.nll_after);
+    if (const auto least = report.calibration.reject_below)
+      text += format("answers from %.4f on: %.2f %% of the examples, accuracy ", *least, report.coverage * 100) +
+              percent(report.accuracy_of_answers) + " (of all: " + percent(report.accuracy) + ")\n";
+    return text + bad_images_text(report.bad_images);
+  });
 }
 
 std::string to_text(const ModelComparison& c) {
-  const auto row = [](const char* name, const ComparedModel& m) {
-    return format("%-8s %8.2f %%  %17.3f  %23.4f\n", name, m.accuracy * 100, m.ece, m.nll);
-  };
-  return format("%lld examples\n", static_cast<long long>(c.examples)) +
-         "           accuracy  calibration error  negative log likelihood\n" + row("first", c.first) +
-         row("second", c.second) +
-         format("right: both %lld, only the first %lld, only the second %lld, none %lld\n",
-                static_cast<long long>(c.both_right), static_cast<long long>(c.only_first_right),
-                static_cast<long long>(c.only_second_right), static_cast<long long>(c.both_wrong)) +
-         format("difference of accuracy (second - first) %+.2f points, 95 %% interval %+.2f to %+.2f\n",
-                c.difference * 100, c.difference_interval.low * 100, c.difference_interval.high * 100) +
-         format("McNemar's test: p = %.4g (exact); chi-squared %.3f with continuity correction, p = %.4g\n",
-                c.mcnemar.exact_p, c.mcnemar.chi_squared, c.mcnemar.chi_squared_p) +
-         bad_images_text(c.bad_images);
+  return base::translated("report", [&] {
+    const auto row = [](const char* name, const ComparedModel& m) {
+      return format("%-8s %8.2f %%  %17.3f  %23.4f\n", name, m.accuracy * 100, m.ece, m.nll);
+    };
+    return format("%lld examples\n", static_cast<long long>(c.examples)) +
+           "           accuracy  calibration error  negative log likelihood\n" + row("first", c.first) +
+           row("second", c.second) +
+           format("right: both %lld, only the first %lld, only the second %lld, none %lld\n",
+                  static_cast<long long>(c.both_right), static_cast<long long>(c.only_first_right),
+                  static_cast<long long>(c.only_second_right), static_cast<long long>(c.both_wrong)) +
+           format("difference of accuracy (second - first) %+.2f points, 95 %% interval %+.2f to %+.2f\n",
+                  c.difference * 100, c.difference_interval.low * 100, c.difference_interval.high * 100) +
+           format("McNemar's test: p = %.4g (exact); chi-squared %.3f with continuity correction, p = %.4g\n",
+                  c.mcnemar.exact_p, c.mcnemar.chi_squared, c.mcnemar.chi_squared_p) +
+           bad_images_text(c.bad_images);
+  });
 }
 
 std::string to_text(const PlanInfo& info) {
-  const std::string precision(to_string(info.precision));
-  if (!info.obstacle.empty()) return precision + ": the interpreter runs all of it: " + info.obstacle + "\n";
-  std::string text =
-      format("%s: %lld of %lld convolutions fused, %lld with ReLU, %lld with an addition\n", precision.c_str(),
-             static_cast<long long>(info.fused), static_cast<long long>(info.convolutions),
-             static_cast<long long>(info.with_relu), static_cast<long long>(info.with_add));
-  for (const auto& one : info.operators)
-    text += format("%6lld  %-8s  ", static_cast<long long>(one.count), one.by.c_str()) + one.name + "\n";
-  for (const auto& layer : info.unfused) text += "not fused: " + layer + "\n";
-  return text;
+  return base::translated("report", [&] {
+    const std::string precision(to_string(info.precision));
+    if (!info.obstacle.empty()) return precision + ": the interpreter runs all of it: " + info.obstacle + "\n";
+    std::string text =
+        format("%s: %lld of %lld convolutions fused, %lld with ReLU, %lld with an addition\n", precision.c_str(),
+               static_cast<long long>(info.fused), static_cast<long long>(info.convolutions),
+               static_cast<long long>(info.with_relu), static_cast<long long>(info.with_add));
+    for (const auto& one : info.operators)
+      text += format("%6lld  %-8s  ", static_cast<long long>(one.count), one.by.c_str()) + one.name + "\n";
+    for (const auto& layer : info.unfused) text += "not fused: " + layer + "\n";
+    return text;
+  });
 }
 
 std::string to_text(const ModelInfo& info) {
-  const auto& p = info.preprocessing;
-  std::string text =
-      format("%s, %s; input %s; %lld classes; %lld parameters, %lld trainable\n", info.family.c_str(),
-             info.origin.c_str(), shape_text(info.input_shape).c_str(), static_cast<long long>(info.classes),
-             static_cast<long long>(info.parameters), static_cast<long long>(info.trainable));
-  text += "head: " + info.head + " (" + info.head_kind +
-          "); feature map: " + (info.features_layer.empty() ? "none" : info.features_layer) +
-          "; last linear layer: " + info.penultimate_layer + "; batch norm: " + info.batch_norm + "\n";
-  if (info.tasks.size() > 1 || (!info.tasks.empty() && info.tasks[0].kind != TaskKind::kSingleLabel))
-    for (const auto& task : info.tasks)
-      text += "task " + task.name + (task.name.empty() ? "" : " ") + "(" + std::string(to_string(task.kind)) +
-              format("): %lld outputs\n", static_cast<long long>(task.outputs));
-  for (const auto& task : info.tasks) text += calibration_text(task);
-  text += "preprocessing: " +
-          (p.resize_shorter_px ? format("shorter side to %d, ", *p.resize_shorter_px) +
-                                     format("centre crop %d x %d", p.crop_width_px, p.crop_height_px)
-                               : format("stretched to %d x %d", p.crop_width_px, p.crop_height_px)) +
-          format(" (%s), %s, scale %.6g, mean %.6g %.6g %.6g, std %.6g %.6g %.6g\n",
-                 std::string(to_string(p.interpolation)).c_str(), p.channels == ChannelOrder::kBgr ? "BGR" : "RGB",
-                 p.scale, p.mean[0], p.mean[1], p.mean[2], p.std[0], p.std[1], p.std[2]);
-  if (info.int8) text += int8_text(*info.int8);
-  text += "sha256: " + info.sha256 + "\n\n";
-  text += "layer                                    type               output            parameters\n";
-  for (const auto& layer : info.layers) {
-    const char* state = layer.parameters == 0                ? ""
-                        : layer.trainable == 0               ? "  frozen"
-                        : layer.trainable < layer.parameters ? "  partly frozen"
-                                                             : "";
-    text += format("%-40s %-18s %-16s %11lld%s\n", shortened(layer.name, 40).c_str(), shortened(layer.type, 18).c_str(),
-                   shape_text(layer.output_shape).c_str(), static_cast<long long>(layer.parameters), state);
-  }
-  return text;
+  return base::translated("report", [&] {
+    const auto& p = info.preprocessing;
+    std::string text =
+        format("%s, %s; input %s; %lld classes; %lld parameters, %lld trainable\n", info.family.c_str(),
+               info.origin.c_str(), shape_text(info.input_shape).c_str(), static_cast<long long>(info.classes),
+               static_cast<long long>(info.parameters), static_cast<long long>(info.trainable));
+    text += "head: " + info.head + " (" + info.head_kind +
+            "); feature map: " + (info.features_layer.empty() ? "none" : info.features_layer) +
+            "; last linear layer: " + info.penultimate_layer + "; batch norm: " + info.batch_norm + "\n";
+    if (info.tasks.size() > 1 || (!info.tasks.empty() && info.tasks[0].kind != TaskKind::kSingleLabel))
+      for (const auto& task : info.tasks)
+        text += "task " + task.name + (task.name.empty() ? "" : " ") + "(" + std::string(to_string(task.kind)) +
+                format("): %lld outputs\n", static_cast<long long>(task.outputs));
+    for (const auto& task : info.tasks) text += calibration_text(task);
+    text += "preprocessing: " +
+            (p.resize_shorter_px ? format("shorter side to %d, ", *p.resize_shorter_px) +
+                                       format("centre crop %d x %d", p.crop_width_px, p.crop_height_px)
+                                 : format("stretched to %d x %d", p.crop_width_px, p.crop_height_px)) +
+            format(" (%s), %s, scale %.6g, mean %.6g %.6g %.6g, std %.6g %.6g %.6g\n",
+                   std::string(to_string(p.interpolation)).c_str(), p.channels == ChannelOrder::kBgr ? "BGR" : "RGB",
+                   p.scale, p.mean[0], p.mean[1], p.mean[2], p.std[0], p.std[1], p.std[2]);
+    if (info.int8) text += int8_text(*info.int8);
+    text += "sha256: " + info.sha256 + "\n\n";
+    text += "layer                                    type               output            parameters\n";
+    for (const auto& layer : info.layers) {
+      const char* state = layer.parameters == 0                ? ""
+                          : layer.trainable == 0               ? "  frozen"
+                          : layer.trainable < layer.parameters ? "  partly frozen"
+                                                               : "";
+      text +=
+          format("%-40s %-18s %-16s %11lld%s\n", shortened(layer.name, 40).c_str(), shortened(layer.type, 18).c_str(),
+                 shape_text(layer.output_shape).c_str(), static_cast<long long>(layer.parameters), state);
+    }
+    return text;
+  });
 }
 
 }  // namespace graft

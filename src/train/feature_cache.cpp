@@ -117,8 +117,8 @@ const std::byte* FeatureCache::keep(const std::string& key, const at::Tensor& ro
   if (file_ && file_->can_append()) return file_->append(key, {data, row.nbytes()});
   const auto bytes = static_cast<std::int64_t>(row.nbytes());
   if (in_memory_bytes_ + bytes > max_bytes_) return nullptr;
-  in_memory_bytes_ += bytes;
   in_memory_.push_back(row.clone());
+  in_memory_bytes_ += bytes;
   return static_cast<const std::byte*>(in_memory_.back().const_data_ptr());
 }
 

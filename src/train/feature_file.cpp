@@ -4,7 +4,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
-#include <numeric>
+#include <optional>
 #include <string_view>
 #include <system_error>
 
@@ -55,6 +55,15 @@ std::vector<std::int64_t> numbers(std::string_view text) {
     at = rest + 1;
   }
   return found;
+}
+
+/// Of a row of float32; nothing for a shape that no memory holds.
+std::optional<std::size_t> bytes_of(const std::vector<std::int64_t>& shape) {
+  std::size_t product = sizeof(float);
+  for (const auto size : shape)
+    if (__builtin_mul_overflow(product, static_cast<std::size_t>(size), &product) || product > std::size_t{kLargest})
+      return std::nullopt;
+  return product;
 }
 
 std::size_t size_of(int fd, const fs::path& path) {
@@ -123,9 +132,7 @@ FeatureFile::FeatureFile(const fs::path& directory, std::string space, std::int6
   may_write_ = false;
 }
 
-FeatureFile::~FeatureFile() {
-  if (mapped_) ::munmap(mapped_, mapped_bytes_);
-}
+void FeatureFile::Unmap::operator()(std::byte* data) const { ::munmap(data, bytes); }
 
 void FeatureFile::restore(const fs::path& directory, const std::pair<std::string, std::size_t>& extent) {
   const auto kept = directory / extent.first;
@@ -141,27 +148,21 @@ void FeatureFile::open() {
     may_write_ = ::flock(fd_.get(), LOCK_EX | LOCK_NB) == 0;
   } while (may_write_ && !is_at(fd_.get(), path_));
   ::futimens(fd_.get(), nullptr);
-  if (mapped_) ::munmap(mapped_, mapped_bytes_);
+  mapped_.reset();
   // As much as the file may ever have: pages behind its end may be mapped, not touched.
-  mapped_bytes_ =
+  const auto bytes =
       std::max({static_cast<std::size_t>(std::min(max_bytes_, kLargest)), size_of(fd_.get(), path_), kHeader});
-  void* data = ::mmap(nullptr, mapped_bytes_, PROT_READ, MAP_SHARED, fd_.get(), 0);
-  mapped_ = data == MAP_FAILED ? nullptr : static_cast<std::byte*>(data);
-  if (!mapped_) base::raise_errno(path_, "cannot map", errno);
-}
-
-std::size_t FeatureFile::row_bytes() const {
-  return std::accumulate(shape_.begin(), shape_.end(), sizeof(float), [](std::size_t product, std::int64_t size) {
-    return product * static_cast<std::size_t>(size);
-  });
+  void* data = ::mmap(nullptr, bytes, PROT_READ, MAP_SHARED, fd_.get(), 0);
+  if (data == MAP_FAILED) base::raise_errno(path_, "cannot map", errno);
+  mapped_ = {static_cast<std::byte*>(data), Unmap{bytes}};
 }
 
 bool FeatureFile::read_header(std::size_t size) {
   if (size < kHeader) return false;
-  const std::string_view found(reinterpret_cast<const char*>(mapped_), kHeader);
+  const std::string_view found(reinterpret_cast<const char*>(mapped_.get()), kHeader);
   const auto shape_at = kMagic.size() + kDigest + 1;
   shape_ = numbers(found.substr(shape_at, found.find('\n', shape_at) - shape_at));
-  return !shape_.empty() && found == header(space_, shape_);
+  return !shape_.empty() && bytes_of(shape_) && found == header(space_, shape_);
 }
 
 bool FeatureFile::read() {
@@ -169,13 +170,13 @@ bool FeatureFile::read() {
   const std::size_t size = size_of(fd_.get(), path_);
   if (size == 0) return true;
   if (!read_header(size)) return false;
-  const std::size_t record = kBeforeRow + row_bytes(), count = (size - kHeader) / record;
+  const std::size_t row_bytes = *bytes_of(shape_), record = kBeforeRow + row_bytes, count = (size - kHeader) / record;
   end_ = kHeader;
   for (std::size_t i = 0; i < count; ++i) {
-    const std::byte* at = mapped_ + end_;
+    const std::byte* at = mapped_.get() + end_;
     const std::string_view text(reinterpret_cast<const char*>(at), kBeforeRow);
     const auto key = text.substr(0, kDigest);
-    if (text.substr(kDigest) != checksum(key, {at + kBeforeRow, row_bytes()})) {
+    if (text.substr(kDigest) != checksum(key, {at + kBeforeRow, row_bytes})) {
       if (i + 1 < count) return false;
       break;  // the next one is written over it: never cut off, others may have it mapped
     }
@@ -199,12 +200,12 @@ const std::byte* FeatureFile::append(const std::string& key, std::span<const std
     return nullptr;
   }
   end_ += record.size();
-  return mapped_ + end_ - row.size();
+  return mapped_.get() + end_ - row.size();
 }
 
 bool FeatureFile::make_room(std::size_t bytes) {
   const auto bound = static_cast<std::size_t>(max_bytes_);
-  if (end_ + bytes > std::min(bound, mapped_bytes_)) return false;
+  if (end_ + bytes > std::min(bound, mapped_.get_deleter().bytes)) return false;
   const auto files = others(path_);
   std::size_t sum = end_ + bytes;
   for (const auto& file : files) sum += file.bytes;

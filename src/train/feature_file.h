@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
@@ -25,7 +26,6 @@ class FeatureFile {
   /// Throws Error kIo.
   FeatureFile(const std::filesystem::path& directory, std::string space, std::int64_t max_bytes,
               WarningCallback on_warning);
-  ~FeatureFile();
   FeatureFile(const FeatureFile&) = delete;
   FeatureFile& operator=(const FeatureFile&) = delete;
 
@@ -54,7 +54,6 @@ class FeatureFile {
   /// Whether it is whole, but for what a process that died left at its end.
   bool read();
   bool read_header(std::size_t size);
-  std::size_t row_bytes() const;
   bool make_room(std::size_t bytes);
   bool write(std::span<const std::byte> bytes);
   void warn(const std::string& text) const;
@@ -65,8 +64,11 @@ class FeatureFile {
   WarningCallback on_warning_;
   base::Descriptor fd_;
   bool may_write_ = false;
-  std::byte* mapped_ = nullptr;
-  std::size_t mapped_bytes_ = 0;
+  struct Unmap {
+    std::size_t bytes;
+    void operator()(std::byte* data) const;
+  };
+  std::unique_ptr<std::byte, Unmap> mapped_;
   std::size_t end_ = 0;  ///< of the records that are whole
   std::vector<std::int64_t> shape_;
   std::vector<Row> rows_;

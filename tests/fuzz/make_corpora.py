@@ -8,18 +8,31 @@ files of each kind.
     make_corpora.py FOLDER [--seed 0]
 """
 import argparse
+import hashlib
 import json
+import math
 import pathlib
 import random
 import zipfile
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden"
+def feature_cache(rows=2, shape=(3, 2)):
+    """A file of src/train/feature_file.cpp, for the fuzzer's space."""
+    text = b"graft features 1\n" + b"a" * 64 + b"\n" + b"".join(b"%d " % size for size in shape) + b"\n"
+    file = (text + hashlib.sha256(text).hexdigest().encode()).ljust(512, b"\n")
+    for number in range(rows):
+        key, row = b"%064d" % number, bytes(4 * math.prod(shape))
+        file += key + hashlib.sha256(key + row).hexdigest().encode() + row
+    return file
+
+
 # By the first byte of the fuzzer's input: which reader takes the rest.
 TEXTS = (
     (b"tench\ngoldfish\r\n", b"\xef\xbb\xbfa b\n", b'["a", "b"]', b'{"0": ["n01440764", "tench"], "1": ["n01443537", "goldfish"]}'),
     (b"torch", b"caffe,resize=248,interpolation=bicubic", b"torch,crop=224,channels=bgr,mean=0.5/0.5/0.5"),
     (b"shear=0.2,zoom=0.2,hflip", b"crop=0.6,trivial,jitter=0.2,erase", b"rotate=10,shift=0.1"),
     (b"constant", b"step:3:0.5", b"cosine", b"one-cycle", b"plateau:2"),
+    (feature_cache(), feature_cache()[:-7], feature_cache(rows=0)),
     (b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  model.pt\n",),
 )
 

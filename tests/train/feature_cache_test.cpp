@@ -7,6 +7,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "base/sha256.h"
 #include "support/expect_error.h"
 #include "support/scratch.h"
 
@@ -154,6 +155,20 @@ TEST_F(FeatureFiles, AForeignOneIsNeverUsed) {
   warnings.clear();
   EXPECT_FALSE(cache().contains(key(5)));
   EXPECT_THAT(warnings, HasSubstr("made anew"));
+}
+
+TEST_F(FeatureFiles, ARowThatNoMemoryHoldsIsNone) {
+  fs::create_directories(directory());
+  // In bytes modulo 2^64: 0, and such that a record's bytes are none.
+  for (const std::string shape : {"4611686018427387904 4 ", "4611686018427387872 ", "9223372036854775807 "}) {
+    std::string header = "graft features 1\n" + kSpace + "\n" + shape + "\n";
+    header += base::Sha256().update(header).hex();
+    header.resize(kHeaderBytes, '\n');
+    std::ofstream(file(), std::ios::binary) << header << std::string(1000, '\0');
+    warnings.clear();
+    EXPECT_TRUE(cache().insert(keys(0, 0), some_rows(1))) << shape;
+    EXPECT_THAT(warnings, HasSubstr("made anew")) << shape;
+  }
 }
 
 TEST_F(FeatureFiles, OneProcessWrites) {
