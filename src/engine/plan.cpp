@@ -1,7 +1,6 @@
 #include "engine/plan.h"
 
 #include <algorithm>
-#include <new>
 
 #include "base/translate.h"
 #include "engine/cpu_plan.h"
@@ -18,9 +17,8 @@ std::unique_ptr<const Plan> Plan::compile(const graph::Network& network, Precisi
   try {
     plan = on_cuda ? compile_for_cuda(network, precision, summary)
                    : compile_for_cpu(network, precision, single, calibration, summary);
-  } catch (const std::bad_alloc&) {
-    throw;
-  } catch (const std::exception& error) {  // what LibTorch's passes cannot do, the interpreter can
+  } catch (const std::exception& error) {       // what LibTorch's passes cannot do, the interpreter can
+    base::rethrow_lack_of_memory("compiling");  // that may pass, an obstacle stays
     summary.obstacle = base::own_words(error.what());
   }
   if (found) *found = summary;
