@@ -141,7 +141,10 @@ bool asked_by_graft(const void* caller) {
         const auto address = static_cast<std::uintptr_t>(_Unwind_GetIP(context));
         found.begun = found.begun || address == found.from;
         if (!found.begun || library.contains(address)) return _URC_NO_REASON;
-        if (found.frames++ == 0) found.ours = program.contains(address);
+        // LibTorch may call its own inline functions in this program's copy, also from that destructor of its writer.
+        if (found.frames == 0 || (found.frames == 1 && state.fault.from_then_on))
+          found.ours = program.contains(address);
+        ++found.frames;
         for (const auto& range : json_destructors()) found.ours = found.ours && !range.contains(address);
         return found.ours && found.frames < 4 ? _URC_NO_REASON : _URC_END_OF_STACK;
       },
