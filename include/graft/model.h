@@ -40,15 +40,14 @@ class GRAFT_EXPORT Model {
   Model(Model&&) noexcept;
   Model& operator=(Model&&) noexcept;
 
-  // --- Prediction: evaluation mode, no gradients. Throws kConfig while the model is in training mode. A prepared batch
-  // is float32 as preprocess() makes it, or uint8: RGB pictures of the network's size, normalised on the model's device.
+  // --- Prediction: evaluation mode, no gradients. Throws kConfig while the model is in training mode.
 
   /// Throws kNumeric if the network's outputs are not finite.
   std::vector<Prediction> classify(const Image& image, const ClassifyOptions& options = {}) const;
   /// One forward pass for all of them.
   std::vector<std::vector<Prediction>> classify(std::span<const Image> images,
                                                 const ClassifyOptions& options = {}) const;
-  /// The same for a prepared batch [N, 3, H, W].
+  /// The same for a prepared batch [N, 3, H, W]: float32, or uint8 as LoaderOptions::bytes gives it.
   std::vector<std::vector<Prediction>> classify(const at::Tensor& batch, const ClassifyOptions& options = {}) const;
 
   /// Each task's answers by its name, [N, outputs of the task], float32, CPU, for a batch [N, 3, H, W]: probabilities
