@@ -42,6 +42,17 @@ endif()
 if(GRAFT_IMAGE_DECODER STREQUAL "stb_image")
   find_path(GRAFT_STB_INCLUDE_DIR stb_image.h PATH_SUFFIXES stb REQUIRED)
 endif()
+
+set(GRAFT_TEXT_LIBRARIES "")
+if(NOT GRAFT_WITH_ICU STREQUAL "OFF")
+  find_package(ICU QUIET COMPONENTS uc)
+  if(ICU_FOUND)
+    set(GRAFT_TEXT_LIBRARIES ICU::uc)
+  elseif(GRAFT_WITH_ICU STREQUAL "ON")
+    message(FATAL_ERROR "GRAFT_WITH_ICU=ON, but ICU (uc) was not found; Debian: libicu-dev")
+  endif()
+endif()
+message(STATUS "Unicode for texts: ICU ${ICU_VERSION}")
 message(STATUS "Image decoder: ${GRAFT_IMAGE_DECODER} (OpenCV ${OpenCV_VERSION}, libjpeg ${JPEG_VERSION}, libpng ${PNG_VERSION_STRING}); graft::opencv: ${GRAFT_HAVE_OPENCV_LIBRARY}")
 
 # LibTorch's CUDA graphs need the headers of CUDA's runtime: a toolkit's, or those beside LibTorch's wheel, of which those of

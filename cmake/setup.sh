@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 torch_version=2.13.0
-packages=(g++ clang libclang-rt-dev cmake ninja-build ccache git pkg-config python3 python3-venv libopencv-dev libjpeg-dev libpng-dev libstb-dev
+packages=(g++ clang libclang-rt-dev cmake ninja-build ccache git pkg-config python3 python3-venv libopencv-dev libjpeg-dev libpng-dev libstb-dev libicu-dev
           libgtest-dev libgmock-dev libcli11-dev nlohmann-json3-dev libssl-dev doxygen)
 
 missing=()
@@ -28,7 +28,7 @@ if ((${#missing[@]})); then
 fi
 
 # A stamp tells what .venv holds, so that a second run costs nothing.
-stamp="torch==$torch_version numpy pillow scikit-learn onnx onnxruntime tritonclient playwright axe-playwright-python tensorboard safetensors"
+stamp="torch==$torch_version numpy pillow scikit-learn onnx onnxruntime tritonclient playwright axe-playwright-python tensorboard safetensors tokenizers"
 if [[ "$(cat .venv/graft-stamp 2>/dev/null)" != "$stamp" ]]; then
   echo "-- installing LibTorch $torch_version (pip package torch) into .venv"
   [[ -x .venv/bin/python ]] || python3 -m venv .venv
@@ -41,6 +41,8 @@ if [[ "$(cat .venv/graft-stamp 2>/dev/null)" != "$stamp" ]]; then
   .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps tritonclient
   # To read checkpoints as Python does.
   .venv/bin/python -m pip install -q --disable-pip-version-check safetensors
+  # The reference that tokenisation is compared with; its dependency is for downloads alone.
+  .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps tokenizers
   # A driver for Chromium and a checker of accessibility for reports; TensorBoard's own reader for event files.
   .venv/bin/python -m pip install -q --disable-pip-version-check playwright absl-py
   .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps axe-playwright-python tensorboard

@@ -23,9 +23,10 @@ class GraftConan(ConanFile):
         "shared": [True, False],
         "fPIC": [True, False],
         "with_opencv": [True, False],          # decode with OpenCV, and build graft::opencv
-        "system_dependencies": [True, False],  # OpenSSL, nlohmann-json, OpenCV and stb of the system instead of Conan's
+        "with_icu": [True, False],             # networks for text
+        "system_dependencies": [True, False],  # OpenSSL, nlohmann-json, OpenCV, stb and ICU of the system instead of Conan's
     }
-    default_options = {"shared": False, "fPIC": True, "with_opencv": False, "system_dependencies": False}
+    default_options = {"shared": False, "fPIC": True, "with_opencv": False, "with_icu": False, "system_dependencies": False}
     implements = ["auto_shared_fpic"]
 
     def export(self):
@@ -44,6 +45,9 @@ class GraftConan(ConanFile):
         else:
             self.requires("stb/[*]", visible=False)
 
+        if self.options.with_icu:
+            self.requires("icu/[>=72 <80]")
+
     def validate(self):
         check_min_cppstd(self, 20)
 
@@ -59,6 +63,7 @@ class GraftConan(ConanFile):
         toolchain.cache_variables.update({
             "GRAFT_BUILD_CLI": "OFF", "GRAFT_BUILD_EXAMPLES": "OFF", "GRAFT_BUILD_TESTS": "OFF",
             "GRAFT_WITH_OPENCV": opencv, "GRAFT_BUILD_OPENCV": opencv,
+            "GRAFT_WITH_ICU": "ON" if self.options.with_icu else "OFF",
         })
         toolchain.generate()
         CMakeDeps(self).generate()

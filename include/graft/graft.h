@@ -35,6 +35,7 @@
 #include <graft/sweep.h>
 #include <graft/task.h>
 #include <graft/tensorboard.h>
+#include <graft/tokenizer.h>
 #include <graft/trainer.h>
 #include <graft/trainer_options.h>
 #include <graft/version.h>

@@ -21,9 +21,25 @@ Number parse(std::string_view text, std::string_view what, const char* kind) {
   return value;
 }
 
-/// Removes the first character of `text` (UTF-8, RFC 3629) and returns its bytes; nothing for a byte that begins none,
-/// and for control characters but tab and line feed.
+/// Removes the first character of `text` and returns its bytes; nothing for a byte that begins none, and for control
+/// characters but tab and line feed.
 std::string_view take_character(std::string_view& text) {
+  const auto whole = text;
+  const auto code = take_code_point(text);
+  const bool control = code && ((*code < 0x20 && *code != '\t' && *code != '\n') || *code == 0x7f);
+  const bool fine = code && !control && (*code | 1) != 0xffff;
+  return whole.substr(0, fine ? whole.size() - text.size() : 0);
+}
+
+}  // namespace
+
+double parse_number(std::string_view text, std::string_view what) { return parse<double>(text, what, "a number"); }
+
+std::int64_t parse_integer(std::string_view text, std::string_view what) {
+  return parse<std::int64_t>(text, what, "a whole number");
+}
+
+std::optional<char32_t> take_code_point(std::string_view& text) {
   constexpr std::array<std::uint32_t, 4> kLowest{0, 0x80, 0x800, 0x10000};  // of those with no, one, ... bytes behind
   const auto byte = [&](std::size_t i) { return static_cast<std::uint32_t>(static_cast<unsigned char>(text[i])); };
   const std::size_t behind = byte(0) < 0x80 ? 0 : byte(0) < 0xe0 ? 1 : byte(0) < 0xf0 ? 2 : 3;
@@ -33,20 +49,10 @@ std::string_view take_character(std::string_view& text) {
     fine = (byte(i) & 0xc0u) == 0x80;
     code = code << 6 | (byte(i) & 0x3fu);
   }
-  const bool control = (code < 0x20 && code != '\t' && code != '\n') || code == 0x7f;
   const bool surrogate = code >= 0xd800 && code < 0xe000;
-  fine = fine && code >= kLowest[behind] && code <= 0x10ffff && !control && !surrogate && (code | 1) != 0xffff;
-  const auto character = text.substr(0, fine ? behind + 1 : 0);
+  fine = fine && code >= kLowest[behind] && code <= 0x10ffff && !surrogate;
   text.remove_prefix(fine ? behind + 1 : 1);
-  return character;
-}
-
-}  // namespace
-
-double parse_number(std::string_view text, std::string_view what) { return parse<double>(text, what, "a number"); }
-
-std::int64_t parse_integer(std::string_view text, std::string_view what) {
-  return parse<std::int64_t>(text, what, "a whole number");
+  return fine ? std::optional<char32_t>(code) : std::nullopt;
 }
 
 std::vector<std::string> split(std::string_view text, char separator) {

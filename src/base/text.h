@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +26,10 @@ std::string shortest(double value);
 
 /// Shell pattern without brackets: "*" any text, "?" one character.
 bool matches(std::string_view pattern, std::string_view text);
+
+/// Removes the first character of `text`, which is not empty, and returns it; nothing, and a byte is removed, where it
+/// does not begin with a whole one in UTF-8 (RFC 3629).
+std::optional<char32_t> take_code_point(std::string_view& text);
 
 /// Whether it is UTF-8 (RFC 3629) without control characters other than tab and line feed.
 bool is_plain_text(std::string_view text);

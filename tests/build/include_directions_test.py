@@ -32,6 +32,7 @@ CONFINED = {
     r"CLI/": {"cli"},
     r"nlohmann/": {"base", "model", "report", "cli"},
     r"openssl/": {"base"},
+    r"unicode/": {"text"},
     r"torch/torch\.h|torch/nn": {"custom_head.h"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)

@@ -79,7 +79,7 @@ class Vcpkg(unittest.TestCase):
     def test_portfile(self):
         with tempfile.TemporaryDirectory() as folder:
             origin, clone = tagged_clone(folder)
-            for features, expected in (("", "OFF"), ("opencv", "ON")):
+            for features, expected, icu in (("", "OFF", "OFF"), ("opencv", "ON", "OFF"), ("text", "OFF", "ON")):
                 result = self.run_portfile(folder, features)
                 self.assertEqual(result.returncode, 0, result.stderr)
                 calls = {line.split(";")[0]: line.split(";")[1:] for line in result.stderr.splitlines()}
@@ -90,7 +90,7 @@ class Vcpkg(unittest.TestCase):
                 self.assertIn("/sources", configured)
                 given = dict(re.fullmatch(r"-D(\w+)=(\w+)", option).groups() for option in configured if option.startswith("-D"))
                 self.assertLessEqual(set(given), OPTIONS)
-                self.assertEqual((given["GRAFT_WITH_OPENCV"], given["GRAFT_BUILD_OPENCV"]), (expected, expected))
+                self.assertEqual((given["GRAFT_WITH_OPENCV"], given["GRAFT_BUILD_OPENCV"], given["GRAFT_WITH_ICU"]), (expected, expected, icu))
                 self.assertLessEqual({"vcpkg_cmake_install", "vcpkg_cmake_config_fixup", "vcpkg_install_copyright"}, set(calls))
 
             git(clone, "tag", "-d", f"v{VERSION}")

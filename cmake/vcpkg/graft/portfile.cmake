@@ -15,10 +15,14 @@ set(with_opencv OFF)
 if("opencv" IN_LIST FEATURES)
   set(with_opencv ON)
 endif()
+set(with_icu OFF)
+if("text" IN_LIST FEATURES)
+  set(with_icu ON)
+endif()
 vcpkg_cmake_configure(
   SOURCE_PATH "${SOURCE_PATH}"
   OPTIONS -DGRAFT_BUILD_CLI=OFF -DGRAFT_BUILD_EXAMPLES=OFF -DGRAFT_BUILD_TESTS=OFF
-          -DGRAFT_WITH_OPENCV=${with_opencv} -DGRAFT_BUILD_OPENCV=${with_opencv})
+          -DGRAFT_WITH_OPENCV=${with_opencv} -DGRAFT_BUILD_OPENCV=${with_opencv} -DGRAFT_WITH_ICU=${with_icu})
 vcpkg_cmake_install()
 vcpkg_cmake_config_fixup(CONFIG_PATH lib/cmake/graft)
 vcpkg_fixup_pkgconfig()
