@@ -1,4 +1,4 @@
-"""What Graft reads beside the network in a TorchScript file: graft.json, and the golden picture's pixels.
+"""What Graft reads beside the network in a TorchScript file: graft.json, and the golden picture's pixels, or a vocabulary.
 
 save() states the SHA-256 of the weights and, where the preprocessing is known, the logits of a picture as PyTorch and
 Pillow compute them here: Graft recomputes both when it loads the file, so a network that would answer otherwise there is
@@ -16,6 +16,10 @@ METHODS = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BIL
 TYPES = {torch.float32: "Float", torch.float64: "Double", torch.float16: "Float", torch.bfloat16: "Float", torch.int64: "Long",
          torch.int32: "Int", torch.bool: "Bool", torch.uint8: "Byte"}
 GOLDEN_SIDE = 64
+GOLDEN_TEXT = "The quick brown fox: 42 caf\u00e9s, na\u00efve \u4e2d\u6587 & emoji \U0001f600!"
+# How BERT's texts are split, as graft.json has it (include/graft/tokenizer.h).
+TOKENIZER = {"type": "wordpiece", "lower_case": True, "strip_accents": None, "split_cjk": True, "max_length": 512, "max_word_length": 100,
+             "special_tokens_in_text": True, "unknown": "[UNK]", "first": "[CLS]", "last": "[SEP]", "padding": "[PAD]", "mask": "[MASK]"}
 
 
 def prepare(image, p):
@@ -67,6 +71,34 @@ def save(module, path, description):
                                  "logits": [float(value) for value in logits]}
         records["graft_golden.rgb"] = picture.tobytes()
     records["graft.json"] = json.dumps(description)
+    torch.jit.save(module, str(path), _extra_files=records)
+
+
+def tokenizer_of(description, vocabulary):
+    """The Python package's, as the description says. Takes lists of texts: batches [N, T]."""
+    from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors  # pip install tokenizers
+
+    d, index = description, {piece: i for i, piece in enumerate(vocabulary)}
+    tokenizer = Tokenizer(models.WordPiece(index, unk_token=d["unknown"], max_input_chars_per_word=d["max_word_length"]))
+    tokenizer.normalizer = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=d["split_cjk"], strip_accents=d["strip_accents"],
+                                                      lowercase=d["lower_case"])
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing((d["last"], index[d["last"]]), (d["first"], index[d["first"]]))
+    special = [d[name] for name in ("unknown", "first", "last", "padding", "mask") if d[name] in index]
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in special])
+    tokenizer.encode_special_tokens = not d["special_tokens_in_text"]
+    tokenizer.enable_truncation(d["max_length"])
+    tokenizer.enable_padding(pad_id=index[d["padding"]], pad_token=d["padding"])
+    return lambda texts: torch.tensor([encoding.ids for encoding in tokenizer.encode_batch(texts)])
+
+
+def save_text(module, path, description, vocabulary):
+    """Writes a scripted network for texts in evaluation mode with its description, which has a tokenizer, and vocabulary."""
+    description = {"schema": 2, **description, "sha256": content_hash(module)}
+    with torch.inference_mode():
+        logits = module(tokenizer_of(description["tokenizer"], vocabulary)([GOLDEN_TEXT]))[0].float()
+    description["golden"] = {"text": GOLDEN_TEXT, "tolerance": 1e-3, "logits": [float(value) for value in logits]}
+    records = {"graft.json": json.dumps(description), "graft_vocabulary.txt": "".join(piece + "\n" for piece in vocabulary)}
     torch.jit.save(module, str(path), _extra_files=records)
 
 

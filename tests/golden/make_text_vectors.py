@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/text/vocab.txt and tokens.json: odd texts and what the Python package `tokenizers` makes of them.
+"""Writes tests/golden/text/: vocab.txt and tokens.json, odd texts and what the Python package `tokenizers` makes of them; tiny.pt, an
+encoder with random weights, and embeddings.json, what PyTorch says of it, eagerly.
 
-    make_text_vectors.py          (needs tokenizers)
+    make_text_vectors.py          (needs torch, tokenizers)
 
 The vocabulary is made here and is nobody else's. tests/text/tokenizers_test.py compares many more texts of odd_texts() with the
 package itself.
@@ -9,6 +10,7 @@ package itself.
 import json
 import pathlib
 import random
+import sys
 import unicodedata
 
 OUT = pathlib.Path(__file__).resolve().parent / "text"
@@ -121,6 +123,26 @@ def reference(pieces, max_length=None, special_tokens_in_text=True, **options):
     return tokenizer
 
 
+def write_network(pieces):
+    """By the exporter; computed without TorchScript and without padding."""
+    sys.path.insert(0, str(OUT.parents[2] / "models"))
+    import export_text_torchscript
+    import text_networks
+    import torch
+    export_text_torchscript.main(["--tiny", "--out", str(OUT / "tiny.pt")])
+    net = text_networks.SentenceEncoder(export_text_torchscript.TINY | {"vocab_size": len(pieces)}, padding=0).eval()
+    net.load_state_dict(torch.jit.load(str(OUT / "tiny.pt")).state_dict())
+    tokenizer = reference(pieces, max_length=export_text_torchscript.TINY["max_position_embeddings"])
+    layers, cases = {}, []
+    for name in ("embeddings", "encoder.layer.0", "encoder.layer.1"):
+        net.get_submodule(name).register_forward_hook(lambda _, __, output, name=name: layers.__setitem__(name, output[0].mean(0).tolist()))
+    for text in ["", "The ship is on the sea", "Naïve café, 42!", "long " * 100, *odd_texts(20, seed=5)]:
+        ids = tokenizer.encode(text).ids
+        with torch.inference_mode():
+            cases.append({"text": text, "embedding": net(torch.tensor([ids]))[0].tolist(), "layers": dict(layers)})
+    (OUT / "embeddings.json").write_text(json.dumps(cases, separators=(",", ":")).replace("},{", "},\n{") + "\n")
+
+
 def main():
     OUT.mkdir(exist_ok=True)
     pieces = vocabulary()
@@ -132,6 +154,7 @@ def main():
         some = texts if not options else texts[:60]
         cases.append({"options": options, "texts": [[text, tokenizer.encode(text).ids] for text in some]})
     (OUT / "tokens.json").write_text(json.dumps(cases, separators=(",", ":")).replace("]],[", "]],\n[").replace('],["', '],\n["') + "\n")
+    write_network(pieces)
 
 
 if __name__ == "__main__":
