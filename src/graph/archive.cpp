@@ -177,7 +177,9 @@ void Archive::check_kept() {
 }
 
 void Archive::check_version() const {
-  const auto* const record = find("version");
+  // Files of the operators' newer versions (gelu is one) have it in another place, which LibTorch prefers.
+  const auto* const newer = find(".data/version");
+  const auto* const record = newer ? newer : find("version");
   if (!record) refuse("none of its format version");
   if (record->entry.deflated) return;  // LibTorch will look
   auto text = as_text(content(*record));

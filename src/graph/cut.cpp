@@ -47,16 +47,21 @@ void inline_own_methods(Graph& graph) {
   }
 }
 
-/// The last call, in `block` or below, whose receiver is self's sub-module `child` or one inside it.
-Node* last_call(torch::jit::Block* block, const Value* self, const std::string& child) {
+bool is_within(std::string_view path, std::string_view layer) {
+  return path.starts_with(layer) && (path.size() == layer.size() || path[layer.size()] == '.');
+}
+
+/// The last call, in `block` or below, for whose receiver's path `wanted` holds.
+template <class Wanted>
+Node* last_call(torch::jit::Block* block, const Value* self, const Wanted& wanted) {
   Node* found = nullptr;
   for (Node* node : block->nodes()) {
     if (node->kind() == c10::prim::CallMethod) {
       const auto path = path_of(node->input(0), self);
-      if (path && (*path == child || path->starts_with(child + "."))) found = node;
+      if (path && wanted(*path)) found = node;
     }
     for (auto* inner : node->blocks())
-      if (Node* deeper = last_call(inner, self, child)) found = deeper;
+      if (Node* deeper = last_call(inner, self, wanted)) found = deeper;
   }
   return found;
 }
@@ -137,7 +142,10 @@ Module cut_module(const Module& module, const std::string& method, std::string_v
   auto graph = method_graph(*module.type(), method)->copy();
   inline_own_methods(*graph);
   Value* self = graph->inputs().at(0);
-  Node* call = last_call(graph->block(), self, child);
+  // Of the layer itself or of one around it; where there is none, one beside it says why.
+  Node* call = last_call(graph->block(), self, [&](const std::string& called) { return is_within(path, called); });
+  if (!call)
+    call = last_call(graph->block(), self, [&](const std::string& called) { return is_within(called, child); });
   if (!call)
     throw Error(ErrorCode::kConfig, "no layer \"" + std::string(full_path) + "\" is called by this network's forward");
   if (call->owningBlock() != graph->block()) refuse_conditional(full_path);
