@@ -1,4 +1,4 @@
-/// Labelled pictures to train and evaluate on.
+/// Labelled examples, pictures or texts, to train and evaluate on.
 /// Thread-safety: const members of a Dataset are called from the loader's threads at the same time.
 #pragma once
 
@@ -22,7 +22,7 @@ enum class OnBadImage {
   kSkip,  ///< unreadable files are left out, counted and listed; an Error only if no file can be read
 };
 
-/// Implement this to train on anything that yields pictures and class indices.
+/// Implement this to train on anything that yields pictures or texts, and class indices.
 class GRAFT_EXPORT Dataset {
  public:
   virtual ~Dataset();
@@ -36,10 +36,13 @@ class GRAFT_EXPORT Dataset {
   /// label, 0 or 1 for each of several labels, a number for each output of a regression. NaN: not known, left out of
   /// the loss. classes() then names the outputs of all tasks in a row. Default: label(i).
   virtual std::vector<float> targets(std::size_t i) const;
-  /// Decodes picture i. Throws Error if it cannot be read.
-  virtual Image image(std::size_t i) const = 0;
-  /// What picture i is made from, in any text that differs wherever image(i) does, now or in another process: what the
-  /// frozen part of a network yields for a picture is kept under it. Empty, the default: not known, nothing is kept.
+  /// Decodes picture i. Throws Error if it cannot be read. Default: throws kMismatch, there are no pictures.
+  virtual Image image(std::size_t i) const;
+  /// Text i, UTF-8, of a data set for networks that take texts. Default: throws kMismatch, there are no texts.
+  virtual std::string text(std::size_t i) const;
+  /// What example i is made from, in any text that differs wherever image(i) or text(i) does, now or in another
+  /// process: what the frozen part of a network yields for it is kept under it. Empty, the default: not known, nothing
+  /// is kept.
   virtual std::string content_id(std::size_t i) const;
   /// How messages and result lists call example i: its path, for files.
   virtual std::string name(std::size_t i) const = 0;

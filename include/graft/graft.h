@@ -1,5 +1,5 @@
-/// Transfer learning for C++: load a pretrained image classifier, cut its head off, graft a new one on, train it, run
-/// it.
+/// Transfer learning for C++: load a pretrained network for pictures or texts, cut its head off, graft a new one on,
+/// train it, run it.
 #pragma once
 
 #include <graft/augment.h>
@@ -20,6 +20,7 @@
 #include <graft/history.h>
 #include <graft/html_report.h>
 #include <graft/image.h>
+#include <graft/input.h>
 #include <graft/inspect.h>
 #include <graft/loader.h>
 #include <graft/lr_finder.h>
@@ -35,6 +36,7 @@
 #include <graft/sweep.h>
 #include <graft/task.h>
 #include <graft/tensorboard.h>
+#include <graft/text_dataset.h>
 #include <graft/tokenizer.h>
 #include <graft/trainer.h>
 #include <graft/trainer_options.h>

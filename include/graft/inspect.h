@@ -10,7 +10,7 @@
 
 #include <graft/device.h>
 #include <graft/export.h>
-#include <graft/preprocess.h>
+#include <graft/input.h>
 #include <graft/task.h>
 
 namespace graft {
@@ -83,7 +83,7 @@ GRAFT_EXPORT PlanInfo inspect_plan(const Model& model, Precision precision = Pre
 struct ModelInfo {
   std::string family;                     ///< "vgg16", "resnet50" or "other"
   std::string origin;                     ///< "scripted", "traced" or "frozen"
-  std::vector<std::int64_t> input_shape;  ///< [1, 3, H, W]
+  std::vector<std::int64_t> input_shape;  ///< [1, 3, H, W], or [1, T]: a text of so many tokens, as the shapes are for
   std::int64_t classes = 0;
   std::vector<LayerInfo> layers;
   std::int64_t parameters = 0;
@@ -94,7 +94,7 @@ struct ModelInfo {
   std::string penultimate_layer;  ///< the last linear layer
   std::string batch_norm;         ///< policy: follow, inference or train
   std::vector<Task> tasks;        ///< over the outputs
-  Preprocessing preprocessing;
+  Input input;
   std::vector<Label> labels;
   std::string sha256;                 ///< over all parameters and buffers: names, shapes, bytes
   std::optional<Int8Info> int8 = {};  ///< if it is calibrated

@@ -1,4 +1,4 @@
-/// Batches for the network: decoded, augmented and normalised by several threads ahead of their use.
+/// Batches for the network: decoded, augmented and normalised, or tokenised, by several threads ahead of their use.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 
 #include <graft/dataset.h>
 #include <graft/export.h>
-#include <graft/preprocess.h>
+#include <graft/input.h>
 
 namespace graft {
 
@@ -33,7 +33,7 @@ struct LoaderOptions {
   /// Pictures that are not augmented come as bytes: uint8, RGB, not normalised, a quarter of the memory. Model's
   /// functions normalise them, on the model's device.
   bool bytes = false;
-  bool pin_memory = false;   ///< page-locked batches for asynchronous copies to a CUDA device
+  bool pin_memory = false;  ///< page-locked batches for asynchronous copies to a CUDA device
   /// Says that a picture is not wanted, as it would be augmented in `epoch` (Batch::epochs): it is not read, its
   /// example is in the batch without it. Called from the loader's threads, once for each example.
   std::function<bool(std::size_t index, std::uint64_t epoch)> skip_image = {};
@@ -41,8 +41,9 @@ struct LoaderOptions {
 
 /// Some of a data set, ready for the network.
 struct GRAFT_EXPORT Batch {
-  /// [N, 3, H, W], float32 (uint8 with LoaderOptions::bytes), CPU; channels last in memory, as convolutions want it.
-  /// With skip_image those of image_rows alone.
+  /// [N, 3, H, W], float32 (uint8 with LoaderOptions::bytes), CPU; channels last in memory, as convolutions want it. Of
+  /// texts their tokens, [N, T] of int64, as long as the longest, the others filled up. With skip_image those of
+  /// image_rows alone.
   at::Tensor images;
   at::Tensor labels;                     ///< [N], int64: class indices, CPU
   at::Tensor targets;                    ///< [N, T], float32: Dataset::targets, CPU
@@ -67,8 +68,9 @@ struct BadImage {
 /// number of threads. The data set must outlive the loader. One thread at a time may call next() and start_epoch().
 class GRAFT_EXPORT DataLoader {
  public:
-  /// Throws Error kConfig for options out of range, kMismatch for an empty data set.
-  DataLoader(const Dataset& dataset, const Preprocessing& preprocessing, const LoaderOptions& options = {});
+  /// Model::input() says how examples become rows. Throws Error kConfig for options out of range, kMismatch for an
+  /// empty data set.
+  DataLoader(const Dataset& dataset, const Input& input, const LoaderOptions& options = {});
   ~DataLoader();
   DataLoader(DataLoader&&) noexcept;
   DataLoader& operator=(DataLoader&&) noexcept;
@@ -78,7 +80,7 @@ class GRAFT_EXPORT DataLoader {
   /// whole epoch could be read.
   std::optional<Batch> next();
 
-  /// Pictures of these rows of a batch, [rows, 3, H, W], read now: for some that were skipped.
+  /// Examples of these rows of a batch, as Batch::images has them, read now: for some that were skipped.
   /// Throws the Error of one that cannot be read.
   at::Tensor load(const Batch& batch, const std::vector<std::int64_t>& rows) const;
 

@@ -1,8 +1,9 @@
-/// A pretrained image classifier from a TorchScript file: prediction, features, freezing and a new head.
+/// A pretrained network for pictures or texts from a TorchScript file: prediction, features, freezing and a new head.
 ///
-/// A Model owns a backbone and a head, its preprocessing and its labels, and saves all of it as one TorchScript file.
-/// Thread-safety: const members may be called from many threads on one Model; the others need it for themselves.
-/// One that was moved from throws kConfig.
+/// A Model owns a backbone and a head, its preprocessing or tokenizer and its labels, and saves all as one TorchScript
+/// file. What is said of a batch [N, 3, H, W] holds for tokens [N, T] where the network takes texts (graft/input.h).
+/// Thread-safety: const members may be called from many threads on one Model; the others need it for themselves. One
+/// that was moved from throws kConfig.
 #pragma once
 
 #include <cstdint>
@@ -20,9 +21,9 @@
 #include <graft/device.h>
 #include <graft/export.h>
 #include <graft/head.h>
+#include <graft/input.h>
 #include <graft/inspect.h>
 #include <graft/model_options.h>
-#include <graft/preprocess.h>
 
 namespace graft {
 
@@ -30,8 +31,8 @@ namespace graft {
 class GRAFT_EXPORT Model {
  public:
   /// Loads a TorchScript file, scripted or traced, in evaluation mode. Throws Error: kIo, kLimit, kFormat (not
-  /// TorchScript, damaged, other weights than were saved), kMismatch (no forward, labels do not fit the outputs, not an
-  /// image classifier, traced in training mode, other answers than when it was saved), kNumeric (weights not finite).
+  /// TorchScript, damaged, other weights than were saved), kMismatch (no forward, labels do not fit the outputs, no
+  /// classifier, traced in training mode, other answers than when it was saved), kNumeric (weights not finite).
   static Model load(const std::filesystem::path& path, const LoadOptions& options = {});
   /// VGG16 or ResNet50, made here, with a safetensors file's weights under torchvision's names: no code of others runs.
   /// Throws Error: kIo, kLimit, kFormat (damaged), kMismatch (names or shapes that do not fit, all listed), kNumeric.
@@ -40,14 +41,16 @@ class GRAFT_EXPORT Model {
   Model(Model&&) noexcept;
   Model& operator=(Model&&) noexcept;
 
-  // --- Prediction: evaluation mode, no gradients. Throws kConfig while the model is in training mode.
+  // --- Prediction: evaluation mode, no gradients. Throws kConfig in training mode, and without a head where one is
+  // asked; kMismatch for texts where pictures are taken, and the other way round. A prepared batch is float32 as
+  // preprocess() makes it, or uint8: RGB pictures of the network's size, normalised on the model's device.
 
-  /// Throws kNumeric if the network's outputs are not finite.
+  /// Pictures, texts or a prepared batch, in one forward pass. Throws kNumeric if the outputs are not finite.
   std::vector<Prediction> classify(const Image& image, const ClassifyOptions& options = {}) const;
-  /// One forward pass for all of them.
   std::vector<std::vector<Prediction>> classify(std::span<const Image> images,
                                                 const ClassifyOptions& options = {}) const;
-  /// The same for a prepared batch [N, 3, H, W]: float32, or uint8 as LoaderOptions::bytes gives it.
+  std::vector<std::vector<Prediction>> classify(std::span<const std::string> texts,
+                                                const ClassifyOptions& options = {}) const;
   std::vector<std::vector<Prediction>> classify(const at::Tensor& batch, const ClassifyOptions& options = {}) const;
 
   /// Each task's answers by its name, [N, outputs of the task], float32, CPU, for a batch [N, 3, H, W]: probabilities
@@ -56,10 +59,11 @@ class GRAFT_EXPORT Model {
 
   /// What the head is given, [N, C, H, W] or [N, C], for a batch [N, 3, H, W].
   at::Tensor forward_features(const at::Tensor& batch) const;
-  /// One vector per picture, [N, C], float32, on the CPU: the output of `layer`, averaged over the places of a feature
-  /// map; without a name what the head is given. Throws kConfig if there is no such layer.
+  /// A vector for each, [N, C], float32, on the CPU: the output of `layer`, averaged over the places of a feature map,
+  /// or a text's tokens; without a name what the head is given. Throws kConfig if there is no such layer.
   at::Tensor embed(const at::Tensor& batch, std::string_view layer = {}) const;
-  at::Tensor embed(std::span<const Image> images, std::string_view layer = {}) const;  ///< the same
+  at::Tensor embed(std::span<const Image> images, std::string_view layer = {}) const;       ///< the same
+  at::Tensor embed(std::span<const std::string> texts, std::string_view layer = {}) const;  ///< the same
 
   /// [N, 3, H, W], float32, CPU, channels last in memory, as preprocessing() says.
   at::Tensor preprocess(std::span<const Image> images) const;
@@ -85,8 +89,7 @@ class GRAFT_EXPORT Model {
   /// "0", "1", ... until set_labels. Throws kMismatch (nothing before the cut, frozen archive, a head that does not
   /// fit), kConfig (no such layer), and leaves the model as it was.
   void replace_head(const Head& head, const Cut& cut = Cut::features());
-  /// The name of the layer that is the head: "fc", "classifier", "head".
-  const std::string& head_name() const;
+  const std::string& head_name() const;  ///< the layer that is the head: "fc", "classifier", "head"
 
   // --- Freezing. "Backbone" is every layer but the head. Patterns: "*" any text, "?" one character; a name covers
   // everything below it. Each throws kConfig if nothing has that name.
@@ -100,15 +103,12 @@ class GRAFT_EXPORT Model {
   /// Freezes the first n stages, unfreezes the others. VGG: blocks between poolings; ResNet: layer1 to layer4 with the
   /// stem belonging to the first; others: the children that have parameters.
   void freeze_stages(int n);
-  /// The stages' layers, first to last, as freeze_stages counts them.
-  std::vector<std::vector<std::string>> stages() const;
-  /// "all", "none", "until:NAME" or "stages:N".
-  void apply_freeze(std::string_view spec);
+  std::vector<std::vector<std::string>> stages() const;  ///< their layers, first to last, as freeze_stages counts them
+  void apply_freeze(std::string_view spec);              ///< "all", "none", "until:NAME" or "stages:N"
 
   void set_batch_norm(BatchNormPolicy policy);  ///< what they do while training
   BatchNormPolicy batch_norm() const;
-  /// True if, in training mode, any batch norm will use the statistics of its batch and update its own.
-  bool uses_batch_statistics() const;
+  bool uses_batch_statistics() const;  ///< whether in training any batch norm uses its batch, and updates its own
   /// Dropout layers that stay off while training because the network was traced (torch.jit.script keeps them).
   std::vector<std::string> fixed_dropouts() const;
 
@@ -123,20 +123,20 @@ class GRAFT_EXPORT Model {
 
   // --- What it is.
   ModelInfo inspect() const;
-  /// Outputs of all tasks together.
-  std::int64_t num_classes() const;
+  std::int64_t num_classes() const;  ///< outputs of all tasks together
   /// What the outputs stand for, in the order of the columns; one single-label task for an ordinary classifier.
   const std::vector<Task>& tasks() const;
-  /// One for each output.
-  const std::vector<Label>& labels() const;
+  const std::vector<Label>& labels() const;  ///< one for each output
   /// Throws kMismatch unless there is one label per output and the ids are unique within their task.
   void set_labels(std::vector<Label> labels);
+  const Input& input() const;  ///< what it takes: one of the next two, the other throws kMismatch
   const Preprocessing& preprocessing() const;
+  const Tokenizer& tokenizer() const;
   void set_preprocessing(const Preprocessing& preprocessing);  ///< throws kConfig as validate() does
 
-  /// Writes one TorchScript file with preprocessing, labels, head and freeze state in it, the SHA-256 of the weights,
-  /// and a golden picture with its logits: load() recomputes both. The old file stays whole until the new one is
-  /// complete. Throws kIo, kConfig in training mode.
+  /// Writes one TorchScript file with input, labels, head and freeze state in it, the SHA-256 of the weights, and a
+  /// golden example with its logits: load() recomputes both. The old file stays whole until the new one is complete.
+  /// Throws kIo, kConfig in training mode.
   void save(const std::filesystem::path& path) const;
 
   struct Impl;

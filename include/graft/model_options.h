@@ -11,6 +11,7 @@
 #include <graft/device.h>
 #include <graft/error.h>
 #include <graft/export.h>
+#include <graft/input.h>
 #include <graft/inspect.h>
 #include <graft/limits.h>
 #include <graft/preprocess.h>
@@ -21,6 +22,7 @@ namespace graft {
 struct LoadOptions {
   Device device = {};
   std::optional<Preprocessing> preprocessing = {};  ///< instead of the file's own or its family's
+  std::optional<Tokenizer> tokenizer = {};          ///< instead of the file's own; of a network that takes texts
   std::optional<std::vector<Label>> labels = {};    ///< instead of the file's own; as many as the network has outputs
   std::string head = {};                            ///< the layer that is the head, where it cannot be found by looking
   /// Recomputes what the file states of itself: SHA-256 of the weights, and the logits of its golden picture (in the

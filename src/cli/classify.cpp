@@ -1,6 +1,7 @@
 #include <cstdio>
 
 #include "cli/common.h"
+#include "cli/domain.h"
 #include "cli/json.h"
 #include "cli/numbers.h"
 #include "cli/pictures.h"
@@ -11,6 +12,7 @@ namespace {
 
 struct Options {
   ModelFile model;
+  DomainFlags domain;
   std::vector<std::string> paths;
   std::int64_t top_k = 5;
   std::int64_t batch = 32;
@@ -38,19 +40,18 @@ nlohmann::json entry(const std::string& file, const std::vector<Prediction>& top
 
 void run(const Options& o, const Common& common) {
   const ClassifyOptions options{.top_k = o.top_k, .precision = parse_precision(o.precision), .task = o.task};
-  Pictures pictures(o.paths, parse_on_bad_image(o.on_bad_image));
   const Model model = load_model(o.model, common);
-  pictures.set_decode_options(decode_options(o.reduced_decoding, model.preprocessing()));
+  const auto data = open_unlabelled(o.paths, o.domain, o.on_bad_image, o.reduced_decoding, model);
 
   nlohmann::json predictions = nlohmann::json::array();
   Progress progress(common);
   std::int64_t done = 0;
   const auto start = std::chrono::steady_clock::now();
-  DataLoader loader(pictures, model.preprocessing(), {.batch_size = o.batch, .threads = loader_threads(common)});
+  DataLoader loader(*data, model.input(), {.batch_size = o.batch, .threads = loader_threads(common)});
   while (const auto batch = loader.next()) {
     const auto results = model.classify(batch->images, options);
     for (std::size_t i = 0; i < results.size(); ++i) {
-      const std::string file = pictures.name(batch->indices[i]);
+      const std::string file = data->name(batch->indices[i]);
       if (common.json) {
         predictions.push_back(entry(file, results[i]));
       } else {
@@ -58,8 +59,8 @@ void run(const Options& o, const Common& common) {
       }
     }
     done += batch->size();
-    if (std::ssize(batch->indices) < std::ssize(o.paths) || pictures.size() > 32)
-      progress.update("classify", done, static_cast<std::int64_t>(pictures.size()), "");
+    if (std::ssize(batch->indices) < std::ssize(o.paths) || data->size() > 32)
+      progress.update("classify", done, static_cast<std::int64_t>(data->size()), "");
   }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const double rate = static_cast<double>(done) / seconds;
@@ -72,7 +73,9 @@ void run(const Options& o, const Common& common) {
     print_json(document);
   }
   char text[80];
-  std::snprintf(text, sizeof text, "%lld pictures, %.1f images/s", static_cast<long long>(done), rate);
+  const bool texts = takes_text(model.input());
+  std::snprintf(text, sizeof text, "%lld %s, %.1f %s/s", static_cast<long long>(done), texts ? "texts" : "pictures",
+                rate, texts ? "texts" : "images");
   progress.finish(text);
 }
 
@@ -82,6 +85,7 @@ Command add_classify(CLI::App& app) {
   auto o = std::make_shared<Options>();
   add_model_options(app, o->model);
   add_pictures(app, o->paths);
+  add_domain(app, o->domain);
   app.add_option("--top-k", o->top_k, "how many guesses for each picture")
       ->check(at_least_one())
       ->capture_default_str();

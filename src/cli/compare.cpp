@@ -15,7 +15,7 @@ void run(const Options& o, const Common& common) {
   const Model first = load_model(o.first, common), second = load_model(o.second, common);
   const auto data = open(o.labelled, first);
   Progress progress(common);
-  const auto result = compare(first, second, data,
+  const auto result = compare(first, second, *data,
                               {.evaluate = evaluate_options(o.labelled, o.measuring, common, progress, "compare"),
                                .precision = parse_precision(o.labelled.precision)});
   print(common.json ? to_json(result) + "\n" : to_text(result));

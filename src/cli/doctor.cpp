@@ -92,19 +92,21 @@ void run(TrainingFlags flags, const Common& common) {
   const CacheFolder cache;
   if (options.feature_cache.enabled && options.feature_cache.directory.empty())
     options.feature_cache.directory = cache.path();
-  auto [train, val] = training_data(flags);
+  if (holds_texts(flags.domain, flags.train))
+    throw Error(ErrorCode::kConfig, "the doctor knows networks that take pictures, the data are texts");
+  const auto [train, val] = training_data(flags);
 
   Progress progress(common);
-  DoctorVisit visit(options, train, val);
+  DoctorVisit visit(options, *train, *val);
   note(common, "trying other preprocessings");
-  auto model = model_to_train(flags, common, train, val, [&](Model& loaded) { visit.before_new_head(loaded); });
+  auto model = model_to_train(flags, common, *train, *val, [&](Model& loaded) { visit.before_new_head(loaded); });
   auto fit = fit_options(flags, common, model);
   fit.on_step = [&](const StepInfo& info) { progress.update("trial run", info.step, info.steps, ""); };
   note(common, "reading pictures, labels and model");
   visit.before_training(model, fit);
   if (with_trial && !model.trainable_parameters().empty()) {
     Trainer trainer(model, options);
-    visit.after_training(tried(trainer, train, val, fit));
+    visit.after_training(tried(trainer, *train, *val, fit));
     progress.finish("trial run done");
   }
   auto diagnosis = visit.diagnosis();

@@ -58,15 +58,15 @@ void run(const Options& o, const CLI::App& app, const Common& common) {
   if (!o.predictions.empty()) check_writable(o.predictions);
   Model model = load_model(o.model, common);
   auto data = open(o.labelled, model);
-  data.set_decode_options(decode_options(o.reduced_decoding, model.preprocessing()));
+  set_decoding(*data, o.reduced_decoding, model);
   Progress progress(common);
   auto options = evaluate_options(o.labelled, o.measuring, common, progress, "evaluate");
   options.top_losses = std::max(o.top_losses, report.top_losses());
   auto result = Trainer(model, {.precision = parse_precision(o.labelled.precision), .on_warning = warnings(common)})
-                    .evaluate(data, options);
-  report.finish(common, model, data, result);
+                    .evaluate(*data, options);
+  report.finish(common, model, *data, result);
   result.top_losses.resize(std::min(result.top_losses.size(), static_cast<std::size_t>(o.top_losses)));
-  if (!o.predictions.empty()) write_atomically(o.predictions, csv_of(result.probabilities, data));
+  if (!o.predictions.empty()) write_atomically(o.predictions, csv_of(result.probabilities, *data));
   print(common.json ? to_json(result) + "\n" : to_text(result));
 }
 

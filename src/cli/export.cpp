@@ -26,13 +26,14 @@ void run(const Options& o, const Common& common) {
   const auto files = export_triton(model, o.triton, options);
   note(common, "wrote " + files.config.string() + ", " + files.labels.string() + ", " + files.model.string());
   if (!common.json) return;
-  const auto& p = model.preprocessing();
+  const auto* p = std::get_if<Preprocessing>(&model.input());
+  const auto input_shape = p ? std::vector{3, p->crop_height_px, p->crop_width_px} : std::vector{-1};
   const nlohmann::json document{{"name", options.name},
                                 {"version", options.version},
                                 {"config", files.config.string()},
                                 {"labels", files.labels.string()},
                                 {"model", files.model.string()},
-                                {"input_shape", {3, p.crop_height_px, p.crop_width_px}},
+                                {"input_shape", input_shape},
                                 {"classes", model.num_classes()},
                                 {"max_batch_size", options.max_batch_size}};
   print_json(document);

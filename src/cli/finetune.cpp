@@ -74,13 +74,13 @@ void run(const Options& o, const CLI::App& app, const Common& common) {
   RunReport report(o.reports, app,
                    short_path(o.training.model.path) + " fine-tuned on " + short_path(o.training.train));
   auto [train, val] = training_data(o.training);
-  auto doctor = doctor_visit(o.doctor, common, options, train, val);
-  Model model = model_to_train(o.training, common, train, val, [&](Model& loaded) {
+  auto doctor = doctor_visit(o.doctor, common, options, *train, *val);
+  Model model = model_to_train(o.training, common, *train, *val, [&](Model& loaded) {
     if (doctor) doctor->before_new_head(loaded);
   });
 
   auto fit = fit_options(o.training, common, model);
-  report.begin(model, train, val, fit, options.seed);
+  report.begin(model, *train, *val, fit, options.seed);
   EpochProgress progress(common, fit);
   fit.checkpoint = {.directory = o.checkpoint_dir, .every_steps = o.checkpoint_steps, .resume = o.resume};
   fit.stop = interruption.token();
@@ -94,7 +94,7 @@ void run(const Options& o, const CLI::App& app, const Common& common) {
   };
   if (doctor) doctor->before_training(model, fit);
   Trainer trainer(model, options);
-  const auto history = trainer.fit(train, val, fit);
+  const auto history = trainer.fit(*train, *val, fit);
   if (history.interrupted) {
     if (!o.checkpoint_dir.empty()) note(common, "saved a checkpoint in " + o.checkpoint_dir + "; go on with --resume");
     interruption.rethrow();
@@ -105,7 +105,7 @@ void run(const Options& o, const CLI::App& app, const Common& common) {
   }
   if (o.keep == "best") trainer.restore_best();
   model.save(o.out);
-  report.finish(common, model, trainer, val, history);
+  report.finish(common, model, trainer, *val, history);
   if (common.json && doctor)
     print_with_diagnosis(to_json(history), doctor->diagnosis());
   else

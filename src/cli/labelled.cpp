@@ -32,7 +32,9 @@ TestTimeAugmentation parse_tta(const std::string& text, const std::string& augme
 }  // namespace
 
 void add_labelled_options(CLI::App& app, Labelled& labelled) {
-  app.add_option("--data", labelled.data, "a folder for each of the model's classes")->required();
+  app.add_option("--data", labelled.data, "a folder for each of the model's classes; or a CSV file of texts")
+      ->required();
+  add_domain(app, labelled.domain);
   add_on_bad_image(app, labelled.on_bad_image);
   app.add_option("--batch", labelled.batch, "pictures for one forward pass")
       ->check(at_least_one())
@@ -40,10 +42,13 @@ void add_labelled_options(CLI::App& app, Labelled& labelled) {
   add_precision(app, labelled.precision);
 }
 
-ImageFolder open(const Labelled& labelled, const Model& model) {
-  return ImageFolder(labelled.data, {.on_bad_image = parse_on_bad_image(labelled.on_bad_image),
-                                     .classes = classes_of(model),
-                                     .allow_empty_class = true});
+std::unique_ptr<Dataset> open(const Labelled& labelled, const Model& model) {
+  if (holds_texts(labelled.domain, model))
+    return open_texts(labelled.data, labelled.domain, {.classes = classes_of(model), .allow_empty_class = true});
+  return std::make_unique<ImageFolder>(labelled.data,
+                                       ImageFolderOptions{.on_bad_image = parse_on_bad_image(labelled.on_bad_image),
+                                                          .classes = classes_of(model),
+                                                          .allow_empty_class = true});
 }
 
 void add_measuring_options(CLI::App& app, Measuring& measuring) {

@@ -1,22 +1,25 @@
-/// Labelled pictures that commands measure models on.
+/// Labelled pictures or texts that commands measure models on.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "cli/common.h"
+#include "cli/domain.h"
 
 namespace graft::cli {
 
-/// Which pictures, and how they go through a model.
+/// Which examples, and how they go through a model.
 struct Labelled {
   std::string data;
+  DomainFlags domain;
   std::string on_bad_image = "fail", precision = "float32";
   std::int64_t batch = 32;
 };
 void add_labelled_options(CLI::App& app, Labelled& labelled);
-/// A folder for each of the model's classes.
-ImageFolder open(const Labelled& labelled, const Model& model);
+/// The model's classes: a folder for each, or of texts a CSV file.
+std::unique_ptr<Dataset> open(const Labelled& labelled, const Model& model);
 
 /// --tta, --augment, --bootstrap and --seed of commands that evaluate.
 struct Measuring {

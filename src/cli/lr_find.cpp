@@ -43,13 +43,13 @@ std::string drawn(const LrCurve& curve) {
 void run(const Options& o, const Common& common) {
   if (!o.report.empty()) check_writable(o.report);
   auto [train, val] = training_data(o.training);
-  Model model = model_to_train(o.training, common, train, val);
+  Model model = model_to_train(o.training, common, *train, *val);
   Progress progress(common);
   auto finder = o.finder;
   finder.batch_size = o.training.batch;
   finder.loader_threads = loader_threads(common);
   finder.on_step = [&](std::int64_t step, std::int64_t steps) { progress.update("learning rates", step, steps, ""); };
-  const auto curve = find_learning_rate(model, trainer_options(o.training, common), train, finder);
+  const auto curve = find_learning_rate(model, trainer_options(o.training, common), *train, finder);
   progress.finish("");
   if (!o.report.empty()) write_atomically(o.report, to_html(curve));
   if (common.json) {

@@ -26,11 +26,12 @@ struct CommandEntry {
 
 using namespace graft::cli;
 constexpr CommandEntry kCommands[] = {
-    {"classify", "name what is in pictures",
+    {"classify", "name what is in pictures, or what texts are about",
      "  graft classify resnet50.pt elephant.jpg\n"
-     "  graft classify mine.pt photos/ --top-k 1 --json > answers.json",
+     "  graft classify mine.pt photos/ --top-k 1 --json > answers.json\n"
+     "  graft classify topics.pt lines.txt",
      add_classify},
-    {"finetune", "put a new head on a model and train it on a folder of pictures",
+    {"finetune", "put a new head on a model and train it on a folder of pictures, or on texts",
      "  graft finetune resnet50.pt --train data/train --val data/val --out mine.pt\n"
      "      a linear head on the frozen network; data/train has a folder of pictures for each class\n"
      "  graft finetune resnet50.pt --train data/train --val data/val --out mine.pt --recipe fine-tune --epochs 5 --lr "
@@ -38,6 +39,7 @@ constexpr CommandEntry kCommands[] = {
      "      the head for an epoch, then all of it\n"
      "  graft finetune vgg16.pt --train data/train --val data/val --out mine.pt --head mlp:1024 --augment "
      "shear=0.2,zoom=0.2,hflip\n"
+     "  graft finetune minilm.pt --domain text --train train.csv --val val.csv --out topics.pt --epochs 20 --lr 1e-2\n"
      "  graft finetune resnet50.pt --config run.json --checkpoint-dir run --resume\n"
      "  graft finetune resnet50.pt --train data/train --val data/val --out mine.pt --report mine.html --log mine.csv",
      add_finetune},
@@ -55,7 +57,7 @@ constexpr CommandEntry kCommands[] = {
      "  graft sweep resnet50.pt --train data/train --val data/val --freeze-points all --heads linear/mlp:256 "
      "--learning-rates 1e-4,1e-3,1e-2 --report sweep.html",
      add_sweep},
-    {"evaluate", "measure a model on a folder of labelled pictures",
+    {"evaluate", "measure a model on labelled pictures or texts",
      "  graft evaluate mine.pt --data data/val --top-losses 5\n"
      "  graft evaluate mine.pt --data data/val --report measured.html\n"
      "  graft evaluate mine.pt --data data/val --tta hflip --predictions predictions.csv",
@@ -66,8 +68,8 @@ constexpr CommandEntry kCommands[] = {
      "  graft compare mine.pt other.pt --data data/val", add_compare},
     {"quantize", "calibrate a model for int8 and compare it with float32",
      "  graft quantize mine.pt --calibration data/train --out mine.int8.pt", add_quantize},
-    {"embed", "write feature vectors of pictures to a .npy file", "  graft embed mine.pt photos/ --out features.npy",
-     add_embed},
+    {"embed", "write feature vectors of pictures or texts to a .npy file",
+     "  graft embed mine.pt photos/ --out features.npy", add_embed},
     {"explain", "draw over pictures what a model's answers rest on",
      "  graft explain mine.pt photos/ --out heat\n"
      "  graft explain resnet50.pt elephant.jpg --out heat --class n02504458 --layer layer3\n"
@@ -110,7 +112,8 @@ int main(int argc, char** argv) {
 
   Common common;
   CLI::App app{
-      "Transfer learning for image classifiers: classify, fine-tune, evaluate, calibrate, compare, explain, quantize, "
+      "Transfer learning for networks that take pictures or texts: classify, fine-tune, evaluate, calibrate, compare, "
+      "explain, quantize, "
       "embed, export, augment, report and inspect."};
   app.name("graft");
   app.footer(

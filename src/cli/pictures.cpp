@@ -7,7 +7,8 @@
 namespace graft::cli {
 
 void add_pictures(CLI::App& app, std::vector<std::string>& paths) {
-  app.add_option("PICTURE", paths, "picture files, or folders to walk")
+  app.add_option("PICTURE", paths,
+                 "picture files, or folders to walk; of texts files with one on each line, CSV files, folders")
       ->required()
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
@@ -31,13 +32,18 @@ void add_embed_options(CLI::App& app, EmbedOptions& options) {
 Embedded embed(const Model& model, Pictures& pictures, const EmbedOptions& options, const Common& common,
                Progress& progress) {
   pictures.set_decode_options(decode_options(options.reduced_decoding, model.preprocessing()));
-  DataLoader loader(pictures, model.preprocessing(), {.batch_size = options.batch, .threads = loader_threads(common)});
+  return embed(model, static_cast<const Dataset&>(pictures), options, common, progress);
+}
+
+Embedded embed(const Model& model, const Dataset& data, const EmbedOptions& options, const Common& common,
+               Progress& progress) {
+  DataLoader loader(data, model.input(), {.batch_size = options.batch, .threads = loader_threads(common)});
   std::vector<at::Tensor> rows;
   Embedded embedded;
   while (const auto batch = loader.next()) {
     rows.push_back(model.embed(batch->images, options.layer));
     embedded.pictures.insert(embedded.pictures.end(), batch->indices.begin(), batch->indices.end());
-    progress.update("embed", std::ssize(embedded.pictures), static_cast<std::int64_t>(pictures.size()), "");
+    progress.update("embed", std::ssize(embedded.pictures), static_cast<std::int64_t>(data.size()), "");
   }
   for (const auto& bad : loader.bad_images()) note(common, "left out: " + bad.message);
   embedded.features = at::cat(rows);

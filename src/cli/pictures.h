@@ -55,8 +55,10 @@ struct Embedded {
   at::Tensor features;                ///< [N, C]
   std::vector<std::size_t> pictures;  ///< which picture each row is of: all, but for those that could not be read
 };
-/// Model::embed for all pictures, with progress; those left out are noted. Throws Error kMismatch if no picture is
-/// left.
+/// Model::embed for all of them, with progress; those left out are noted. Throws Error kMismatch if none is left.
+Embedded embed(const Model& model, const Dataset& data, const EmbedOptions& options, const Common& common,
+               Progress& progress);
+/// The same, decoded as the options say.
 Embedded embed(const Model& model, Pictures& pictures, const EmbedOptions& options, const Common& common,
                Progress& progress);
 

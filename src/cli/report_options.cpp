@@ -121,7 +121,7 @@ void RunReport::begin(const Model& model, const Dataset& train, const Dataset& v
   note_hash("the model before training", model.inspect().sha256);
   note_hash("training data", content_hash(train));
   note_hash("validation data", content_hash(val));
-  report_.augmentation_sheet = augmentation_sheet(train, model.preprocessing(), seed);
+  if (!takes_text(model.input())) report_.augmentation_sheet = augmentation_sheet(train, model.preprocessing(), seed);
   for (const auto& phase : fit.phases) report_.phases.push_back(phase_name(phase, report_.phases.size() + 1));
 }
 
@@ -154,6 +154,19 @@ void RunReport::finish(const Common& common, const Model& model, const Dataset& 
   write(common);
 }
 
+namespace {
+
+/// Of a text as much as a table shows, whole characters of UTF-8.
+std::string beginning(const std::string& text) {
+  constexpr std::size_t kMostBytes = 160;
+  if (text.size() <= kMostBytes) return text;
+  auto size = kMostBytes;
+  while ((static_cast<unsigned char>(text[size]) & 0xc0) == 0x80) --size;
+  return text.substr(0, size) + "...";
+}
+
+}  // namespace
+
 void RunReport::add(const std::string& name, const Evaluation& evaluation, const Model& model, const Dataset& data) {
   report_.evaluations.push_back({name, evaluation});
   const auto class_name = [&](std::int64_t index) {
@@ -165,7 +178,11 @@ void RunReport::add(const std::string& name, const Evaluation& evaluation, const
                           .guess = class_name(one.predicted_class),
                           .probability = one.probability,
                           .loss = one.loss};
-    illustrate(example, model, data.image(one.index));
+    if (takes_text(model.input())) {
+      example.name += ": " + beginning(data.text(one.index));
+    } else {
+      illustrate(example, model, data.image(one.index));
+    }
     report_.top_losses.push_back(std::move(example));
   }
 }

@@ -138,7 +138,7 @@ std::string roff(const std::string& text) {
 
 std::string manual(const CLI::App& program) {
   std::string text = ".TH GRAFT 1 \"\" \"graft " GRAFT_VERSION "\" \"User Commands\"\n.SH NAME\ngraft \\- " +
-                     roff("transfer learning for image classifiers") +
+                     roff("transfer learning for networks that take pictures or texts") +
                      "\n.SH SYNOPSIS\n.B graft\n.I COMMAND\n[\\fIOPTION\\fR]...\n.SH DESCRIPTION\n" +
                      roff(program.get_description()) + "\n.SH COMMANDS\n";
   for (const auto* command : commands_of(program)) {

@@ -74,9 +74,9 @@ void run(const Options& o, const Common& common) {
   const Interruption interruption(common);
   auto [train, val] = training_data(o.training);
   Model first = load_model(o.training.model, common);
-  const auto decode = decode_options(o.training.reduced_decoding, first.preprocessing());
-  if (!train.augment().random_resized_crop) train.set_decode_options(decode);
-  val.set_decode_options(decode);
+  check_domain(first, holds_texts(o.training.domain, o.training.train));
+  set_decoding(*train, o.training.reduced_decoding, first);
+  set_decoding(*val, o.training.reduced_decoding, first);
 
   Progress progress(common);
   std::string now;
@@ -93,7 +93,7 @@ void run(const Options& o, const Common& common) {
     now = std::to_string(index + 1) + "/" + std::to_string(count) + " " + title(run);
   };
   const auto runs = sweep([&] { return load_model(o.training.model, common); }, trainer_options(o.training, common),
-                          train, val, fit, options);
+                          *train, *val, fit, options);
   interruption.rethrow();
   progress.finish("");
   if (!o.report.empty()) write_atomically(o.report, to_html(runs));

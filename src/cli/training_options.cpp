@@ -97,8 +97,11 @@ void check_same_classes(const Model& model, const Dataset& data) {
 
 void add_model_part(CLI::App& app, TrainingFlags& f) {
   add_model_options(app, f.model);
-  app.add_option("--train", f.train, "folder with a folder of pictures for each class")->required();
-  app.add_option("--val", f.val, "the same classes, other pictures")->required();
+  app.add_option("--train", f.train,
+                 "folder with a folder of pictures, or texts, for each class; or a CSV file of texts")
+      ->required();
+  app.add_option("--val", f.val, "the same classes, other pictures or texts")->required();
+  add_domain(app, f.domain);
   app.add_option("--cut", f.cut, "where the old head ends: features, penultimate or a layer's name")
       ->capture_default_str();
   app.add_option("--head", f.head,
@@ -233,24 +236,35 @@ FitOptions fit_options(const TrainingFlags& flags, const Common& common, const M
   return options;
 }
 
-std::pair<ImageFolder, ImageFolder> training_data(const TrainingFlags& flags) {
+std::pair<std::unique_ptr<Dataset>, std::unique_ptr<Dataset>> training_data(const TrainingFlags& flags) {
   // Everything that can be refused is refused before work begins.
   (void)Cut::parse(flags.cut);
   (void)parse_batch_norm(flags.bn);
   (void)early_stopping(flags.early_stopping);
   if (flags.head != kKeepHead) (void)heads::parse(flags.head, 1, flags.seed, initializer(flags));
   const auto on_bad = parse_on_bad_image(flags.on_bad_image);
-  ImageFolder train(flags.train, {.augment = Augment::parse(flags.augment), .on_bad_image = on_bad});
-  ImageFolder val(flags.val, {.on_bad_image = on_bad, .classes = train.classes()});
+  const auto augment = Augment::parse(flags.augment);
+  if (holds_texts(flags.domain, flags.train)) {
+    if (on_bad == OnBadImage::kSkip || augment.enabled() || flags.reduced_decoding)
+      throw Error(ErrorCode::kConfig,
+                  "--on-bad-image skip, --augment and --reduced-decoding are for pictures, the data are texts");
+    auto train = open_texts(flags.train, flags.domain, {});
+    auto val = open_texts(flags.val, flags.domain, {.classes = train->classes()});
+    return {std::move(train), std::move(val)};
+  }
+  auto train =
+      std::make_unique<ImageFolder>(flags.train, ImageFolderOptions{.augment = augment, .on_bad_image = on_bad});
+  auto val =
+      std::make_unique<ImageFolder>(flags.val, ImageFolderOptions{.on_bad_image = on_bad, .classes = train->classes()});
   return {std::move(train), std::move(val)};
 }
 
-Model model_to_train(const TrainingFlags& flags, const Common& common, ImageFolder& train, ImageFolder& val,
+Model model_to_train(const TrainingFlags& flags, const Common& common, Dataset& train, Dataset& val,
                      const std::function<void(Model&)>& loaded) {
   Model model = load_model(flags.model, common);
-  const auto decode = decode_options(flags.reduced_decoding, model.preprocessing());
-  if (!train.augment().random_resized_crop) train.set_decode_options(decode);  // a part of a picture needs more of it
-  val.set_decode_options(decode);
+  check_domain(model, holds_texts(flags.domain, flags.train));
+  set_decoding(train, flags.reduced_decoding, model);
+  set_decoding(val, flags.reduced_decoding, model);
   if (loaded) loaded(model);
   if (flags.head == kKeepHead) {
     check_same_classes(model, train);

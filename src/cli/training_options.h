@@ -10,11 +10,13 @@
 #include <vector>
 
 #include "cli/common.h"
+#include "cli/domain.h"
 
 namespace graft::cli {
 
 struct TrainingFlags {
   ModelFile model;
+  DomainFlags domain;
   std::string train, val;
   std::string cut = "features", head = "linear", freeze = "all", bn = "follow", optimizer = "adam", augment,
               numerics = "torch";
@@ -42,12 +44,12 @@ TrainerOptions trainer_options(const TrainingFlags& flags, const Common& common)
 /// Without callbacks. The model has its new head.
 FitOptions fit_options(const TrainingFlags& flags, const Common& common, const Model& model);
 
-/// Both folders, with the training folder's classes.
-std::pair<ImageFolder, ImageFolder> training_data(const TrainingFlags& flags);
+/// Both, with the training data's classes: folders of pictures, or texts.
+std::pair<std::unique_ptr<Dataset>, std::unique_ptr<Dataset>> training_data(const TrainingFlags& flags);
 
-/// The model with its new head, frozen as it should be; the folders get how they are to be decoded.
+/// The model with its new head, frozen as it should be; pictures get how they are to be decoded.
 /// `loaded` sees the model before it gets the head.
-Model model_to_train(const TrainingFlags& flags, const Common& common, ImageFolder& train, ImageFolder& val,
+Model model_to_train(const TrainingFlags& flags, const Common& common, Dataset& train, Dataset& val,
                      const std::function<void(Model&)>& loaded = {});
 
 }  // namespace graft::cli

@@ -131,6 +131,14 @@ Dataset::~Dataset() = default;
 
 std::vector<float> Dataset::targets(std::size_t i) const { return {static_cast<float>(label(i))}; }
 
+Image Dataset::image(std::size_t) const {
+  throw Error(ErrorCode::kMismatch, "this network takes pictures, which this data set has none of");
+}
+
+std::string Dataset::text(std::size_t) const {
+  throw Error(ErrorCode::kMismatch, "this network takes texts, which this data set has none of");
+}
+
 std::string Dataset::content_id(std::size_t) const { return {}; }
 
 const Augment& Dataset::augment() const {
@@ -167,7 +175,7 @@ struct [[gnu::visibility("hidden")]] ImageFolder::Impl {
       auto files = files_below(root / classes[label]);
       if (files.empty() && !options.allow_empty_class)
         throw Error(ErrorCode::kMismatch,
-                    (root / classes[label]).string() + ": expected pictures of this class, found none");
+                    (root / classes[label]).string() + ": expected files of this class, found none");
       labels.insert(labels.end(), files.size(), static_cast<std::int64_t>(label));
       std::move(files.begin(), files.end(), std::back_inserter(paths));
     }
@@ -207,20 +215,8 @@ ImageFolder::ImageFolder(ImageFolder&&) noexcept = default;
 ImageFolder& ImageFolder::operator=(ImageFolder&&) noexcept = default;
 
 std::pair<ImageFolder, ImageFolder> ImageFolder::split(double second_fraction, std::uint64_t seed) const {
-  if (!(second_fraction > 0 && second_fraction < 1))
-    throw Error(ErrorCode::kConfig,
-                "split: expected a fraction between 0 and 1, found " + std::to_string(second_fraction));
-  std::vector<char> in_second(size(), 0);
-  for (std::size_t label = 0; label < classes().size(); ++label) {
-    std::vector<std::size_t> members;
-    for (std::size_t i = 0; i < size(); ++i)
-      if (impl().labels[i] == static_cast<std::int64_t>(label)) members.push_back(i);
-    auto count = static_cast<std::size_t>(second_fraction * static_cast<double>(members.size()));
-    if (count == 0 && members.size() >= 2) count = 1;
-    const auto order = data::shuffled(members.size(), seed, label);
-    for (std::size_t i = 0; i < count; ++i) in_second[members[order[i]]] = 1;
-  }
-  const auto part = [&](char which) {
+  const auto in_second = data::second_part(impl().labels, classes().size(), second_fraction, seed);
+  const auto part = [&](bool which) {
     auto chosen = std::make_unique<Impl>();
     chosen->options = impl().options;
     chosen->classes = impl().classes;
@@ -232,7 +228,7 @@ std::pair<ImageFolder, ImageFolder> ImageFolder::split(double second_fraction, s
     }
     return ImageFolder(std::move(chosen));
   };
-  return {part(0), part(1)};
+  return {part(false), part(true)};
 }
 
 std::size_t ImageFolder::size() const { return impl().paths.size(); }

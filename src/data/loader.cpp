@@ -6,8 +6,6 @@
 #include <mutex>
 #include <numeric>
 
-#include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
@@ -15,8 +13,8 @@
 #include "base/check.h"
 #include "base/translate.h"
 #include "data/prefetcher.h"
+#include "data/rows.h"
 #include "data/shuffle.h"
-#include "image/pipeline.h"
 
 namespace graft {
 
@@ -44,24 +42,20 @@ enum class Slot : char { kUnreadable, kRead, kSkipped };
 struct Filling {
   std::vector<std::size_t> indices;
   std::vector<std::uint64_t> epochs;
+  std::unique_ptr<data::Rows> rows;  ///< of the slots
   std::vector<Slot> slots;
-  std::once_flag wanted;
-  at::Tensor images = {};  ///< [size, 3, H, W], channels last; undefined until a picture is wanted
 };
 
 /// What is left when the unreadable slots are taken out.
-Batch finished(const Filling& filling, const at::Tensor& no_images, const Dataset& dataset) {
+Batch finished(const Filling& filling, const Dataset& dataset) {
   Batch batch;
   std::vector<std::int64_t> labels;
   std::vector<float> targets;
-  const auto& images = filling.images.defined() ? filling.images : no_images;
-  const auto slot_bytes = images.nbytes() / filling.indices.size();
-  auto* data = static_cast<std::byte*>(images.mutable_data_ptr());
+  std::vector<std::size_t> read;
   for (std::size_t slot = 0; slot < filling.indices.size(); ++slot) {
     if (filling.slots[slot] == Slot::kUnreadable) continue;
     if (filling.slots[slot] == Slot::kRead) {
-      if (batch.image_rows.size() != slot)
-        std::copy_n(data + slot * slot_bytes, slot_bytes, data + batch.image_rows.size() * slot_bytes);
+      read.push_back(slot);
       batch.image_rows.push_back(std::ssize(batch.indices));
     }
     batch.indices.push_back(filling.indices[slot]);
@@ -73,7 +67,7 @@ Batch finished(const Filling& filling, const at::Tensor& no_images, const Datase
       throw Error(ErrorCode::kMismatch, dataset.name(filling.indices[slot]) + ": has " + std::to_string(row.size()) +
                                             " targets, examples before it have another number of them");
   }
-  batch.images = images.narrow(0, 0, std::ssize(batch.image_rows));
+  batch.images = filling.rows->finish(read);
   batch.labels = at::tensor(labels, at::kLong);
   const auto width = batch.indices.empty() ? 0 : targets.size() / batch.indices.size();
   batch.targets = at::tensor(targets, at::kFloat).view({batch.size(), static_cast<std::int64_t>(width)});
@@ -88,7 +82,7 @@ void check(bool fine, const char* option, std::int64_t found) {
 
 struct [[gnu::visibility("hidden")]] DataLoader::Impl {
   const Dataset& dataset;
-  Preprocessing preprocessing;
+  Input input;
   LoaderOptions options;
 
   std::uint64_t epoch = 0;
@@ -105,9 +99,8 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
 
   std::unique_ptr<data::Prefetcher> prefetcher;  ///< last: its threads end before what they use
 
-  Impl(const Dataset& examples, const Preprocessing& p, const LoaderOptions& o)
-      : dataset(examples), preprocessing(p), options(o) {
-    preprocessing.validate();
+  Impl(const Dataset& examples, const Input& i, const LoaderOptions& o) : dataset(examples), input(i), options(o) {
+    if (const auto* preprocessing = std::get_if<Preprocessing>(&input)) preprocessing->validate();
     check(options.batch_size >= 1, "batch_size", options.batch_size);
     check(options.threads >= 1, "threads", options.threads);
     check(options.prefetch_batches >= 1, "prefetch_batches", options.prefetch_batches);
@@ -175,18 +168,10 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
     mine.indices.assign(begin, begin + static_cast<std::ptrdiff_t>(std::min(size, order.size() - first)));
     for (std::size_t i = 0; i < mine.indices.size(); ++i)
       mine.epochs.push_back(drawn_epoch(repetitions.empty() ? 0 : repetitions[first + i]));
+    mine.rows = data::make_rows(dataset, input, options, mine.indices.size());
     mine.slots.assign(mine.indices.size(), Slot::kUnreadable);
     return {mine.indices.size(), [this, &mine](std::size_t slot) { fill(mine, slot); }};
   }
-
-  at::Tensor empty_images(std::int64_t count) const {
-    return at::empty({count, 3, preprocessing.crop_height_px, preprocessing.crop_width_px},
-                     at::TensorOptions().dtype(as_bytes() ? at::kByte : at::kFloat).pinned_memory(options.pin_memory),
-                     at::MemoryFormat::ChannelsLast);
-  }
-
-  bool augments() const { return options.augment && dataset.augment().enabled(); }
-  bool as_bytes() const { return options.bytes && !augments(); }
 
   /// The epoch that the random changes are drawn for.
   std::uint64_t drawn_epoch(std::uint64_t repetition) const {
@@ -195,28 +180,15 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
     return epoch + (repetition << kAboveEpochs);
   }
 
-  /// Into row `row` of `images`.
-  void read(std::size_t index, std::uint64_t as_in_epoch, const at::Tensor& images, std::size_t row) const {
-    const Image image = dataset.image(index);
-    const auto size = static_cast<std::size_t>(images.numel() / images.size(0));
-    const auto out = [&]<class Value>(Value* data) { return std::span(data + row * size, size); };
-    if (as_bytes()) {
-      image::to_pixels(image, preprocessing, out(images.mutable_data_ptr<std::uint8_t>()));
-    } else if (augments()) {
-      image::to_input(image, preprocessing, dataset.augment(), {options.seed, as_in_epoch, index},
-                      out(images.mutable_data_ptr<float>()));
-    } else {
-      image::to_input(image, preprocessing, out(images.mutable_data_ptr<float>()));
-    }
-  }
-
   at::Tensor load(const Batch& batch, const std::vector<std::int64_t>& rows) const {
-    const auto images = empty_images(std::ssize(rows));
-    for (std::size_t i = 0; i < rows.size(); ++i) {
+    const auto loaded = data::make_rows(dataset, input, options, rows.size());
+    std::vector<std::size_t> all(rows.size());
+    std::iota(all.begin(), all.end(), std::size_t{0});
+    for (const auto i : all) {
       const auto at = static_cast<std::size_t>(rows[i]);
-      read(batch.indices[at], batch.epochs[at], images, i);
+      loaded->read(i, batch.indices[at], batch.epochs[at]);
     }
-    return images;
+    return loaded->finish(all);
   }
 
   void fill(Filling& mine, std::size_t slot) {
@@ -225,9 +197,8 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
       mine.slots[slot] = Slot::kSkipped;
       return;
     }
-    std::call_once(mine.wanted, [&] { mine.images = empty_images(std::ssize(mine.indices)); });
     try {
-      read(index, mine.epochs[slot], mine.images, slot);
+      mine.rows->read(slot, index, mine.epochs[slot]);
       mine.slots[slot] = Slot::kRead;
     } catch (const Error& error) {
       if (dataset.on_bad_image() == OnBadImage::kFail) throw;
@@ -248,7 +219,7 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
       std::unique_lock lock(filling_mutex);
       auto node = filling.extract(next_batch++);
       lock.unlock();
-      auto batch = finished(node.mapped(), empty_images(0), dataset);
+      auto batch = finished(node.mapped(), dataset);
       if (batch.indices.empty()) continue;
       any_readable = true;
       return batch;
@@ -261,8 +232,8 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
   }
 };
 
-DataLoader::DataLoader(const Dataset& dataset, const Preprocessing& preprocessing, const LoaderOptions& options)
-    : impl_(base::translated("loader", [&] { return std::make_unique<Impl>(dataset, preprocessing, options); })) {}
+DataLoader::DataLoader(const Dataset& dataset, const Input& input, const LoaderOptions& options)
+    : impl_(base::translated("loader", [&] { return std::make_unique<Impl>(dataset, input, options); })) {}
 
 DataLoader::Impl& DataLoader::impl() const { return base::alive(impl_, "DataLoader"); }
 DataLoader::~DataLoader() = default;
@@ -274,7 +245,7 @@ std::optional<Batch> DataLoader::next() {
 }
 
 at::Tensor DataLoader::load(const Batch& batch, const std::vector<std::int64_t>& rows) const {
-  return base::translated("loading pictures", [&] { return impl().load(batch, rows); });
+  return base::translated("loading examples", [&] { return impl().load(batch, rows); });
 }
 
 void DataLoader::start_epoch(std::uint64_t epoch, std::size_t first_batch) {

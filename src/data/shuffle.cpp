@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <numeric>
 #include <random>
+#include <string>
 #include <utility>
+
+#include <graft/error.h>
 
 #include "base/uniform.h"
 
@@ -36,6 +39,23 @@ std::vector<std::size_t> drawn(const std::vector<double>& weights, std::uint64_t
     index = static_cast<std::size_t>(std::min(at, sums.end() - 1) - sums.begin());
   }
   return indices;
+}
+
+std::vector<bool> second_part(const std::vector<std::int64_t>& labels, std::size_t classes, double fraction,
+                              std::uint64_t seed) {
+  if (!(fraction > 0 && fraction < 1))
+    throw Error(ErrorCode::kConfig, "split: expected a fraction between 0 and 1, found " + std::to_string(fraction));
+  std::vector<std::vector<std::size_t>> members(classes);
+  for (std::size_t i = 0; i < labels.size(); ++i) members[static_cast<std::size_t>(labels[i])].push_back(i);
+  std::vector<bool> second(labels.size(), false);
+  for (std::size_t label = 0; label < classes; ++label) {
+    const auto& own = members[label];
+    auto count = static_cast<std::size_t>(fraction * static_cast<double>(own.size()));
+    if (count == 0 && own.size() >= 2) count = 1;
+    const auto order = shuffled(own.size(), seed, label);
+    for (std::size_t i = 0; i < count; ++i) second[own[order[i]]] = true;
+  }
+  return second;
 }
 
 }  // namespace graft::data

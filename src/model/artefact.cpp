@@ -2,6 +2,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/overloaded.h"
+#include "base/sha256.h"
+#include "base/text.h"
 #include "model/task.h"
 
 namespace graft::model {
@@ -10,7 +13,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kSchema = 1;
+constexpr int kSchema = 2;          ///< the newest: the first with texts
+constexpr int kSchemaOfImages = 1;  ///< which older versions read as well
 
 json optional_number(const std::optional<double>& value) { return value ? json(*value) : json(nullptr); }
 std::optional<double> optional_number(const json& value) {
@@ -51,6 +55,52 @@ Preprocessing preprocessing_from(const json& j) {
   return p;
 }
 
+json to_json(const TokenizerOptions& o) {
+  return {{"type", "wordpiece"},
+          {"lower_case", o.lower_case},
+          {"strip_accents", o.strip_accents ? json(*o.strip_accents) : json(nullptr)},
+          {"split_cjk", o.split_cjk},
+          {"max_length", o.max_length},
+          {"max_word_length", o.max_word_length},
+          {"special_tokens_in_text", o.special_tokens_in_text},
+          {"unknown", o.unknown},
+          {"first", o.first},
+          {"last", o.last},
+          {"padding", o.padding},
+          {"mask", o.mask}};
+}
+
+TokenizerOptions tokenizer_options_from(const json& j) {
+  if (const auto type = j.at("type").get<std::string>(); type != "wordpiece")
+    throw Error(ErrorCode::kConfig, "tokenizer: expected the type wordpiece, found \"" + type + "\"");
+  TokenizerOptions o;
+  const auto& strip_accents = j.at("strip_accents");
+  o.lower_case = j.at("lower_case").get<bool>();
+  if (!strip_accents.is_null()) o.strip_accents = strip_accents.get<bool>();
+  o.split_cjk = j.at("split_cjk").get<bool>();
+  o.max_length = j.at("max_length").get<std::int64_t>();
+  o.max_word_length = j.at("max_word_length").get<std::int64_t>();
+  o.special_tokens_in_text = j.at("special_tokens_in_text").get<bool>();
+  o.unknown = j.at("unknown").get<std::string>();
+  o.first = j.at("first").get<std::string>();
+  o.last = j.at("last").get<std::string>();
+  o.padding = j.at("padding").get<std::string>();
+  o.mask = j.at("mask").get<std::string>();
+  return o;
+}
+
+std::string vocabulary_text(const Tokenizer& tokenizer) {
+  std::string text;
+  for (const auto& piece : tokenizer.vocabulary()) text += piece + "\n";
+  return text;
+}
+
+/// Not inside what is done for a damaged file: a Graft without ICU is no fault of the file's.
+Tokenizer tokenizer_from(std::string_view vocabulary, const TokenizerOptions& options) {
+  if (vocabulary.ends_with('\n')) vocabulary.remove_suffix(1);
+  return Tokenizer(base::split(vocabulary, '\n'), options);
+}
+
 Task task_from(const json& j) {
   Task task{.name = j.at("name").get<std::string>(),
             .kind = parse_task_kind(j.at("kind").get<std::string>()),
@@ -64,10 +114,14 @@ Task task_from(const json& j) {
   return task;
 }
 
-Golden golden_from(const json& j, const std::string& pixels) {
+Golden golden_from(const json& j, const std::string& pixels, bool is_text) {
   Golden golden;
-  const auto* first = reinterpret_cast<const std::uint8_t*>(pixels.data());
-  golden.picture = Image(j.at("width_px").get<int>(), j.at("height_px").get<int>(), {first, first + pixels.size()});
+  if (is_text) {
+    golden.example = j.at("text").get<std::string>();
+  } else {
+    const auto* first = reinterpret_cast<const std::uint8_t*>(pixels.data());
+    golden.example = Image(j.at("width_px").get<int>(), j.at("height_px").get<int>(), {first, first + pixels.size()});
+  }
   golden.logits = j.at("logits").get<std::vector<float>>();
   golden.tolerance = j.at("tolerance").get<double>();
   if (golden.logits.empty() || !(golden.tolerance > 0 && golden.tolerance < 1))
@@ -113,9 +167,26 @@ Int8 int8_from(const json& j) {
 
 std::string preprocessing_json(const Preprocessing& preprocessing) { return to_json(preprocessing).dump(); }
 
+std::string tokenizer_json(const Tokenizer& tokenizer) {
+  auto j = to_json(tokenizer.options());
+  j["vocabulary_sha256"] = base::Sha256().update(vocabulary_text(tokenizer)).hex();
+  return j.dump();
+}
+
+graph::ExtraFiles wanted_records() { return {{kArtefactRecord, ""}, {kGoldenRecord, ""}, {kVocabularyRecord, ""}}; }
+
 graph::ExtraFiles write_artefact(const Artefact& artefact) {
-  json j{{"schema", kSchema}};
-  if (artefact.preprocessing) j["preprocessing"] = to_json(*artefact.preprocessing);
+  graph::ExtraFiles records;
+  json j{{"schema", kSchemaOfImages}};
+  if (artefact.input)
+    std::visit(
+        base::Overloaded{[&](const Preprocessing& preprocessing) { j["preprocessing"] = to_json(preprocessing); },
+                         [&](const Tokenizer& tokenizer) {
+                           j["schema"] = kSchema;
+                           j["tokenizer"] = to_json(tokenizer.options());
+                           records[kVocabularyRecord] = vocabulary_text(tokenizer);
+                         }},
+        *artefact.input);
   j["tasks"] = json::array();
   for (const auto& task : artefact.tasks)
     j["tasks"].push_back({{"name", task.name},
@@ -133,14 +204,17 @@ graph::ExtraFiles write_artefact(const Artefact& artefact) {
   j["frozen"] = artefact.frozen;
   j["batch_norm"] = std::string(to_string(artefact.batch_norm));
   if (!artefact.sha256.empty()) j["sha256"] = artefact.sha256;
-  graph::ExtraFiles records;
   if (artefact.golden) {
-    const auto& [picture, logits, tolerance] = *artefact.golden;
-    j["golden"] = {{"width_px", picture.width_px()},
-                   {"height_px", picture.height_px()},
-                   {"logits", logits},
-                   {"tolerance", tolerance}};
-    records[kGoldenRecord].assign(reinterpret_cast<const char*>(picture.rgb().data()), picture.rgb().size());
+    const auto& [example, logits, tolerance] = *artefact.golden;
+    auto& golden = j["golden"] = {{"logits", logits}, {"tolerance", tolerance}};
+    std::visit(base::Overloaded{[&](const Image& picture) {
+                                  golden["width_px"] = picture.width_px();
+                                  golden["height_px"] = picture.height_px();
+                                  records[kGoldenRecord].assign(reinterpret_cast<const char*>(picture.rgb().data()),
+                                                                picture.rgb().size());
+                                },
+                                [&](const std::string& text) { golden["text"] = text; }},
+               example);
   }
   if (artefact.int8) j["int8"] = to_json(*artefact.int8);
   records[kArtefactRecord] = j.dump(1, ' ', false, json::error_handler_t::replace);
@@ -150,13 +224,15 @@ graph::ExtraFiles write_artefact(const Artefact& artefact) {
 Artefact read_artefact(const graph::ExtraFiles& records) {
   const std::string& text = records.at(kArtefactRecord);
   if (text.empty()) return {};
+  Artefact artefact;
+  std::optional<TokenizerOptions> tokenizer;
   try {
     const json j = json::parse(text);
     if (const auto schema = j.at("schema").get<int>(); schema > kSchema)
       throw Error(ErrorCode::kFormat,
                   "schema " + std::to_string(schema) + " is newer than this library's " + std::to_string(kSchema));
-    Artefact artefact;
-    if (j.contains("preprocessing")) artefact.preprocessing = preprocessing_from(j["preprocessing"]);
+    if (j.contains("preprocessing")) artefact.input = preprocessing_from(j["preprocessing"]);
+    if (j.contains("tokenizer")) tokenizer = tokenizer_options_from(j["tokenizer"]);
     if (j.contains("tasks"))
       for (const auto& task : j["tasks"]) artefact.tasks.push_back(task_from(task));
     if (j.contains("labels")) {
@@ -170,16 +246,21 @@ Artefact read_artefact(const graph::ExtraFiles& records) {
     }
     artefact.frozen = j.value("frozen", std::vector<std::string>());
     artefact.sha256 = j.value("sha256", std::string());
-    if (j.contains("golden") && artefact.preprocessing)
-      artefact.golden = golden_from(j["golden"], records.at(kGoldenRecord));
+    if (j.contains("golden") && (artefact.input || tokenizer))
+      artefact.golden = golden_from(j["golden"], records.at(kGoldenRecord), tokenizer.has_value());
     if (j.contains("int8") && artefact.golden) artefact.int8 = int8_from(j["int8"]);
     artefact.batch_norm = parse_batch_norm(j.value("batch_norm", std::string("follow")));
-    return artefact;
   } catch (const std::bad_alloc&) {
     throw;
   } catch (const std::exception& error) {  // nlohmann's types, and Error from the values' own checks
     throw Error(ErrorCode::kFormat, std::string("its record ") + kArtefactRecord + " is damaged: " + error.what());
   }
+  if (tokenizer) {
+    const auto vocabulary = records.find(kVocabularyRecord);
+    artefact.input = tokenizer_from(
+        vocabulary == records.end() ? std::string_view() : std::string_view(vocabulary->second), *tokenizer);
+  }
+  return artefact;
 }
 
 }  // namespace graft::model

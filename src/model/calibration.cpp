@@ -20,6 +20,8 @@ Model::Impl& ready(Model& model) {
   auto& impl = Model::Impl::of(model);
   if (impl.training)
     throw Error(ErrorCode::kConfig, "the model is in training mode; call eval() before calibrating it");
+  if (takes_text(impl.input))
+    throw Error(ErrorCode::kConfig, "int8 is for networks that take pictures, this one takes texts");
   if (impl.device.is_cuda())
     throw Error(ErrorCode::kConfig, "int8 runs on the CPU; move the model there to calibrate it");
   if (!engine::has_eight_bit_arithmetic())
@@ -38,7 +40,7 @@ at::Tensor Calibrator::observe(const at::Tensor& batch) {
 }
 
 Calibrator::Result Calibrator::finish() {
-  const auto picture = golden_input(golden_picture(), impl_.preprocessing);
+  const auto picture = golden_input(golden_example(impl_.input), impl_.input);
   Int8 int8{activations_.calibration(), {}, {}};
   impl_.set_int8(int8);
   try {

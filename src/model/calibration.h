@@ -22,8 +22,8 @@ struct Int8 {
 };
 
 /// Largest difference of a golden logit in int8, as a fraction of the largest: other processors round other sums, and
-/// an activation that comes to lie one step higher changes all behind it. A real ResNet50 saved with our convolutions on
-/// AMX stays within it with oneDNN's for AVX-VNNI.
+/// an activation that comes to lie one step higher changes all behind it. A real ResNet50 saved with our convolutions
+/// on AMX stays within it with oneDNN's for AVX-VNNI.
 inline constexpr double kInt8Tolerance = 0.05;
 
 /// Looks at a model's activations and makes them its calibration.

@@ -6,12 +6,14 @@
 #include <system_error>
 #include <utility>
 
+#include <c10/util/StringUtil.h>
+
 #include <graft/error.h>
 #include <graft/files.h>
 
 #include "base/byte_source.h"
 #include "base/translate.h"
-#include "model/artefact.h"
+#include "model/input.h"
 
 namespace graft {
 
@@ -52,8 +54,8 @@ max_batch_size: @MAX_BATCH_SIZE@
 input [
   {
     name: "INPUT__0"
-    data_type: TYPE_FP32
-    dims: [ 3, @HEIGHT@, @WIDTH@ ]
+    data_type: @TYPE@
+    dims: [ @SIZE@ ]
   }
 ]
 output [
@@ -66,20 +68,21 @@ output [
 ]
 dynamic_batching { }
 parameters {
-  key: "graft_preprocessing"
-  value { string_value: @PREPROCESSING@ }
+  key: "@HOW@"
+  value { string_value: @INPUT@ }
 }
 )";
 
 std::string config_text(const Model& model, const TritonOptions& o) {
-  const auto& p = model.preprocessing();
+  const auto* p = std::get_if<Preprocessing>(&model.input());
   std::string text = kConfig;
   for (const auto& [place, value] : {std::pair<std::string_view, std::string>{"@NAME@", string_literal(o.name)},
                                      {"@MAX_BATCH_SIZE@", std::to_string(o.max_batch_size)},
-                                     {"@HEIGHT@", std::to_string(p.crop_height_px)},
-                                     {"@WIDTH@", std::to_string(p.crop_width_px)},
+                                     {"@TYPE@", p ? "TYPE_FP32" : "TYPE_INT64"},
+                                     {"@SIZE@", p ? c10::str("3, ", p->crop_height_px, ", ", p->crop_width_px) : "-1"},
                                      {"@CLASSES@", std::to_string(model.num_classes())},
-                                     {"@PREPROCESSING@", string_literal(model::preprocessing_json(p))}})
+                                     {"@HOW@", p ? "graft_preprocessing" : "graft_tokenizer"},
+                                     {"@INPUT@", string_literal(model::input_json(model.input()))}})
     text.replace(text.find(place), place.size(), value);
   return text;
 }

@@ -9,9 +9,16 @@
 
 #include <graft/error.h>
 
+#include "base/overloaded.h"
 #include "image/pipeline.h"
+#include "model/input.h"
 
 namespace graft::model {
+
+namespace {
+
+/// models/artefact.py has the same.
+constexpr const char* kGoldenText = "The quick brown fox: 42 caf\u00e9s, na\u00efve \u4e2d\u6587 & emoji \U0001f600!";
 
 Image golden_picture() {
   constexpr int kSide = 64;
@@ -27,10 +34,24 @@ Image golden_picture() {
   return Image(kSide, kSide, std::move(rgb));
 }
 
-at::Tensor golden_input(const Image& picture, const Preprocessing& p) {
+at::Tensor input_of(const Image& picture, const Preprocessing& p) {
   const auto input = at::empty({1, 3, p.crop_height_px, p.crop_width_px}, at::kFloat, at::MemoryFormat::ChannelsLast);
   image::to_input(picture, p, std::span(input.mutable_data_ptr<float>(), static_cast<std::size_t>(input.numel())));
   return input;
+}
+
+}  // namespace
+
+std::variant<Image, std::string> golden_example(const Input& input) {
+  if (takes_text(input)) return std::string(kGoldenText);
+  return golden_picture();
+}
+
+at::Tensor golden_input(const std::variant<Image, std::string>& example, const Input& input) {
+  return std::visit(
+      base::Overloaded{[&](const Image& picture) { return input_of(picture, preprocessing_of(input)); },
+                       [&](const std::string& text) { return tokenizer_of(input).encode(std::vector{text}); }},
+      example);
 }
 
 void check_golden(const Golden& golden, const at::Tensor& logits) {

@@ -28,7 +28,7 @@ struct [[gnu::visibility("hidden")]] Model::Impl {
   model::Structure structure;
   engine::Runner runner;
   std::string head_kind = "original";
-  Preprocessing preprocessing;
+  Input input;
   std::vector<Task> tasks;
   std::vector<Label> labels;
   BatchNormPolicy batch_norm = BatchNormPolicy::kFollow;
@@ -56,16 +56,17 @@ struct [[gnu::visibility("hidden")]] Model::Impl {
   /// Puts another network in place of this one, with everything that is derived from it.
   void replace_network(graph::Network next, std::string_view head);
 
-  std::vector<std::int64_t> input_shape() const;
   std::int64_t classes() const { return structure.output_shape.at(1); }
   bool has_original_head() const { return head_kind == "original"; }
+  /// Throws kConfig if what it yields are features.
+  void require_head() const;
 
   graph::Network cut(const Cut& cut) const;
   const engine::Runner& features() const;
   const engine::Runner& output_of(std::string_view layer) const;
   const engine::Suffix& behind(std::string_view layer) const;
 
-  /// Throws kMismatch unless [N, 3, H, W] float32 with N > 0; kConfig in training mode if `evaluation`.
+  /// Throws kMismatch unless it is what the network takes; kConfig in training mode if `evaluation`.
   void check_batch(const at::Tensor& batch, bool evaluation) const;
   /// `part` of the network for a batch, in evaluation mode and without gradients; the result is float32.
   at::Tensor infer(const engine::Runner& part, const at::Tensor& batch, Precision precision) const;
@@ -79,10 +80,10 @@ struct [[gnu::visibility("hidden")]] Model::Impl {
 
   /// What int8 goes by from now on. One without logits is not checked.
   void set_int8(std::optional<model::Int8> calibrated);
-  /// Throws kMismatch if the golden picture's logits are not those of the file.
+  /// Throws kMismatch if the golden example's logits are not those of the file.
   void check_int8(const engine::Plan& plan) const;
 
-  /// The golden picture and this network's answer to it; nothing if the answer is not always the same.
+  /// The golden example and this network's answer to it; nothing if the answer is not always the same.
   std::optional<model::Golden> golden() const;
 
   bool is_head(std::string_view parameter) const {

@@ -27,6 +27,7 @@
 #include "model/golden.h"
 #include "model/hash.h"
 #include "model/impl.h"
+#include "model/input.h"
 #include "model/labels.h"
 #include "model/task.h"
 
@@ -91,7 +92,7 @@ void side_by_side(const std::function<void()>& first, const std::function<void()
 /// can.
 void check_answer(engine::Runner& runner, const model::Artefact& artefact) {
   const auto& golden = artefact.golden.value();
-  const auto input = model::golden_input(golden.picture, artefact.preprocessing.value());
+  const auto input = model::golden_input(golden.example, artefact.input.value());
   if (golden.tolerance >= engine::Runner::kTolerance && runner.answers(input, at::tensor(golden.logits).unsqueeze(0)))
     return;
   const at::NoGradGuard no_grad;
@@ -116,12 +117,24 @@ graph::Network read_network(const std::filesystem::path& path, graph::ExtraFiles
   return graph::Network::load(base::MemorySource(bytes), path.string(), extra, options.limits);
 }
 
+/// What the caller says, or else the file.
+std::optional<Input> given_input(const LoadOptions& options, const model::Artefact& artefact) {
+  if (options.preprocessing && options.tokenizer)
+    throw Error(ErrorCode::kConfig, "preprocessing and tokenizer: expected one of them, found both");
+  if (options.tokenizer) return *options.tokenizer;
+  if (!options.preprocessing) return artefact.input;
+  options.preprocessing->validate();
+  if (artefact.input && takes_text(*artefact.input))
+    throw Error(ErrorCode::kConfig, "preprocessing: expected a network for pictures, found one that takes texts");
+  return *options.preprocessing;
+}
+
 }  // namespace
 
 Model Model::load(const std::filesystem::path& path, const LoadOptions& options) {
   const std::string& name = path.native();
   return base::translated("loading ", name, [&] {
-    graph::ExtraFiles extra{{model::kArtefactRecord, ""}, {model::kGoldenRecord, ""}};
+    auto extra = model::wanted_records();
     auto network = read_network(path, extra, options);
     normalise_weights(network, name);
     return base::named(name,
@@ -144,13 +157,10 @@ Model Model::from_safetensors(const std::filesystem::path& path, const LoadOptio
 
 Model Model::Impl::assemble(const std::string& name, graph::Network network, const model::Artefact& artefact,
                             const LoadOptions& options) {
-  auto preprocessing = options.preprocessing ? options.preprocessing : artefact.preprocessing;
-  const bool guessed = !preprocessing;
-  if (guessed) preprocessing = Preprocessing::torch_mode();
-  preprocessing->validate();
-
-  const std::vector<std::int64_t> shape{1, 3, preprocessing->crop_height_px, preprocessing->crop_width_px};
-  const auto input = at::zeros(shape).contiguous(at::MemoryFormat::ChannelsLast);
+  const auto given_or_own = given_input(options, artefact);
+  const bool guessed = !given_or_own;
+  const Input takes = given_or_own.value_or(Preprocessing::torch_mode());
+  const auto input = model::blank_input(takes);
   std::optional<Model> loaded;
   side_by_side(
       [&] {
@@ -164,7 +174,7 @@ Model Model::Impl::assemble(const std::string& name, graph::Network network, con
   Model& result = *loaded;
   Impl& impl = *result.impl_;
   if (options.verify && artefact.golden) check_answer(impl.runner, artefact);
-  impl.preprocessing = *preprocessing;
+  impl.input = takes;
   impl.head_kind = artefact.head_kind;
   impl.batch_norm = artefact.batch_norm;
   const std::unordered_set<std::string> frozen(artefact.frozen.begin(), artefact.frozen.end());
@@ -184,7 +194,7 @@ Model Model::Impl::assemble(const std::string& name, graph::Network network, con
   impl.labels = given ? *given : imagenet ? imagenet_labels() : model::numbered_labels(impl.classes());
   model::check_labels(impl.labels, impl.tasks);
   result.to(options.device);
-  if (artefact.int8 && artefact.preprocessing == impl.preprocessing) {  // what was measured is for these numbers
+  if (artefact.int8 && artefact.input == impl.input) {  // what was measured is for these numbers
     impl.set_int8(artefact.int8);
     if (!options.verify) impl.int8_checked = true;
   }
@@ -195,7 +205,7 @@ void Model::save(const std::filesystem::path& path) const {
   base::translated("saving ", path.native(), [&] {
     if (impl().training) throw Error(ErrorCode::kConfig, "the model is in training mode; call eval() before saving");
     model::Artefact artefact;
-    artefact.preprocessing = impl().preprocessing;
+    artefact.input = impl().input;
     artefact.tasks = impl().tasks;
     artefact.labels = impl().labels;
     if (!impl().has_original_head()) artefact.head = impl().structure.head;
@@ -213,9 +223,9 @@ void Model::save(const std::filesystem::path& path) const {
 std::optional<model::Golden> Model::Impl::golden() const {
   for (const auto& fixed : network.fixed_training())
     if (fixed.on) return std::nullopt;  // two answers to one picture differ
-  model::Golden golden{model::golden_picture(), {}, device.is_cuda() ? 1e-2 : 1e-3};
+  model::Golden golden{model::golden_example(input), {}, device.is_cuda() ? 1e-2 : 1e-3};
   const auto logits =
-      infer(runner, model::golden_input(golden.picture, preprocessing), Precision::kFloat32).to(at::kCPU).contiguous();
+      infer(runner, model::golden_input(golden.example, input), Precision::kFloat32).to(at::kCPU).contiguous();
   golden.logits.assign(logits.const_data_ptr<float>(), logits.const_data_ptr<float>() + logits.numel());
   return golden;
 }

@@ -17,11 +17,23 @@
 #include "model/hash.h"
 #include "model/head_recipe.h"
 #include "model/impl.h"
+#include "model/input.h"
 #include "model/labels.h"
 #include "model/normalised.h"
 #include "model/task.h"
 
 namespace graft {
+
+namespace {
+
+/// [N, C] of what there is for each token, [N, T, C]; padding does not count.
+at::Tensor mean_of_tokens(const at::Tensor& values, const Input& input, const at::Tensor& batch) {
+  if (!takes_text(input) || values.size(1) != batch.size(1)) return values.mean(1);
+  const auto real = batch.ne(std::get<Tokenizer>(input).padding_index()).to(values.options()).unsqueeze(2);
+  return (values * real).sum(1) / real.sum(1).clamp_min(1);
+}
+
+}  // namespace
 
 // --- State
 
@@ -30,7 +42,7 @@ Model::Impl::Impl(std::string file, graph::Network loaded, model::Structure foun
 
 void Model::Impl::replace_network(graph::Network next, std::string_view head) {
   auto found =
-      base::named(name, [&] { return model::analyse(next, engine::probe(next, at::zeros(input_shape())), head); });
+      base::named(name, [&] { return model::analyse(next, engine::probe(next, model::blank_input(input)), head); });
   runner = engine::Runner(next);
   network = std::move(next);
   structure = std::move(found);
@@ -40,8 +52,12 @@ void Model::Impl::replace_network(graph::Network next, std::string_view head) {
   int8.reset();
 }
 
-std::vector<std::int64_t> Model::Impl::input_shape() const {
-  return {1, 3, preprocessing.crop_height_px, preprocessing.crop_width_px};
+void Model::Impl::require_head() const {
+  if (structure.head.empty() && !structure.features_layer.empty())
+    throw Error(ErrorCode::kConfig,
+                name +
+                    ": this network has no head, what it yields are features: embed with it, or give "
+                    "it a head (replace_head, graft finetune)");
 }
 
 graph::Network Model::Impl::cut(const Cut& cut) const {
@@ -55,6 +71,7 @@ graph::Network Model::Impl::cut(const Cut& cut) const {
       if (!structure.features_layer.empty()) return network.cut_after(structure.features_layer);
       [[fallthrough]];
     case Cut::Kind::kPenultimate:
+      if (structure.head.empty()) return network.cut_after(structure.features_layer);
       return network.cut_before(structure.penultimate_layer);
     case Cut::Kind::kBefore:
       return network.cut_before(cut.layer_);
@@ -89,11 +106,7 @@ const engine::Suffix& Model::Impl::behind(std::string_view layer) const {
 void Model::Impl::check_batch(const at::Tensor& batch, bool evaluation) const {
   if (evaluation && training)
     throw Error(ErrorCode::kConfig, "the model is in training mode; call eval() before predicting");
-  if (!batch.defined() || batch.dim() != 4 || batch.size(1) != 3 || batch.size(0) == 0 ||
-      (batch.scalar_type() != at::kFloat && batch.scalar_type() != at::kByte))
-    throw Error(ErrorCode::kMismatch, "expected a batch [N, 3, H, W] of float32 or uint8, found " +
-                                          (batch.defined() ? c10::str(batch.sizes(), " of ", batch.scalar_type())
-                                                           : std::string("an undefined tensor")));
+  model::check_batch(input, batch);
 }
 
 at::Tensor Model::Impl::infer(const engine::Runner& part, const at::Tensor& batch, Precision precision) const {
@@ -101,11 +114,11 @@ at::Tensor Model::Impl::infer(const engine::Runner& part, const at::Tensor& batc
   return base::translated("predicting", [&] { return evaluate(part, batch, precision); });
 }
 
-at::Tensor Model::Impl::evaluate(const engine::Runner& part, const at::Tensor& input, Precision precision) const {
+at::Tensor Model::Impl::evaluate(const engine::Runner& part, const at::Tensor& given, Precision precision) const {
   const at::NoGradGuard no_grad;
   if (precision == Precision::kInt8 && device.is_cuda())
     throw Error(ErrorCode::kConfig, "int8 runs on the CPU, the model is on " + device.str());
-  const auto there = on_device(input);
+  const auto there = on_device(given);
   if (precision == Precision::kAuto) {
     return evaluate(part, there, there.dim() == 4 ? part.resolved(precision, there) : Precision::kFloat32);
   }
@@ -118,17 +131,17 @@ at::Tensor Model::Impl::evaluate(const engine::Runner& part, const at::Tensor& i
   return part.run(there).to(at::kFloat);
 }
 
-at::Tensor Model::Impl::train(const std::function<at::Tensor(const at::Tensor&)>& part, const at::Tensor& input,
+at::Tensor Model::Impl::train(const std::function<at::Tensor(const at::Tensor&)>& part, const at::Tensor& given,
                               Precision precision) const {
   const model::Autocast autocast(precision, device);
   const at::AutoGradMode with_gradients(true);
-  return part(on_device(input)).to(at::kFloat);
+  return part(on_device(given)).to(at::kFloat);
 }
 
-at::Tensor Model::Impl::on_device(const at::Tensor& input) const {
-  const auto there = input.to(base::to_torch(device), /*non_blocking=*/true);
+at::Tensor Model::Impl::on_device(const at::Tensor& given) const {
+  const auto there = given.to(base::to_torch(device), /*non_blocking=*/true);
   const auto laid_out = there.dim() == 4 ? there.contiguous(at::MemoryFormat::ChannelsLast) : there;
-  return laid_out.scalar_type() == at::kByte ? model::normalised(laid_out, preprocessing) : laid_out;
+  return laid_out.scalar_type() == at::kByte ? model::normalised(laid_out, model::preprocessing_of(input)) : laid_out;
 }
 
 void Model::Impl::set_int8(std::optional<model::Int8> calibrated) {
@@ -139,8 +152,8 @@ void Model::Impl::set_int8(std::optional<model::Int8> calibrated) {
 
 void Model::Impl::check_int8(const engine::Plan& plan) const {
   if (int8_checked) return;
-  const model::Golden golden{model::golden_picture(), int8->logits, model::kInt8Tolerance};
-  model::check_golden(golden, plan.run(model::golden_input(golden.picture, preprocessing)));
+  const model::Golden golden{model::golden_example(input), int8->logits, model::kInt8Tolerance};
+  model::check_golden(golden, plan.run(model::golden_input(golden.example, input)));
   int8_checked = true;
 }
 
@@ -166,6 +179,7 @@ std::vector<std::vector<Prediction>> Model::classify(std::span<const Image> imag
 std::vector<std::vector<Prediction>> Model::classify(const at::Tensor& batch, const ClassifyOptions& options) const {
   if (options.top_k < 1)
     throw Error(ErrorCode::kConfig, "top_k: expected 1 or more, found " + std::to_string(options.top_k));
+  impl().require_head();
   const Task& task = model::task_named(impl().tasks, options.task);
   if (task.kind == TaskKind::kRegression)
     throw Error(ErrorCode::kConfig, "this task yields numbers, not classes: use predict()");
@@ -181,7 +195,7 @@ std::vector<std::vector<Prediction>> Model::classify(const at::Tensor& batch, co
     std::vector<std::vector<Prediction>> predictions(static_cast<std::size_t>(values.size(0)));
     for (std::int64_t n = 0; n < values.size(0); ++n) {
       if (std::isnan(probability[n][0]))  // topk puts them first
-        throw Error(ErrorCode::kNumeric, c10::str("the network's outputs for picture ", n + 1, " of ", logits.size(0),
+        throw Error(ErrorCode::kNumeric, c10::str("the network's outputs for example ", n + 1, " of ", logits.size(0),
                                                   " are not finite numbers"));
       const bool rejected = probability[n][0] < task.calibration.reject_below.value_or(0);
       for (std::int64_t k = 0; k < values.size(1); ++k) {
@@ -194,7 +208,14 @@ std::vector<std::vector<Prediction>> Model::classify(const at::Tensor& batch, co
   });
 }
 
+std::vector<std::vector<Prediction>> Model::classify(std::span<const std::string> texts,
+                                                     const ClassifyOptions& options) const {
+  if (texts.empty()) return {};
+  return classify(tokenizer().encode({texts.begin(), texts.end()}), options);
+}
+
 std::map<std::string, at::Tensor> Model::predict(const at::Tensor& batch, Precision precision) const {
+  impl().require_head();
   const auto logits = impl().infer(impl().runner, batch, precision);
   return base::translated("predicting", [&] {
     const at::NoGradGuard no_grad;
@@ -216,7 +237,7 @@ at::Tensor Model::embed(const at::Tensor& batch, std::string_view layer) const {
   return base::translated("embedding", [&] {
     const at::NoGradGuard no_grad;
     if (features.dim() == 4) features = features.mean({2, 3});
-    if (features.dim() == 3) features = features.mean(1);  // [N, T, C]: tokens
+    if (features.dim() == 3) features = mean_of_tokens(features, impl().input, batch);
     return features.flatten(1).to(at::kCPU).contiguous();
   });
 }
@@ -225,15 +246,19 @@ at::Tensor Model::embed(std::span<const Image> images, std::string_view layer) c
   return embed(preprocess(images), layer);
 }
 
+at::Tensor Model::embed(std::span<const std::string> texts, std::string_view layer) const {
+  return embed(tokenizer().encode({texts.begin(), texts.end()}), layer);
+}
+
 at::Tensor Model::preprocess(std::span<const Image> images) const {
   if (images.empty()) throw Error(ErrorCode::kConfig, "expected at least one image, found none");
   return base::translated("preprocessing", [&] {
-    auto shape = impl().input_shape();
-    shape[0] = std::ssize(images);
-    const auto batch = at::empty(shape, at::kFloat, at::MemoryFormat::ChannelsLast);
+    const auto& how = preprocessing();
+    const auto batch = at::empty({std::ssize(images), 3, how.crop_height_px, how.crop_width_px}, at::kFloat,
+                                 at::MemoryFormat::ChannelsLast);
     const auto size = static_cast<std::size_t>(batch.numel()) / images.size();
     for (std::size_t i = 0; i < images.size(); ++i)
-      image::to_input(images[i], impl().preprocessing, std::span(batch.mutable_data_ptr<float>() + i * size, size));
+      image::to_input(images[i], how, std::span(batch.mutable_data_ptr<float>() + i * size, size));
     return batch;
   });
 }
@@ -271,7 +296,7 @@ void Model::replace_head(const Head& head, const Cut& cut) {
     base::translated("replacing the head", [&] {
       auto backbone = impl().cut(cut);
       to(Device::cpu());
-      const auto feature_shape = engine::probe(backbone, at::zeros(impl().input_shape())).output_shape;
+      const auto feature_shape = engine::probe(backbone, model::blank_input(impl().input)).output_shape;
       if (feature_shape.size() < 2 || feature_shape.size() > 4)
         throw Error(ErrorCode::kMismatch,
                     c10::str("the cut \"", cut.str(), "\" yields ", at::IntArrayRef(feature_shape),
@@ -339,8 +364,10 @@ std::string_view maker_of(std::string_view name) {
 PlanInfo inspect_plan(const Model& model, Precision precision) {
   return base::translated("inspecting the plan", [&] {
     const auto& impl = Model::Impl::of(model);
-    const auto input = impl.on_device(at::zeros(impl.input_shape()));
-    impl.check_batch(input, /*evaluation=*/true);
+    const auto blank = model::blank_input(impl.input);
+    impl.check_batch(blank, /*evaluation=*/true);
+    if (takes_text(impl.input)) return PlanInfo{Precision::kFloat32, "it takes texts", 0, 0, 0, 0, {}, {}};
+    const auto input = impl.on_device(blank);
     const auto resolved = impl.runner.resolved(precision, input);
     const auto summary = impl.runner.summary(input, resolved);
     PlanInfo info{resolved, summary.obstacle, summary.convolutions, summary.fused, summary.with_relu, summary.with_add,
@@ -362,7 +389,7 @@ ModelInfo Model::inspect() const {
     info.origin = origin == graph::Origin::kScripted ? "scripted"
                   : origin == graph::Origin::kTraced ? "traced"
                                                      : "frozen";
-    info.input_shape = impl().input_shape();
+    info.input_shape = model::blank_input(impl().input).sizes().vec();
     info.classes = impl().classes();
     info.head = s.head;
     info.head_kind = impl().head_kind;
@@ -370,7 +397,7 @@ ModelInfo Model::inspect() const {
     info.penultimate_layer = s.penultimate_layer;
     info.batch_norm = to_string(impl().batch_norm);
     info.tasks = impl().tasks;
-    info.preprocessing = impl().preprocessing;
+    info.input = impl().input;
     info.labels = impl().labels;
 
     const auto parameters = impl().network.named_parameters();
@@ -402,12 +429,14 @@ void Model::set_labels(std::vector<Label> labels) {
   impl().labels = std::move(labels);
 }
 
-const Preprocessing& Model::preprocessing() const { return impl().preprocessing; }
+const Input& Model::input() const { return impl().input; }
+const Preprocessing& Model::preprocessing() const { return model::preprocessing_of(impl().input); }
+const Tokenizer& Model::tokenizer() const { return model::tokenizer_of(impl().input); }
 
 void Model::set_preprocessing(const Preprocessing& preprocessing) {
   preprocessing.validate();
-  if (preprocessing != impl().preprocessing) impl().set_int8(std::nullopt);
-  impl().preprocessing = preprocessing;
+  if (preprocessing != this->preprocessing()) impl().set_int8(std::nullopt);
+  impl().input = preprocessing;
 }
 
 }  // namespace graft

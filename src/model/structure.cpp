@@ -58,6 +58,7 @@ class Analysis {
       const auto calls = parametrised_calls(scope);
       if (calls.empty()) return;
       const auto& last = s_.calls[calls.back()];
+      if (scope.empty() && yields_tokens(last) && ends_in_pooling(calls.back())) return;
       if (last.output_shape != s_.output_shape && !yields_flattened(last))
         throw Error(ErrorCode::kMismatch, "cannot tell which layer is the head: the last one with parameters, \"" +
                                               last.call.path + "\", yields " + shape_text(last.output_shape) +
@@ -74,6 +75,7 @@ class Analysis {
   }
 
   void find_penultimate() {
+    if (s_.head.empty() && !s_.features_layer.empty()) return;
     s_.penultimate_layer = s_.head;  // where nothing inside it is called: a head that was traced whole
     for (const auto& probed : s_.calls)
       if (is_within(probed.call.path, s_.head) && has_own_parameters(probed.call.path))
@@ -136,6 +138,19 @@ class Analysis {
     for (std::size_t i = 0; i < s_.calls.size(); ++i)
       if (callers_[i] == caller && has_parameters(s_.calls[i].call.path)) calls.push_back(i);
     return calls;
+  }
+
+  static bool yields_tokens(const ProbedCall& call) { return call.output_shape.size() == 3; }
+
+  /// An encoder without a head: what it yields is made of its tokens by a layer without parameters, behind the last one
+  /// with some.
+  bool ends_in_pooling(std::size_t last_with_parameters) {
+    for (std::size_t i = s_.calls.size(); i-- > last_with_parameters + 1;) {
+      if (!callers_[i].empty()) continue;
+      if (s_.calls[i].output_shape == s_.output_shape) s_.features_layer = s_.calls[i].call.path;
+      break;
+    }
+    return !s_.features_layer.empty();
   }
 
   /// SqueezeNet's head ends in a pooling: [1, classes, h, w], flattened outside.
@@ -204,8 +219,8 @@ Structure analyse(const graph::Network& network, engine::Probe probe, std::strin
   structure.output_shape = std::move(probe.output_shape);
   structure.calls = std::move(probe.calls);
   if (structure.output_shape.size() != 2)
-    throw Error(ErrorCode::kMismatch, "expected an image classifier that yields [N, classes], found output " +
-                                          shape_text(structure.output_shape) + " for a batch of one picture");
+    throw Error(ErrorCode::kMismatch, "expected a classifier that yields [N, classes], found output " +
+                                          shape_text(structure.output_shape) + " for a batch of one");
   Analysis analysis(structure, network);
   structure.family = analysis.family();
   analysis.find_head(head);

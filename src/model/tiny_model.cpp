@@ -62,9 +62,10 @@ Model tiny_model(const std::vector<std::int64_t>& features, std::uint64_t seed) 
                                  "x = torch.relu(self.bn.forward(self.stem.forward(x)))\n"
                                  "return self.fc.forward(self.shape.forward(x))");
     model::Artefact artefact;
-    artefact.preprocessing = Preprocessing::rescale_mode();
-    artefact.preprocessing->crop_height_px = static_cast<int>(height) * kStride;
-    artefact.preprocessing->crop_width_px = static_cast<int>(width) * kStride;
+    auto preprocessing = Preprocessing::rescale_mode();
+    preprocessing.crop_height_px = static_cast<int>(height) * kStride;
+    preprocessing.crop_width_px = static_cast<int>(width) * kStride;
+    artefact.input = preprocessing;
     return Model::Impl::assemble("tiny model", network, artefact, {.head = "fc"});
   });
 }

@@ -211,6 +211,35 @@ std::string to_json(const PlanInfo& info) {
   });
 }
 
+namespace {
+
+json preprocessing_json(const Input& input) {
+  const auto* p = std::get_if<Preprocessing>(&input);
+  if (!p) return nullptr;
+  return {{"resize_shorter_px", p->resize_shorter_px ? json(*p->resize_shorter_px) : json(nullptr)},
+          {"crop_height_px", p->crop_height_px},
+          {"crop_width_px", p->crop_width_px},
+          {"interpolation", std::string(to_string(p->interpolation))},
+          {"channels", std::string(to_string(p->channels))},
+          {"scale", p->scale},
+          {"mean", p->mean},
+          {"std", p->std}};
+}
+
+json tokenizer_json(const Input& input) {
+  const auto* tokenizer = std::get_if<Tokenizer>(&input);
+  if (!tokenizer) return nullptr;
+  const auto& o = tokenizer->options();
+  return {{"type", "wordpiece"},
+          {"vocabulary", tokenizer->vocabulary().size()},
+          {"max_length", o.max_length},
+          {"lower_case", o.lower_case},
+          {"strip_accents", o.strip_accents.value_or(o.lower_case)},
+          {"split_cjk", o.split_cjk}};
+}
+
+}  // namespace
+
 std::string to_json(const ModelInfo& info) {
   return base::translated("report", [&] {
     json layers = json::array();
@@ -229,7 +258,6 @@ std::string to_json(const ModelInfo& info) {
                        {"outputs", task.outputs},
                        {"temperature", task.calibration.temperature},
                        {"reject_below", optional_number(task.calibration.reject_below)}});
-    const auto& p = info.preprocessing;
     return dump({{"family", info.family},
                  {"origin", info.origin},
                  {"input_shape", info.input_shape},
@@ -241,15 +269,8 @@ std::string to_json(const ModelInfo& info) {
                  {"features_layer", info.features_layer},
                  {"penultimate_layer", info.penultimate_layer},
                  {"batch_norm", info.batch_norm},
-                 {"preprocessing",
-                  {{"resize_shorter_px", p.resize_shorter_px ? json(*p.resize_shorter_px) : json(nullptr)},
-                   {"crop_height_px", p.crop_height_px},
-                   {"crop_width_px", p.crop_width_px},
-                   {"interpolation", std::string(to_string(p.interpolation))},
-                   {"channels", std::string(to_string(p.channels))},
-                   {"scale", p.scale},
-                   {"mean", p.mean},
-                   {"std", p.std}}},
+                 {"preprocessing", preprocessing_json(info.input)},
+                 {"tokenizer", tokenizer_json(info.input)},
                  {"tasks", std::move(tasks)},
                  {"labels", std::move(labels)},
                  {"sha256", info.sha256},

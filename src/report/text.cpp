@@ -241,9 +241,30 @@ std::string to_text(const PlanInfo& info) {
   });
 }
 
+namespace {
+
+std::string input_text(const Preprocessing& p) {
+  return "preprocessing: " +
+         (p.resize_shorter_px ? format("shorter side to %d, ", *p.resize_shorter_px) +
+                                    format("centre crop %d x %d", p.crop_width_px, p.crop_height_px)
+                              : format("stretched to %d x %d", p.crop_width_px, p.crop_height_px)) +
+         format(" (%s), %s, scale %.6g, mean %.6g %.6g %.6g, std %.6g %.6g %.6g\n",
+                std::string(to_string(p.interpolation)).c_str(), p.channels == ChannelOrder::kBgr ? "BGR" : "RGB",
+                p.scale, p.mean[0], p.mean[1], p.mean[2], p.std[0], p.std[1], p.std[2]);
+}
+
+std::string input_text(const Tokenizer& tokenizer) {
+  const auto& o = tokenizer.options();
+  return format("texts: WordPiece with %lld pieces, at most %lld tokens, ",
+                static_cast<long long>(tokenizer.vocabulary().size()), static_cast<long long>(o.max_length)) +
+         (o.lower_case ? "small letters" : "letters as they are") +
+         (o.strip_accents.value_or(o.lower_case) ? " without accents\n" : "\n");
+}
+
+}  // namespace
+
 std::string to_text(const ModelInfo& info) {
   return base::translated("report", [&] {
-    const auto& p = info.preprocessing;
     std::string text =
         format("%s, %s; input %s; %lld classes; %lld parameters, %lld trainable\n", info.family.c_str(),
                info.origin.c_str(), shape_text(info.input_shape).c_str(), static_cast<long long>(info.classes),
@@ -256,13 +277,7 @@ std::string to_text(const ModelInfo& info) {
         text += "task " + task.name + (task.name.empty() ? "" : " ") + "(" + std::string(to_string(task.kind)) +
                 format("): %lld outputs\n", static_cast<long long>(task.outputs));
     for (const auto& task : info.tasks) text += calibration_text(task);
-    text += "preprocessing: " +
-            (p.resize_shorter_px ? format("shorter side to %d, ", *p.resize_shorter_px) +
-                                       format("centre crop %d x %d", p.crop_width_px, p.crop_height_px)
-                                 : format("stretched to %d x %d", p.crop_width_px, p.crop_height_px)) +
-            format(" (%s), %s, scale %.6g, mean %.6g %.6g %.6g, std %.6g %.6g %.6g\n",
-                   std::string(to_string(p.interpolation)).c_str(), p.channels == ChannelOrder::kBgr ? "BGR" : "RGB",
-                   p.scale, p.mean[0], p.mean[1], p.mean[2], p.std[0], p.std[1], p.std[2]);
+    text += std::visit([](const auto& input) { return input_text(input); }, info.input);
     if (info.int8) text += int8_text(*info.int8);
     text += "sha256: " + info.sha256 + "\n\n";
     text += "layer                                    type               output            parameters\n";

@@ -61,6 +61,8 @@ struct [[gnu::visibility("hidden")]] Tokenizer::Impl {
     if (piece.empty()) throw Error(ErrorCode::kMismatch, line() + "expected a piece of a word, found a blank line");
     for (std::string_view rest = piece; !rest.empty();)
       if (!base::take_code_point(rest)) throw Error(ErrorCode::kFormat, line() + "expected UTF-8, found other bytes");
+    if (piece.find('\n') != piece.npos)
+      throw Error(ErrorCode::kMismatch, line() + "expected a piece of a word, found a line break in it");
     const auto [earlier, fresh] = indices.emplace(piece, static_cast<std::int64_t>(i));
     if (!fresh)
       throw Error(ErrorCode::kMismatch, line() + "expected every piece once, found \"" + piece + "\" again (line " +

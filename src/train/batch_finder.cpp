@@ -31,6 +31,7 @@ class Repeated : public Dataset {
   std::int64_t label(std::size_t i) const override { return data_.label(original(i)); }
   std::vector<float> targets(std::size_t i) const override { return data_.targets(original(i)); }
   Image image(std::size_t i) const override { return data_.image(original(i)); }
+  std::string text(std::size_t i) const override { return data_.text(original(i)); }
   std::string name(std::size_t i) const override { return data_.name(original(i)); }
   OnBadImage on_bad_image() const override { return data_.on_bad_image(); }
   const Augment& augment() const override { return data_.augment(); }

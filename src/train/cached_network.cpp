@@ -12,7 +12,8 @@
 #include "base/torch_device.h"
 #include "base/torch_version.h"
 #include "data/identity.h"
-#include "model/artefact.h"
+#include "data/rows.h"
+#include "model/input.h"
 
 namespace graft::train {
 
@@ -80,11 +81,14 @@ std::string CachedNetwork::space() const {
   std::string text;
   for (const std::string& part :
        {std::string("graft " GRAFT_VERSION_TEXT), base::running_torch_version(), at::get_cpu_capability(),
-        std::string(image_decoder()), model::preprocessing_json(model_.preprocessing()),
-        std::string(to_string(options_.precision)), std::string(model_.device().is_cuda() ? "cuda" : "cpu"),
-        network_.trunk_hash()})
+        std::string(image_decoder()), model::input_json(model_.input()), std::string(to_string(options_.precision)),
+        std::string(model_.device().is_cuda() ? "cuda" : "cpu"), network_.trunk_hash()})
     text += part + "\n";
   return hash(text);
+}
+
+at::Tensor CachedNetwork::joined(const at::Tensor& first, const at::Tensor& second) const {
+  return data::joined(first, second, model_.input());
 }
 
 at::Tensor CachedNetwork::features(const at::Tensor& images) {
@@ -103,7 +107,8 @@ at::Tensor CachedNetwork::forward(const at::Tensor& features) const {
 bool CachedNetwork::rows_stand_alone(const at::Tensor& images, const at::Tensor& features) const {
   if (features.dim() < 2 || features.size(0) != images.size(0)) return false;
   const auto first = images.narrow(0, 0, 1);
-  const auto beside_another = network_.features(at::cat({first, first.neg()}), options_.precision);
+  const auto other = takes_text(model_.input()) ? first.flip(1) : first.neg();
+  const auto beside_another = network_.features(at::cat({first, other}), options_.precision);
   if (beside_another.size(0) != 2 || beside_another[0].sizes() != features[0].sizes()) return false;
   const double scale = std::max(1.0, features[0].abs().nan_to_num(0, 0, 0).max().item<double>());
   const double tolerance = options_.precision == Precision::kBFloat16 ? 0.05 : 1e-3;
@@ -180,7 +185,7 @@ at::Tensor Examples::features(const Batch& batch, const DataLoader& loader) {
   at::Tensor images = batch.images;
   if (!lost.empty()) {
     rows.insert(rows.end(), lost.begin(), lost.end());
-    images = at::cat({images, loader.load(batch, lost)});
+    images = network_.joined(images, loader.load(batch, lost));
   }
   auto features = network_.features(images);
   keep(batch, rows, features);

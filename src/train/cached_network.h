@@ -44,6 +44,9 @@ class CachedNetwork {
   /// What a forward pass in training mode changes.
   std::vector<at::Tensor> changing_buffers() const { return network_.changing_buffers(); }
 
+  /// One batch of examples behind the other.
+  at::Tensor joined(const at::Tensor& first, const at::Tensor& second) const;
+
   /// FeatureFile::extent() of what is kept now; empty where it is not in a file.
   std::pair<std::string, std::size_t> kept_extent() const;
 

@@ -156,6 +156,8 @@ void check_evaluates(const Model& model) {
 
 struct [[gnu::visibility("hidden")]] Doctor::Impl {
   Impl(Model& m, const TrainerOptions& t, const FitOptions& f) : model(m), trainer(t), fit(f) {
+    if (takes_text(model.input()))
+      throw Error(ErrorCode::kConfig, "the doctor knows networks that take pictures, this one takes texts");
     train::Optimizer::create(trainer.optimizer, trainer.numerics, {});  // checks the options
   }
 

@@ -37,6 +37,7 @@ class Augmented : public Dataset {
   std::int64_t label(std::size_t i) const override { return data_.label(i); }
   std::vector<float> targets(std::size_t i) const override { return data_.targets(i); }
   Image image(std::size_t i) const override { return data_.image(i); }
+  std::string text(std::size_t i) const override { return data_.text(i); }
   std::string name(std::size_t i) const override { return data_.name(i); }
   OnBadImage on_bad_image() const override { return data_.on_bad_image(); }
   const Augment& augment() const override { return augment_; }
@@ -105,7 +106,7 @@ LoaderOptions Evaluator::loader_options(std::int64_t batch_size, int threads) co
 
 Logits Evaluator::logits(const Dataset& data, const Reading& reading, bool with_targets) const {
   const auto all = loader_options(reading.batch_size, reading.threads);
-  DataLoader loader(data, model_.preprocessing(), reading.examples ? reading.examples->for_loader(all) : all);
+  DataLoader loader(data, model_.input(), reading.examples ? reading.examples->for_loader(all) : all);
   return read(loader, data, reading, with_targets);
 }
 
@@ -143,6 +144,8 @@ Logits Evaluator::read(DataLoader& loader, const Dataset& data, const Reading& r
 
 Logits Evaluator::answers(const Dataset& data, const EvaluateOptions& options, bool with_targets) const {
   check(options);
+  if (options.tta.enabled() && takes_text(model_.input()))
+    base::refuse("tta", "none for a network that takes texts", "some");
   const at::NoGradGuard no_grad;
   const auto start = Clock::now();
   const auto& tta = options.tta;
@@ -154,7 +157,7 @@ Logits Evaluator::answers(const Dataset& data, const EvaluateOptions& options, b
                             options.on_step(passes_done * steps + step, (1 + tta.augmented_views) * steps);
                         }};
   auto loading = loader_options(options.batch_size, options.loader_threads);
-  DataLoader loader(data, model_.preprocessing(), loading);
+  DataLoader loader(data, model_.input(), loading);
   const auto mirrored = unknown(tta.horizontal_flip ? static_cast<std::int64_t>(data.size()) : 0, model_.num_classes());
   const auto mirror = [&](const Batch& batch, const at::Tensor& rows) {
     const auto values = model_.forward(batch.images.flip(3), options_.precision).to(at::kCPU);
@@ -172,7 +175,7 @@ Logits Evaluator::answers(const Dataset& data, const EvaluateOptions& options, b
     const Augmented changed(data, tta.augment);
     loading.augment = true;
     loading.seed = options.seed;
-    DataLoader views(changed, model_.preprocessing(), loading);
+    DataLoader views(changed, model_.input(), loading);
     for (passes_done = 1; passes_done <= tta.augmented_views; ++passes_done) {
       if (passes_done > 1) views.start_epoch(static_cast<std::uint64_t>(passes_done - 1));
       mean.add(calibrated(read(views, data, reading, /*with_targets=*/false).values));

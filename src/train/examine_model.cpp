@@ -34,7 +34,7 @@ std::optional<double> loss_on_sample(const Patient& patient, const Dataset& data
   if (!objective.is_plain() || patient.model.num_classes() != std::ssize(data.classes())) return std::nullopt;
   const Sample sample(data, kSample);
   const Readable readable(sample);
-  DataLoader loader(readable, patient.model.preprocessing(),
+  DataLoader loader(readable, patient.model.input(),
                     {.batch_size = patient.fit.batch_size, .threads = patient.fit.loader_threads});
   double sum = 0;
   std::int64_t count = 0;

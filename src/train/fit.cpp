@@ -67,6 +67,8 @@ void check(const Model& model, const TrainerOptions& options, const FitOptions& 
   not_negative(options.cutmix_alpha, "cutmix_alpha");
   not_negative(options.clip_norm, "clip_norm");
   not_negative(options.clip_value, "clip_value");
+  if (takes_text(model.input()) && (options.mixup_alpha > 0 || options.cutmix_alpha > 0))
+    base::refuse("mixup_alpha and cutmix_alpha", "0 for a network that takes texts", "another number");
   base::require(options.accumulate >= 1, "accumulate", "1 or more", options.accumulate);
   const bool plain = Objective(model.tasks(), 0).is_plain();
   if (!plain && (options.balance != ClassBalance::kNone || !options.class_weights.empty()))
@@ -86,7 +88,7 @@ Fit::Fit(Model& model, const TrainerOptions& options, const FitOptions& fit, con
       network_(model, options),
       examples_(network_, train, options, /*training=*/true),
       objective_(model.tasks(), options.label_smoothing, class_weights(model, options, train), options.numerics),
-      loader_(train, model.preprocessing(), loader_options(train)) {
+      loader_(train, model.input(), loader_options(train)) {
   check(model, options, fit, train);
 }
 

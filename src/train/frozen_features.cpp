@@ -16,7 +16,7 @@ namespace {
 Features features_of(CachedNetwork& network, const Patient& patient, const Dataset& data) {
   const Readable readable(data);
   Examples examples(network, readable, patient.trainer, /*training=*/false);
-  DataLoader loader(readable, patient.model.preprocessing(),
+  DataLoader loader(readable, patient.model.input(),
                     examples.for_loader({.batch_size = patient.fit.batch_size, .threads = patient.fit.loader_threads}));
   Features features;
   std::vector<at::Tensor> values, labels;

@@ -19,6 +19,7 @@ class Sample : public Dataset {
   std::int64_t label(std::size_t i) const override { return all_.label(place(i)); }
   std::vector<float> targets(std::size_t i) const override { return all_.targets(place(i)); }
   Image image(std::size_t i) const override { return all_.image(place(i)); }
+  std::string text(std::size_t i) const override { return all_.text(place(i)); }
   std::string content_id(std::size_t i) const override { return all_.content_id(place(i)); }
   std::string name(std::size_t i) const override { return all_.name(place(i)); }
   OnBadImage on_bad_image() const override { return all_.on_bad_image(); }

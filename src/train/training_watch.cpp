@@ -81,7 +81,7 @@ void look_for_dead_features(const Patient& patient, const Dataset& train, Diagno
   if (layer.empty()) return;
   const Sample sample(train, kSample);
   const Readable readable(sample);
-  DataLoader loader(readable, patient.model.preprocessing(),
+  DataLoader loader(readable, patient.model.input(),
                     {.batch_size = patient.fit.batch_size, .threads = patient.fit.loader_threads});
   const model::InputOf given(patient.model, layer);
   at::Tensor largest;

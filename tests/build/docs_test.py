@@ -99,7 +99,15 @@ class Scratch:
         page_text = page.read_text()
         for name in sorted(set(re.findall(r"(?<![\w/.-])[\w-]+\.(?:jpg|png)\b", page_text))):
             Image.open(pictures[-1]).convert("RGB").save(self.path / name)
+        for name in sorted(set(re.findall(r"(?<![\w.-])sections/\w+\.csv\b", page_text))):
+            (self.path / "sections").mkdir(exist_ok=True)
+            texts = [f"{word},{label}" for label in ("games", "math") for word in f"{label} are {label}/a {label} of chess/some {label}".split("/")]
+            (self.path / name).write_text("\n".join(["text,label", *texts * 3]) + "\n")
+        (self.path / "lines.txt").write_text("chess\na proof\n")
         for name in sorted(set(re.findall(r"(?<![\w/.-])[\w-]+\.pt\b", page_text))):
+            if name in ("minilm.pt", "encoder.pt"):
+                shutil.copy(ROOT / "tests" / "golden" / "text" / "tiny.pt", self.path / name)
+                continue
             shutil.copy(Documents.tuned if name in ("mine.pt", "better.pt", "model.pt", "ten-classes.pt") else ROOT / "models" / "graft_mini.pt",
                         self.path / name)
         (self.path / "bin").mkdir()
@@ -137,7 +145,7 @@ def run_graft(command, scratch):
     return finished(scratch.run(re.sub(r"--epochs \d+", "--epochs 1", command)))
 
 
-RUNNABLE = ("models/digits_folder.py", "models/reset_weights.py", "models/export_onnx.py", "models/check_in_python.py")
+RUNNABLE = ("models/bag_of_words.py", "models/digits_folder.py", "models/reset_weights.py", "models/export_onnx.py", "models/check_in_python.py")
 
 
 def run_python(command, scratch):
@@ -208,6 +216,7 @@ RULES = [
     (r"g\+\+ .*pkg-config", show),  # package_test.sh does it
     (r"export \w+=", show),
     (r"(\S*/)?python3? -m (pip|venv)\b", show),
+    (r"\S+/bin/pip install\b", show),
     (r"(sudo )?(apt-get|docker|git|tritonserver|vcpkg|conan)\b", show),
 ]
 

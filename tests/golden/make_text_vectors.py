@@ -135,9 +135,10 @@ def write_network(pieces):
     tokenizer = reference(pieces, max_length=export_text_torchscript.TINY["max_position_embeddings"])
     layers, cases = {}, []
     for name in ("embeddings", "encoder.layer.0", "encoder.layer.1"):
-        net.get_submodule(name).register_forward_hook(lambda _, __, output, name=name: layers.__setitem__(name, output[0].mean(0).tolist()))
+        net.get_submodule(name).register_forward_hook(lambda _, __, output, name=name: layers.__setitem__(name, output[0][real].mean(0).tolist()))
     for text in ["", "The ship is on the sea", "Naïve café, 42!", "long " * 100, *odd_texts(20, seed=5)]:
         ids = tokenizer.encode(text).ids
+        real = [i for i, token in enumerate(ids) if token != 0]  # a text may have [PAD] in it
         with torch.inference_mode():
             cases.append({"text": text, "embedding": net(torch.tensor([ids]))[0].tolist(), "layers": dict(layers)})
     (OUT / "embeddings.json").write_text(json.dumps(cases, separators=(",", ":")).replace("},{", "},\n{") + "\n")
