@@ -64,21 +64,30 @@ function(_graft_install_package)
   configure_file("${PROJECT_SOURCE_DIR}/cmake/graft.pc.in" "${generated}/graft.pc" @ONLY)
 
   install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/graft" "${PROJECT_BINARY_DIR}/include/graft"
-          DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" ${component} PATTERN opencv.h EXCLUDE)
+          DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" ${component} PATTERN opencv.h EXCLUDE PATTERN mpi.h EXCLUDE)
   install(FILES "${generated}/graftConfig.cmake" "${generated}/graftConfigVersion.cmake" "${PROJECT_SOURCE_DIR}/cmake/GraftTorch.cmake"
           DESTINATION "${GRAFT_CMAKE_DIR}" ${component})
   install(FILES "${generated}/graft.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig" ${component})
   install(TARGETS graft${suffix} EXPORT graftTargets${suffix} ${component})
   install(EXPORT graftTargets${suffix} NAMESPACE graft:: DESTINATION "${GRAFT_CMAKE_DIR}" ${component})
-  if(GRAFT_HAVE_OPENCV_LIBRARY)
-    install(FILES "${PROJECT_SOURCE_DIR}/include/graft/opencv.h" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/graft" ${component})
-    install(TARGETS graft_bridge${suffix} EXPORT graftOpencvTargets${suffix} ${component})
-    install(EXPORT graftOpencvTargets${suffix} NAMESPACE graft:: DESTINATION "${GRAFT_CMAKE_DIR}" ${component})
-  endif()
+  foreach(extra IN LISTS GRAFT_COMPONENTS)
+    install(FILES "${PROJECT_SOURCE_DIR}/include/graft/${extra}.h" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/graft" ${component})
+    install(TARGETS graft_${extra}${suffix} EXPORT graft_${extra}_targets${suffix} ${component})
+    install(EXPORT graft_${extra}_targets${suffix} NAMESPACE graft:: DESTINATION "${GRAFT_CMAKE_DIR}" ${component})
+  endforeach()
 endfunction()
 
-# graft_libraries(SUFFIX KIND): libgraft and, where OpenCV is, libgraft_opencv from the rooms' objects, as targets whose
-# names end in SUFFIX, and the package that they are installed as. Without a suffix they are the build's own libraries;
+# A library beside libgraft that links more than it does, for graft_libraries.
+macro(_graft_add_component extra visibility library)
+  _graft_add_library(graft_${extra}${suffix} ${extra})
+  target_sources(graft_${extra}${suffix} PRIVATE $<TARGET_OBJECTS:graft_${extra}_objects>)
+  set_target_properties(graft_${extra}${suffix} PROPERTIES OUTPUT_NAME graft_${extra})
+  target_link_libraries(graft_${extra}${suffix} PUBLIC graft${suffix} ${visibility} ${library})
+  list(APPEND GRAFT_COMPONENTS ${extra})
+endmacro()
+
+# graft_libraries(SUFFIX KIND): libgraft and, where OpenCV and MPI are, libgraft_opencv and libgraft_mpi from the rooms'
+# objects, as targets whose names end in SUFFIX, and the package that they are installed as. Without a suffix they are the build's own libraries;
 # with one they are installed only when their component, graft<SUFFIX>, is asked for.
 function(graft_libraries suffix kind)
   set(folder "")
@@ -97,18 +106,19 @@ function(graft_libraries suffix kind)
   target_link_libraries(graft${suffix} PUBLIC graft_torch PRIVATE OpenSSL::Crypto Threads::Threads ${GRAFT_IMAGE_LIBRARIES}
                         ${GRAFT_TEXT_LIBRARIES})
 
+  set(GRAFT_COMPONENTS "")
   if(GRAFT_HAVE_OPENCV_LIBRARY)
-    _graft_add_library(graft_bridge${suffix} opencv)
-    target_sources(graft_bridge${suffix} PRIVATE $<TARGET_OBJECTS:graft_opencv>)
-    set_target_properties(graft_bridge${suffix} PROPERTIES OUTPUT_NAME graft_opencv)
-    target_link_libraries(graft_bridge${suffix} PUBLIC graft${suffix} opencv_core)
+    _graft_add_component(opencv PUBLIC opencv_core)
+  endif()
+  if(GRAFT_HAVE_MPI)
+    _graft_add_component(mpi PRIVATE MPI::MPI_CXX)
   endif()
 
   if(NOT suffix)
     add_library(graft::graft ALIAS graft)
-    if(GRAFT_HAVE_OPENCV_LIBRARY)
-      add_library(graft::opencv ALIAS graft_bridge)
-    endif()
+    foreach(extra IN LISTS GRAFT_COMPONENTS)
+      add_library(graft::${extra} ALIAS graft_${extra})
+    endforeach()
   endif()
   if(GRAFT_INSTALL)
     _graft_install_package()

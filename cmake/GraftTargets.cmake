@@ -14,19 +14,28 @@ function(graft_compile_options target)
   endif()
 endfunction()
 
-# graft_room(NAME [APART] SOURCES file... [LIBRARIES target...]): src/NAME as the object library graft_NAME, part of libgraft
-# unless APART. The objects are the same for a static and a shared library.
-function(graft_room name)
-  cmake_parse_arguments(ROOM "APART" "" "SOURCES;LIBRARIES" ${ARGN})
-  list(TRANSFORM ROOM_SOURCES PREPEND "${PROJECT_SOURCE_DIR}/src/${name}/")
-  add_library(graft_${name} OBJECT ${ROOM_SOURCES})
-  graft_compile_options(graft_${name})
+# graft_objects(NAME FOLDER SOURCES file... [LIBRARIES target...]): files of src/FOLDER as the object library
+# graft_NAME_objects, for a library of its own beside libgraft.
+function(graft_objects name folder)
+  cmake_parse_arguments(ROOM "" "" "SOURCES;LIBRARIES" ${ARGN})
+  _graft_add_objects(graft_${name}_objects ${folder} "${ROOM_SOURCES}" "${ROOM_LIBRARIES}")
+endfunction()
+
+function(_graft_add_objects target folder sources libraries)
+  list(TRANSFORM sources PREPEND "${PROJECT_SOURCE_DIR}/src/${folder}/")
+  add_library(${target} OBJECT ${sources})
+  graft_compile_options(${target})
   # Nothing of the build folder: a compiler cache then knows the objects again in another one.
-  target_include_directories(graft_${name} PUBLIC "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/src")
-  target_link_libraries(graft_${name} PUBLIC graft_torch ${ROOM_LIBRARIES})
-  if(NOT ROOM_APART)
-    set_property(GLOBAL APPEND PROPERTY GRAFT_ROOMS ${name})
-  endif()
+  target_include_directories(${target} PUBLIC "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/src")
+  target_link_libraries(${target} PUBLIC graft_torch ${libraries})
+endfunction()
+
+# graft_room(NAME SOURCES file... [LIBRARIES target...]): src/NAME as the object library graft_NAME, part of libgraft. The
+# objects are the same for a static and a shared library.
+function(graft_room name)
+  cmake_parse_arguments(ROOM "" "" "SOURCES;LIBRARIES" ${ARGN})
+  _graft_add_objects(graft_${name} ${name} "${ROOM_SOURCES}" "${ROOM_LIBRARIES}")
+  set_property(GLOBAL APPEND PROPERTY GRAFT_ROOMS ${name})
 endfunction()
 
 # graft_test(ROOM SOURCES file... ROOMS room...): tests/ROOM as one program, linked with the objects of these rooms alone.

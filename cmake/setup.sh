@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 torch_version=2.13.0
 packages=(g++ clang libclang-rt-dev cmake ninja-build ccache git pkg-config python3 python3-venv libopencv-dev libjpeg-dev libpng-dev libstb-dev libicu-dev
-          libgtest-dev libgmock-dev libcli11-dev nlohmann-json3-dev libssl-dev doxygen)
+          libgtest-dev libgmock-dev libcli11-dev nlohmann-json3-dev libssl-dev libopenmpi-dev openmpi-bin doxygen)
 
 missing=()
 for package in "${packages[@]}"; do

@@ -30,6 +30,7 @@ CONFINED = {
     r"torch/csrc/jit|torch/script\.h|caffe2/serialize": {"graph", "engine"},
     r"opencv2/|stb_image": {"image", "opencv", "opencv.h"},
     r"CLI/": {"cli"},
+    r"mpi\.h": {"dist"},
     r"nlohmann/": {"base", "model", "report", "cli"},
     r"openssl/": {"base"},
     r"unicode/": {"text"},

@@ -9,6 +9,8 @@ shared="$(sed -n 's/^BUILD_SHARED_LIBS:[A-Z]*=//p' "$build/CMakeCache.txt")"
 if [[ "${shared^^}" =~ ^(ON|TRUE|YES|1)$ ]]; then own=shared other=static; else own=static other=shared; fi
 opencv=opencv
 [[ -f "$build/package/graftConfig.cmake" && -n "$(find "$build/src" -maxdepth 1 -name 'libgraft_opencv.*')" ]] || opencv=""
+mpi=""
+[[ -z "$(find "$build/src" -maxdepth 1 -name 'libgraft_mpi.*')" ]] || mpi=mpi
 
 quietly cmake --install "$build" --prefix "$work/first/$own"
 quietly cmake --install "$build" --prefix "$work/first/$other" --component graft_other
@@ -22,10 +24,11 @@ for kind in static shared; do
   if grep -nF -e "$build" -e "$root" -e "$torch" -e "$work/first" $files; then echo "paths of this machine in what was installed"; exit 1; fi
 
   out="$work/$kind"
-  quietly configure "$out" -DCMAKE_PREFIX_PATH="$prefix" -DTorch_DIR="$torch_dir" -DGRAFT_COMPONENTS="$opencv"
+  quietly configure "$out" -DCMAKE_PREFIX_PATH="$prefix" -DTorch_DIR="$torch_dir" -DGRAFT_COMPONENTS="$opencv;$mpi"
   quietly cmake --build "$out"
   classifies "$out/consumer"
   [[ -z "$opencv" ]] || round_trips "$out/opencv_consumer"
+  [[ -z "$mpi" ]] || quietly mpirun --allow-run-as-root --oversubscribe -np 2 "$out/mpi_consumer"
   step "$kind: find_package"
 
   export PKG_CONFIG_PATH="$prefix/lib/pkgconfig:$prefix/lib/$("$cxx" -dumpmachine)/pkgconfig"
@@ -69,10 +72,12 @@ fi
 prefix="$work/moved/static"
 given=(-DCMAKE_PREFIX_PATH="$prefix")
 fails configure "$work/no_component" "${given[@]}" -DTorch_DIR="$torch_dir" -DGRAFT_COMPONENTS=audio
-has "Graft has no component audio; it has: opencv." "$work/log"
-find "$prefix" -name 'graftOpencvTargets*.cmake' -exec mv {} {}.away \;
+has "Graft has no component audio; it has: opencv, mpi." "$work/log"
+find "$prefix" -name 'graft_*_targets*.cmake' -exec mv {} {}.away \;
 fails configure "$work/no_component" "${given[@]}" -DTorch_DIR="$torch_dir" -DGRAFT_COMPONENTS=opencv
 has "this Graft was built without its component opencv (cv::Mat in and out). Install OpenCV (Debian: libopencv-dev)" "$work/log"
+fails configure "$work/no_component" "${given[@]}" -DTorch_DIR="$torch_dir" -DGRAFT_COMPONENTS=mpi
+has "this Graft was built without its component mpi (processes that mpirun starts). Install Open MPI (Debian: libopenmpi-dev openmpi-bin)" "$work/log"
 step "components that are missing"
 
 # LibTorch that does not fit, when configuring. Nothing of these is used but what is looked at.

@@ -1,0 +1,67 @@
+#include <graft/communicator.h>
+
+#include <ATen/ops/zeros.h>
+
+#include <graft/error.h>
+
+#include "base/translate.h"
+
+namespace graft {
+
+namespace {
+
+std::string to_text(const std::map<std::string, std::string>& named) {
+  std::string text;
+  for (const auto& [name, value] : named) text += name + '\0' + value + '\0';
+  return text;
+}
+
+std::map<std::string, std::string> from_text(const std::string& text) {
+  std::map<std::string, std::string> named;
+  for (std::size_t at = 0; at < text.size();) {
+    const auto middle = text.find('\0', at), end = text.find('\0', middle + 1);
+    named[text.substr(at, middle - at)] = text.substr(middle + 1, end - middle - 1);
+    at = end + 1;
+  }
+  return named;
+}
+
+}  // namespace
+
+Communicator::~Communicator() = default;
+
+void Communicator::barrier() { any(false); }
+
+bool Communicator::any(bool value) {
+  const auto count = at::zeros({1}, at::kLong);
+  *count.mutable_data_ptr<std::int64_t>() = value ? 1 : 0;
+  sum({count});
+  return *count.const_data_ptr<std::int64_t>() > 0;
+}
+
+void Communicator::require_same(const std::map<std::string, std::string>& named) {
+  base::translated("comparing processes", [&] {
+    const auto all = all_gather(to_text(named));
+    const auto first = from_text(all.front());
+    std::string differences;
+    for (std::size_t rank = 1; rank < all.size(); ++rank) {
+      const auto other = from_text(all[rank]);
+      auto names = first;
+      names.insert(other.begin(), other.end());
+      for (const auto& [name, unused] : names) {
+        const auto of = [&name](const auto& values) {
+          const auto it = values.find(name);
+          return it == values.end() ? std::string("none") : it->second;
+        };
+        if (of(first) == of(other)) continue;
+        differences += (differences.empty() ? "" : "; ") + name + ": rank 0 has " + of(first) + ", rank " +
+                       std::to_string(rank) + " has " + of(other);
+      }
+      if (!differences.empty()) break;  // the others will say the same
+    }
+    if (!differences.empty())
+      throw Error(ErrorCode::kMismatch, "the processes do not work on the same: " + differences);
+  });
+}
+
+}  // namespace graft

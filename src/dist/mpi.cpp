@@ -1,0 +1,246 @@
+#include <graft/mpi.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <deque>
+#include <exception>
+#include <limits>
+#include <new>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+#include <mpi.h>
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <graft/error.h>
+
+namespace graft {
+
+namespace {
+
+/// Of all tensors that are summed together; large enough that a message costs its bytes, small enough that several are
+/// under way.
+constexpr std::size_t kBucketBytes = std::size_t{4} << 20;
+constexpr std::size_t kBucketsUnderWay = 4;
+constexpr std::size_t kLargestMessage = std::size_t{1} << 30;
+
+/// As base::translated, which a shared libgraft keeps to itself.
+template <class Function>
+void translated(std::string_view context, const Function& function) {
+  try {
+    function();
+  } catch (const Error&) {
+    throw;
+  } catch (const std::bad_alloc& error) {
+    throw Error(ErrorCode::kOutOfMemory, std::string(context) + ": " + error.what());
+  } catch (const std::exception& error) {
+    throw Error(ErrorCode::kInternal, std::string(context) + ": " + error.what());
+  }
+}
+
+void check(int code, const char* what) {
+  if (code == MPI_SUCCESS) return;
+  char text[MPI_MAX_ERROR_STRING];
+  int length = 0;
+  MPI_Error_string(code, text, &length);
+  throw Error(ErrorCode::kIo, std::string("MPI: ") + what + ": " + std::string(text, static_cast<std::size_t>(length)));
+}
+
+/// MPI's own waiting keeps a core busy, which the others' decoding may need.
+void wait(MPI_Request& request, const char* what) {
+  using namespace std::chrono_literals;
+  const auto start = std::chrono::steady_clock::now();
+  for (int done = 0;;) {
+    check(MPI_Test(&request, &done, MPI_STATUS_IGNORE), what);
+    if (done) return;
+    const auto waited = std::chrono::steady_clock::now() - start;
+    if (waited < 500us) {
+      std::this_thread::yield();
+    } else {
+      std::this_thread::sleep_for(waited < 50ms ? 20us : 500us);
+    }
+  }
+}
+
+/// Which type tensors of this one are summed in.
+at::ScalarType summed_as(at::ScalarType type) {
+  if (type == at::kDouble) return at::kDouble;
+  return at::isIntegralType(type, /*includeBool=*/true) ? at::kLong : at::kFloat;
+}
+
+MPI_Datatype mpi_type(at::ScalarType type) {
+  return type == at::kDouble ? MPI_DOUBLE : type == at::kLong ? MPI_INT64_T : MPI_FLOAT;
+}
+
+class MpiCommunicator final : public Communicator {
+ public:
+  explicit MpiCommunicator(MPI_Comm of) {
+    check(MPI_Comm_dup(of, &comm_), "a communicator");
+    check(MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN), "an error handler");
+    check(MPI_Comm_rank(comm_, &rank_), "the rank");
+    check(MPI_Comm_size(comm_, &size_), "the size");
+  }
+  ~MpiCommunicator() override { MPI_Comm_free(&comm_); }
+
+  int rank() const noexcept override { return rank_; }
+  int size() const noexcept override { return size_; }
+
+  void sum(const std::vector<at::Tensor>& tensors) override {
+    translated("summing over processes", [&] {
+      const at::NoGradGuard no_grad;
+      std::deque<Bucket> under_way;
+      for (const auto type : {at::kFloat, at::kDouble, at::kLong}) {
+        std::vector<at::Tensor> of_type;
+        std::size_t bytes = 0;
+        const auto start = [&] {
+          if (of_type.empty()) return;
+          if (under_way.size() == kBucketsUnderWay) finish(under_way);
+          begin(under_way.emplace_back(std::exchange(of_type, {})), type);
+          bytes = 0;
+        };
+        for (const auto& tensor : tensors) {
+          if (summed_as(tensor.scalar_type()) != type || tensor.numel() == 0) continue;
+          of_type.push_back(tensor);
+          bytes += static_cast<std::size_t>(tensor.numel()) * at::elementSize(type);
+          if (bytes >= kBucketBytes) start();
+        }
+        start();
+      }
+      while (!under_way.empty()) finish(under_way);
+    });
+  }
+
+  void broadcast(const std::vector<at::Tensor>& tensors) override {
+    translated("broadcasting", [&] {
+      const at::NoGradGuard no_grad;
+      for (const auto& tensor : tensors) {
+        auto here = tensor.to(at::kCPU).contiguous();
+        if (here.is_alias_of(tensor)) {
+          broadcast(here.mutable_data_ptr(), here.nbytes());
+          tensor.unsafeGetTensorImpl()->bump_version();
+        } else {
+          broadcast(here.mutable_data_ptr(), here.nbytes());
+          tensor.copy_(here);
+        }
+      }
+    });
+  }
+
+  std::string broadcast(const std::string& text) override {
+    std::uint64_t bytes = text.size();
+    broadcast(&bytes, sizeof bytes);
+    std::string result = rank_ == 0 ? text : std::string(bytes, '\0');
+    broadcast(result.data(), result.size());
+    return result;
+  }
+
+  std::vector<std::string> all_gather(const std::string& text) override {
+    const auto count = static_cast<std::size_t>(size_);
+    const auto mine = static_cast<std::int64_t>(text.size());
+    std::vector<std::int64_t> bytes(count);
+    MPI_Request request = MPI_REQUEST_NULL;
+    check(MPI_Iallgather(&mine, 1, MPI_INT64_T, bytes.data(), 1, MPI_INT64_T, comm_, &request), "gathering sizes");
+    wait(request, "gathering sizes");
+    std::vector<int> counts, places;
+    std::int64_t sum = 0;
+    for (const auto size : bytes) {
+      counts.push_back(static_cast<int>(size));
+      places.push_back(static_cast<int>(sum));
+      sum += size;
+      if (sum > std::numeric_limits<int>::max())
+        throw Error(ErrorCode::kLimit, "MPI: expected less than 2 GiB to gather, found more");
+    }
+    std::string all(static_cast<std::size_t>(sum), '\0');
+    check(MPI_Iallgatherv(text.data(), counts[static_cast<std::size_t>(rank_)], MPI_BYTE, all.data(), counts.data(),
+                          places.data(), MPI_BYTE, comm_, &request),
+          "gathering");
+    wait(request, "gathering");
+    std::vector<std::string> texts;
+    for (std::size_t i = 0; i < count; ++i)
+      texts.push_back(all.substr(static_cast<std::size_t>(places[i]), static_cast<std::size_t>(counts[i])));
+    return texts;
+  }
+
+  [[noreturn]] void abort(int status) override {
+    MPI_Abort(comm_, status);
+    std::_Exit(status);
+  }
+
+ private:
+  struct Bucket {
+    explicit Bucket(std::vector<at::Tensor> all) : tensors(std::move(all)) {}
+    std::vector<at::Tensor> tensors;
+    at::Tensor flat;
+    std::vector<MPI_Request> requests;
+  };
+
+  void begin(Bucket& bucket, at::ScalarType type) {
+    std::vector<at::Tensor> parts;
+    for (const auto& tensor : bucket.tensors) parts.push_back(tensor.to(at::kCPU, type).reshape({-1}));
+    bucket.flat = at::cat(parts);
+    auto* data = static_cast<std::byte*>(bucket.flat.mutable_data_ptr());
+    const auto size = at::elementSize(type), at_once = kLargestMessage / size;
+    for (std::size_t left = static_cast<std::size_t>(bucket.flat.numel()); left > 0;) {
+      const auto count = std::min(left, at_once);
+      check(MPI_Iallreduce(MPI_IN_PLACE, data, static_cast<int>(count), mpi_type(type), MPI_SUM, comm_,
+                           &bucket.requests.emplace_back()),
+            "a sum");
+      data += count * size;
+      left -= count;
+    }
+  }
+
+  static void finish(std::deque<Bucket>& under_way) {
+    auto& bucket = under_way.front();
+    for (auto& request : bucket.requests) wait(request, "a sum");
+    std::int64_t first = 0;
+    for (const auto& tensor : bucket.tensors) {
+      tensor.copy_(bucket.flat.narrow(0, first, tensor.numel()).view(tensor.sizes()));
+      first += tensor.numel();
+    }
+    under_way.pop_front();
+  }
+
+  void broadcast(void* data, std::size_t bytes) {
+    auto* at = static_cast<std::byte*>(data);
+    while (bytes > 0) {
+      const auto count = std::min(bytes, kLargestMessage);
+      MPI_Request request = MPI_REQUEST_NULL;
+      check(MPI_Ibcast(at, static_cast<int>(count), MPI_BYTE, 0, comm_, &request), "a broadcast");
+      wait(request, "a broadcast");
+      at += count;
+      bytes -= count;
+    }
+  }
+
+  MPI_Comm comm_ = MPI_COMM_NULL;
+  int rank_ = 0, size_ = 1;
+};
+
+bool initialize() {
+  int initialized = 0;
+  check(MPI_Initialized(&initialized), "its state");
+  if (initialized) return false;
+  int provided = 0;
+  check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "initialising");
+  return true;
+}
+
+}  // namespace
+
+MpiSession::MpiSession() : finalize_(initialize()) {
+  translated("MPI", [&] { world_ = std::make_unique<MpiCommunicator>(MPI_COMM_WORLD); });
+}
+
+MpiSession::~MpiSession() {
+  world_.reset();
+  if (finalize_) MPI_Finalize();
+}
+
+}  // namespace graft

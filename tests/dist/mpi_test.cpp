@@ -1,0 +1,102 @@
+// Run by mpirun: every process runs all of it.
+#include <cstdlib>
+#include <string>
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <graft/mpi.h>
+
+#include "support/expect_error.h"
+
+namespace {
+
+graft::Communicator* world = nullptr;
+
+double total() { return world->size() * (world->size() + 1) / 2.0; }  // of rank + 1
+
+TEST(Mpi, SumsTensorsOfAllTypesAndLayouts) {
+  const double mine = world->rank() + 1;
+  const auto numbers = at::full({3, 5}, mine), precise = at::full({2}, mine, at::kDouble);
+  const auto count = at::full({1}, world->rank() + 1, at::kLong), small = at::full({7}, mine, at::kBFloat16);
+  const auto last = at::full({2, 3, 4, 4}, mine).contiguous(at::MemoryFormat::ChannelsLast);
+  const auto part = at::zeros({4, 4}), nothing = at::zeros({0});
+  part.select(1, 2).fill_(mine);
+  world->sum({numbers, precise, count, small, last, part.select(1, 2), nothing});
+  EXPECT_TRUE(at::equal(numbers, at::full({3, 5}, total())));
+  EXPECT_TRUE(at::equal(precise, at::full({2}, total(), at::kDouble)));
+  EXPECT_EQ(count.item<std::int64_t>(), static_cast<std::int64_t>(total()));
+  EXPECT_TRUE(at::equal(small, at::full({7}, total(), at::kBFloat16)));
+  EXPECT_TRUE(at::equal(last, at::full({2, 3, 4, 4}, total())));
+  EXPECT_EQ(part.sum().item<double>(), 4 * total());
+}
+
+TEST(Mpi, SumsInBucketsWhatIsLargerThanOne) {
+  std::vector<at::Tensor> tensors;
+  for (int i = 0; i < 40; ++i)
+    tensors.push_back(at::arange(i * 10'007 + 1, at::kFloat).mul_(world->rank() + 1).remainder_(1'024));
+  tensors.push_back(at::full({3'000'000}, world->rank() + 1.0));
+  std::vector<at::Tensor> expected;
+  for (int i = 0; i < 40; ++i) {
+    auto sum = at::zeros({i * 10'007 + 1});
+    for (int rank = 0; rank < world->size(); ++rank)
+      sum += at::arange(i * 10'007 + 1, at::kFloat).mul_(rank + 1).remainder_(1'024);
+    expected.push_back(sum);
+  }
+  expected.push_back(at::full({3'000'000}, total()));
+  world->sum(tensors);
+  for (std::size_t i = 0; i < tensors.size(); ++i) EXPECT_TRUE(at::equal(tensors[i], expected[i])) << i;
+}
+
+TEST(Mpi, SumsAreTheSameBitsEverywhere) {
+  at::manual_seed(static_cast<std::uint64_t>(world->rank()));
+  const auto drawn = at::randn({100'003});
+  world->sum({drawn});
+  const auto first = drawn.clone();
+  world->broadcast({first});
+  EXPECT_TRUE(at::equal(drawn, first));
+}
+
+TEST(Mpi, BroadcastsWhatRankZeroHas) {
+  const auto tensor = at::full({5}, world->rank()).t(),
+             last = at::full({1, 2, 3, 3}, world->rank()).to(at::MemoryFormat::ChannelsLast);
+  const auto version = tensor._version();
+  world->broadcast({tensor, last});
+  EXPECT_EQ(tensor.sum().item<double>() + last.sum().item<double>(), 0);
+  EXPECT_GT(tensor._version(), version);
+  const std::string text(static_cast<std::size_t>(10 + 3 * world->rank()), static_cast<char>('a' + world->rank()));
+  EXPECT_EQ(world->broadcast(text), std::string(10, 'a'));
+}
+
+TEST(Mpi, GathersTexts) {
+  const auto all = world->all_gather(std::string(static_cast<std::size_t>(world->rank()), 'x') + '\0');
+  ASSERT_EQ(all.size(), static_cast<std::size_t>(world->size()));
+  for (std::size_t i = 0; i < all.size(); ++i) EXPECT_EQ(all[i], std::string(i, 'x') + '\0');
+}
+
+TEST(Mpi, OneIsEnoughForAny) {
+  EXPECT_TRUE(world->any(world->rank() == world->size() - 1));
+  EXPECT_FALSE(world->any(false));
+  world->barrier();
+}
+
+TEST(Mpi, SaysWhatIsNotTheSame) {
+  world->require_same({{"seed", "3"}, {"text", ""}});
+  const bool last = world->rank() == world->size() - 1;
+  std::map<std::string, std::string> named{{"seed", last ? "4" : "3"}, {"text", "of several words"}};
+  if (last) named["more"] = "1";
+  const std::string rank = "rank " + std::to_string(world->size() - 1);
+  EXPECT_GRAFT_ERROR(world->require_same(named), kMismatch,
+                     "more: rank 0 has none, " + rank + " has 1; seed: rank 0 has 3, " + rank + " has 4");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  const graft::MpiSession session;
+  world = &session.world();
+  const bool failed = RUN_ALL_TESTS() != 0;
+  return world->any(failed) ? 1 : 0;
+}
