@@ -20,6 +20,7 @@ struct Common {
   int threads = 0;  ///< 0: LibTorch's own choice
   bool json = false;
   bool quiet = false;
+  Communicator* processes = nullptr;  ///< null: this one is alone
 };
 
 /// A command: registers its options and returns what to do when it was chosen.

@@ -1,7 +1,14 @@
+#include <map>
+#include <string_view>
+
+#include <ATen/ops/stack.h>
+
+#include "cli/bulk.h"
 #include "cli/common.h"
 #include "cli/domain.h"
 #include "cli/json.h"
 #include "cli/pictures.h"
+#include "cli/processes.h"
 
 namespace graft::cli {
 
@@ -13,12 +20,44 @@ struct Options {
   std::vector<std::string> paths;
   std::string out;
   EmbedOptions embed;
+  BulkOptions bulk;
 };
 
+/// Rows in part-N.npy, what they are of in part-N.npy.txt, which is there before.
+void run_bulk(const Options& o, const Model& model, const Dataset& data, const Common& common) {
+  auto bulk = o.bulk;
+  bulk.folder = o.out;
+  bulk.batch = o.embed.batch;
+  bulk.ending = ".npy";
+  bulk.about = about_answers(model, o.embed.reduced_decoding);
+  bulk.about.insert({{"command", "embed"}, {"layer", o.embed.layer}});
+  std::map<std::size_t, at::Tensor> rows;
+  const auto take = [&](const Batch& batch, const std::vector<std::size_t>& which) {
+    const auto features = model.embed(batch.images, o.embed.layer);
+    for (std::size_t i = 0; i < which.size(); ++i) rows[which[i]] = features.select(0, static_cast<std::int64_t>(i));
+  };
+  const auto write = [&](const Part& part) {
+    std::vector<at::Tensor> all;
+    std::string names;
+    for (const auto example : part.examples) {
+      all.push_back(rows.extract(example).mapped());
+      names += data.name(example) + "\n";
+    }
+    write_atomically(part.path.string() + ".txt", names);
+    write_npy(part.path, at::stack(all));
+  };
+  const auto done = answer_in_bulk(bulk, data, model, {take, write}, common);
+  if (common.json && is_first(common)) print_json(done);
+}
+
 void run(const Options& o, const Common& common) {
-  check_writable(o.out);
+  const bool bulk = !std::string_view(o.out).ends_with(".npy");
+  if (common.processes && !bulk)
+    throw Error(ErrorCode::kConfig, "several processes: expected a folder for --out, found a .npy file: " + o.out);
+  if (!bulk) check_writable(o.out);
   const Model model = load_model(o.model, common);
   const auto data = open_unlabelled(o.paths, o.domain, "fail", o.embed.reduced_decoding, model);  // a row for each
+  if (bulk) return run_bulk(o, model, *data, common);
   Progress progress(common);
   const auto all = embed(model, *data, o.embed, common, progress).features;
   write_npy(o.out, all);
@@ -34,8 +73,12 @@ Command add_embed(CLI::App& app) {
   add_model_options(app, o->model);
   add_pictures(app, o->paths);
   add_domain(app, o->domain);
-  app.add_option("--out", o->out, ".npy file, one row for each picture or text")->required();
+  app.add_option("--out", o->out,
+                 "file ending in .npy, one row for each picture or text; or a folder for parts of it, "
+                 "that a later run completes, by several processes under mpirun")
+      ->required();
   add_embed_options(app, o->embed);
+  add_bulk_options(app, o->bulk);
   return [o](const Common& common) { run(*o, common); };
 }
 

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -12,6 +14,7 @@
 #include "cli/common.h"
 #include "cli/config.h"
 #include "cli/interrupt.h"
+#include "cli/processes.h"
 
 namespace {
 
@@ -29,7 +32,8 @@ constexpr CommandEntry kCommands[] = {
     {"classify", "name what is in pictures, or what texts are about",
      "  graft classify resnet50.pt elephant.jpg\n"
      "  graft classify mine.pt photos/ --top-k 1 --json > answers.json\n"
-     "  graft classify topics.pt lines.txt",
+     "  graft classify topics.pt lines.txt\n"
+     "  mpirun -np 4 graft classify mine.pt photos/ --out answers",
      add_classify},
     {"finetune", "put a new head on a model and train it on a folder of pictures, or on texts",
      "  graft finetune resnet50.pt --train data/train --val data/val --out mine.pt\n"
@@ -99,6 +103,11 @@ constexpr CommandEntry kCommands[] = {
     {"manual", "print the manual page", "  graft manual > graft.1 && man ./graft.1", add_manual},
 };
 
+/// What several processes can do together.
+bool is_parallel(std::string_view command) {
+  return command == "classify" || command == "embed" || command == "finetune";
+}
+
 std::string one_line(std::string text) {
   for (char& c : text)
     if (c == '\n' || c == '\r') c = ' ';
@@ -137,13 +146,27 @@ int main(int argc, char** argv) {
     commands.emplace_back(command, make(*command));
   }
 
+  std::optional<Processes> processes;
+  const auto failed = [&](int status, const std::string& message) {
+    if (processes && processes->world()) processes->fail(message, status);
+    std::fprintf(stderr, "graft: %s\n", message.c_str());
+    return status;
+  };
   try {
     auto arguments = with_config(app, {argv + 1, argv + argc});
     std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
     app.parse(std::move(arguments));
-    if (common.threads > 0) at::set_num_threads(common.threads);
-    for (const auto& [command, run] : commands)
-      if (command->parsed()) run(common);
+    for (const auto& [command, run] : commands) {
+      if (!command->parsed()) continue;
+      processes.emplace();
+      processes->share(common);
+      if (common.processes && !is_parallel(command->get_name()))
+        throw graft::Error(graft::ErrorCode::kConfig, command->get_name() + ": expected one process, found " +
+                                                          std::to_string(common.processes->size()) +
+                                                          "; start it without mpirun or srun");
+      if (common.threads > 0) at::set_num_threads(common.threads);
+      run(common);
+    }
     return kDone;
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error);
@@ -151,11 +174,9 @@ int main(int argc, char** argv) {
   } catch (const Interrupted& interrupted) {
     return kShellOffset + interrupted.signal;
   } catch (const graft::Error& error) {
-    std::fprintf(stderr, "graft: %s: %s\n", std::string(graft::to_string(error.code())).c_str(),
-                 one_line(error.what()).c_str());
-    return error.code() == graft::ErrorCode::kConfig ? kUsage : kFailed;
+    return failed(error.code() == graft::ErrorCode::kConfig ? kUsage : kFailed,
+                  std::string(graft::to_string(error.code())) + ": " + one_line(error.what()));
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "graft: internal: %s\n", one_line(error.what()).c_str());
-    return kFailed;
+    return failed(kFailed, "internal: " + one_line(error.what()));
   }
 }

@@ -145,6 +145,15 @@ def run_graft(command, scratch):
     return finished(scratch.run(re.sub(r"--epochs \d+", "--epochs 1", command)))
 
 
+def run_processes(command, scratch):
+    """Runs under mpirun as run_graft does, with two processes, if this build has MPI; srun is not here."""
+    words = command[re.search(r"\bgraft \w+", command).start():]
+    mpirun = os.environ.get("GRAFT_MPIRUN")
+    if not mpirun or command.startswith("srun"):
+        return "checked"
+    return finished(scratch.run(f"{mpirun} -np 2 {re.sub(r'--epochs [0-9]+', '--epochs 1', words)}"))
+
+
 RUNNABLE = ("models/bag_of_words.py", "models/digits_folder.py", "models/reset_weights.py", "models/export_onnx.py", "models/check_in_python.py")
 
 
@@ -204,6 +213,8 @@ def show(command, scratch):
 # The first that fits decides. A command that may run here, runs.
 RULES = [
     (r"graft \w+", run_graft),
+    (r"(mpirun|srun) .*\bgraft \w+", run_processes),
+    (r"mpirun .*\bbuild/", show),
     (r"(\S*/)?python3? \S+\.py\b", run_python),
     (r"bash \S+\.sh\b", check_script),
     (r"(cmake|ctest) .*--preset\b", check_preset),

@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+"""graft as several processes under mpirun: classify and embed into a folder. Needs GRAFT_PROGRAM, GRAFT_EXAMPLES and
+GRAFT_MPIRUN. GRAFT_KILLS says how many kills classifying in bulk has to survive."""
+import json
+import os
+import pathlib
+import random
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+import numpy as np
+from PIL import Image
+
+from program import GRAFT, MODEL, make_folder, run
+
+MPIRUN = shlex.split(os.environ["GRAFT_MPIRUN"])
+KILLS = int(os.environ.get("GRAFT_KILLS", 3))
+
+
+def several(count, *arguments):
+    return [*MPIRUN, "-np", str(count), GRAFT, *map(str, arguments), "--threads", "1"]
+
+
+def run_several(count, *arguments, code=0):
+    result = subprocess.run(several(count, *arguments), capture_output=True, text=True, timeout=300)
+    if (result.returncode == 0) != (code == 0):
+        raise AssertionError(f"exit status {result.returncode}: {result.stderr}")
+    return result
+
+
+def rank_of(pid):
+    """None unless it is one of mpirun's processes."""
+    try:
+        environment = pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    for entry in environment:
+        if entry.startswith(b"OMPI_COMM_WORLD_RANK="):
+            return int(entry.split(b"=")[1])
+    return None
+
+
+def processes_of(mpirun):
+    """Process ids by rank."""
+    found = {}
+    for path in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            continue
+        if parent == mpirun.pid and (rank := rank_of(path.name)) is not None:
+            found[rank] = int(path.name)
+    return found
+
+
+class Scratch(unittest.TestCase):
+    def setUp(self):
+        self.scratch = tempfile.TemporaryDirectory()
+        self.root = pathlib.Path(self.scratch.name)
+
+    def tearDown(self):
+        self.scratch.cleanup()
+
+
+class Bulk(Scratch):
+    def setUp(self):
+        super().setUp()
+        self.pictures = self.root / "pictures"
+        self.pictures.mkdir()
+        rng = np.random.default_rng(1)
+        for i in range(61):
+            size = rng.integers(40, 90, 2)
+            Image.fromarray(rng.integers(0, 255, (*size, 3), dtype=np.uint8)).save(self.pictures / f"{i:03}.png")
+        (self.pictures / "007.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+        self.options = [self.pictures, "--batch", 4, "--on-bad-image", "skip"]
+
+    def answers(self, folder):
+        lines = [json.loads(line) for part in sorted(folder.glob("part-*.jsonl")) for line in part.read_text().splitlines()]
+        self.assertEqual([line["file"] for line in lines], sorted(str(path) for path in self.pictures.iterdir()))
+        return lines
+
+    def alone(self):
+        result = run("classify", MODEL, *self.options, "--json", "--threads", 1)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return json.loads(result.stdout)
+
+    def assert_same_answers(self, lines, alone):
+        self.assertEqual([line for line in lines if "top" in line], alone["predictions"])
+        self.assertEqual([line["file"] for line in lines if "error" in line], [bad["file"] for bad in alone["bad_images"]])
+        self.assertIn("007.png", next(line["error"] for line in lines if "error" in line))
+
+    def test_any_number_of_processes_answers_as_one_does(self):
+        alone = self.alone()
+        for count in (1, 3):
+            out = self.root / f"out{count}"
+            arguments = ["classify", MODEL, *self.options, "--out", out, "--shard", 7, "--json"]
+            if count == 1:
+                result = run(*arguments, "--threads", 1)
+                self.assertEqual(result.returncode, 0, result.stderr)
+            else:
+                result = run_several(count, *arguments)
+            said = json.loads(result.stdout)
+            self.assertEqual([said[key] for key in ("pictures", "parts", "answered_now", "unreadable_now", "processes")],
+                             [61, 8, 61, 1, count])
+            self.assert_same_answers(self.answers(out), alone)
+            manifest = json.loads((out / "manifest.json").read_text())
+            self.assertTrue(manifest["complete"])
+            self.assertEqual(manifest["about"]["examples of a part"], "8")
+
+    def test_pictures_none_of_which_can_be_read_are_answered_too(self):
+        for path in self.pictures.iterdir():
+            path.write_bytes(b"nothing")
+        self.options = [self.pictures, "--on-bad-image", "skip"]
+        out = self.root / "out"
+        result = run("classify", MODEL, *self.options, "--out", out)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertTrue(all("top" not in line and line["error"] for line in self.answers(out)))
+
+    def test_survives_kills_at_random_moments(self):
+        alone, out, draw = self.alone(), self.root / "out", random.Random(3)
+        arguments = ["classify", MODEL, *self.options, "--out", out, "--shard", 4]
+        start = time.monotonic()
+        run_several(2, *arguments)
+        undisturbed = time.monotonic() - start
+        shutil.rmtree(out)
+        for kill in range(KILLS):
+            process = subprocess.Popen(several(2, *arguments), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+            time.sleep(draw.uniform(0.3, 1) * undisturbed)
+            ranks = processes_of(process)
+            if ranks and kill % 2:
+                os.kill(draw.choice(list(ranks.values())), signal.SIGKILL)
+            else:  # all at once, as when the machine fails
+                for pid in [process.pid, *ranks.values()]:
+                    try:
+                        os.kill(pid, signal.SIGKILL)
+                    except ProcessLookupError:
+                        pass
+            process.communicate(timeout=60)
+            for part in out.glob("part-*.jsonl"):
+                self.assertEqual(len([json.loads(line) for line in part.read_text().splitlines()]), 4 if "15" not in part.name else 1)
+            if draw.random() < 0.3 and (parts := list(out.glob("part-*.jsonl"))):
+                draw.choice(parts).unlink()  # so that later kills have something to hit
+        result = run_several(2, *arguments)
+        self.assert_same_answers(self.answers(out), alone)
+        self.assertTrue(json.loads((out / "manifest.json").read_text())["complete"], result.stderr)
+        self.assertEqual(sorted(p.name for p in out.iterdir()), ["manifest.json", *(f"part-{i:07}.jsonl" for i in range(16))])
+
+    def test_what_does_not_belong_together_is_refused(self):
+        out = self.root / "out"
+        arguments = ["classify", MODEL, *self.options, "--out", out]
+        self.assertEqual(run(*arguments).returncode, 0)
+        result = run(*arguments, "--top-k", 1)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("top-k: it had 5, here 1", result.stderr)
+        (self.pictures / "new.png").write_bytes((self.pictures / "001.png").read_bytes())
+        self.assertIn("pictures: it had 61", run(*arguments).stderr)
+        (out / "manifest.json").write_text("{")
+        self.assertIn("no manifest", run(*arguments).stderr)
+        (out / "manifest.json").unlink()
+        self.assertIn("has parts but no manifest", run(*arguments).stderr)
+
+        one = several(1, "classify", MODEL, *self.options, "--out", self.root / "both")
+        other = several(1, "classify", MODEL, *self.options, "--out", self.root / "both", "--task", "x", "--top-k", 3)[len(MPIRUN):]
+        result = subprocess.run([*one, ":", *other], capture_output=True, text=True, timeout=60)
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn("task: rank 0 has , rank 1 has x; top-k: rank 0 has 5, rank 1 has 3", result.stderr)
+        self.assertIn("--out FOLDER", run_several(2, "classify", MODEL, self.pictures, code=2).stderr)
+        self.assertIn("expected one process", run_several(2, "inspect", MODEL, code=2).stderr)
+
+    def test_embedding_in_bulk(self):
+        (self.pictures / "007.png").unlink()
+        one, folder = self.root / "all.npy", self.root / "parts"
+        self.assertEqual(run("embed", MODEL, self.pictures, "--out", one, "--batch", 4, "--threads", 1).returncode, 0)
+        run_several(2, "embed", MODEL, self.pictures, "--out", folder, "--batch", 4, "--shard", 8)
+        parts = sorted(folder.glob("*.npy"))
+        self.assertEqual(len(parts), 8)
+        np.testing.assert_array_equal(np.concatenate([np.load(part) for part in parts]), np.load(one))
+        names = [name for part in parts for name in pathlib.Path(f"{part}.txt").read_text().splitlines()]
+        self.assertEqual(names, sorted(str(path) for path in self.pictures.iterdir()))
+        self.assertIn("expected a folder", run_several(2, "embed", MODEL, self.pictures, "--out", one, code=2).stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
