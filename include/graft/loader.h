@@ -16,6 +16,15 @@
 
 namespace graft {
 
+/// Which part of every batch one of several processes gets, so that all of them together have what one would have.
+struct BatchShare {
+  int part = 0;   ///< 0 to parts - 1
+  int parts = 1;  ///< processes
+  /// False: a piece of the batch, as large as the others'. True: the examples that it has so in epoch 0, in every
+  /// epoch, so that what is kept of them is found again.
+  bool by_example = false;
+};
+
 /// What a DataLoader hands out, and how far ahead it works.
 struct LoaderOptions {
   std::int64_t batch_size = 32;
@@ -33,6 +42,9 @@ struct LoaderOptions {
   /// Pictures that are not augmented come as bytes: uint8, RGB, not normalised, a quarter of the memory. Model's
   /// functions normalise them, on the model's device.
   bool bytes = false;
+  /// With several parts next() hands out as many batches to each, of which some may be empty, and an epoch none of
+  /// whose pictures can be read is no error.
+  BatchShare share = {};
   bool pin_memory = false;  ///< page-locked batches for asynchronous copies to a CUDA device
   /// Says that a picture is not wanted, as it would be augmented in `epoch` (Batch::epochs): it is not read, its
   /// example is in the batch without it. Called from the loader's threads, once for each example.

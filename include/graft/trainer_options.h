@@ -18,6 +18,8 @@
 
 namespace graft {
 
+class Communicator;
+
 /// What the frozen part of a network yields for a picture is computed once and kept, so that later epochs cost the rest
 /// alone and read no picture. On wherever that is exact: the data is not augmented and not mixed, and says what it is
 /// made of (Dataset::content_id). Each value is kept under the picture's content, the preprocessing, the frozen weights
@@ -120,6 +122,13 @@ struct FitOptions {
   int loader_threads = 2;
   EarlyStopping early_stopping = {};
   CheckpointOptions checkpoint = {};
+  /// The processes that train this together (graft/communicator.h), with the same model, data and options, which is
+  /// checked; null: this one alone. batch_size is that of all of them together; gradients are averaged over its
+  /// examples before every step, scores and validation are of all. Batch norm that trains has the statistics of a
+  /// process's own part, and running averages are averaged over the processes after every step. Mixing and dropout draw
+  /// for each process apart. The feature cache is each process's own, checkpoints are written by rank 0. Must outlive
+  /// the fit.
+  Communicator* processes = nullptr;
   /// Ends the run after the step it is in, with a checkpoint where there is a directory for it.
   std::stop_token stop = {};
   std::function<void(const StepInfo&)> on_step = {};

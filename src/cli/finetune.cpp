@@ -1,3 +1,4 @@
+#include <csignal>
 #include <cstdio>
 
 #include "cli/common.h"
@@ -5,6 +6,7 @@
 #include "cli/doctor.h"
 #include "cli/interrupt.h"
 #include "cli/numbers.h"
+#include "cli/processes.h"
 #include "cli/report_options.h"
 #include "cli/training_options.h"
 
@@ -70,8 +72,11 @@ class EpochProgress {
 void run(const Options& o, const CLI::App& app, const Common& common) {
   const Interruption interruption(common);
   const auto options = trainer_options(o.training, common);
-  check_writable(o.out);
-  RunReport report(o.reports, app,
+  const bool first = is_first(common);
+  if (common.processes && o.doctor)
+    throw Error(ErrorCode::kConfig, "--doctor: expected one process, found several; run graft doctor before");
+  if (first) check_writable(o.out);
+  RunReport report(first ? o.reports : ReportOptions(), app,
                    short_path(o.training.model.path) + " fine-tuned on " + short_path(o.training.train));
   auto [train, val] = training_data(o.training);
   auto doctor = doctor_visit(o.doctor, common, options, *train, *val);
@@ -83,6 +88,7 @@ void run(const Options& o, const CLI::App& app, const Common& common) {
   report.begin(model, *train, *val, fit, options.seed);
   EpochProgress progress(common, fit);
   fit.checkpoint = {.directory = o.checkpoint_dir, .every_steps = o.checkpoint_steps, .resume = o.resume};
+  fit.processes = common.processes;
   fit.stop = interruption.token();
   fit.on_step = [&](const StepInfo& info) {
     progress.step(info);
@@ -98,11 +104,13 @@ void run(const Options& o, const CLI::App& app, const Common& common) {
   if (history.interrupted) {
     if (!o.checkpoint_dir.empty()) note(common, "saved a checkpoint in " + o.checkpoint_dir + "; go on with --resume");
     interruption.rethrow();
+    throw Interrupted{SIGTERM};  // which another process has had
   }
   if (doctor) {
     doctor->after_training(history);
     report.set_findings(doctor->diagnosis().findings);
   }
+  if (!first) return common.processes->barrier();
   if (o.keep == "best") trainer.restore_best();
   model.save(o.out);
   report.finish(common, model, trainer, *val, history);
@@ -110,6 +118,7 @@ void run(const Options& o, const CLI::App& app, const Common& common) {
     print_with_diagnosis(to_json(history), doctor->diagnosis());
   else
     print(common.json ? to_json(history) + "\n" : to_text(history) + "saved " + o.out + " (" + o.keep + " epoch)\n");
+  if (common.processes) common.processes->barrier();
 }
 
 }  // namespace

@@ -89,6 +89,7 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
   std::size_t next_batch = 0;
   std::vector<std::size_t> order;
   std::vector<std::uint64_t> repetitions;  ///< how often an index of `order` came before; empty if all are different
+  std::vector<std::size_t> owners;         ///< which part has an example; empty where that changes
   bool any_readable = false;               ///< in this epoch
 
   mutable std::mutex bad_mutex;
@@ -104,6 +105,10 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
     check(options.batch_size >= 1, "batch_size", options.batch_size);
     check(options.threads >= 1, "threads", options.threads);
     check(options.prefetch_batches >= 1, "prefetch_batches", options.prefetch_batches);
+    const auto& share = options.share;
+    check(share.parts >= 1, "share.parts", share.parts);
+    base::require(share.part >= 0 && share.part < share.parts, "loader: share.part", "0 to below share.parts",
+                  share.part);
     if (dataset.size() == 0) throw Error(ErrorCode::kMismatch, "loader: expected at least one example, found none");
     if (batches() == 0)
       throw Error(ErrorCode::kMismatch, "loader: expected at least one whole batch of " +
@@ -140,6 +145,7 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
     next_batch = std::min(first_batch, batches());
     any_readable = next_batch > 0;
     set_order();
+    if (options.share.by_example && owners.empty()) set_owners();  // the constructor begins with epoch 0
     prefetcher = std::make_unique<data::Prefetcher>(
         batches() - next_batch, [this, first = next_batch](std::size_t n) { return job(first + n); }, options.threads,
         static_cast<std::size_t>(options.prefetch_batches));
@@ -164,13 +170,38 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
     Filling& mine = filling[number];
     lock.unlock();
     const auto size = static_cast<std::size_t>(options.batch_size), first = number * size;
-    const auto begin = order.begin() + static_cast<std::ptrdiff_t>(first);
-    mine.indices.assign(begin, begin + static_cast<std::ptrdiff_t>(std::min(size, order.size() - first)));
-    for (std::size_t i = 0; i < mine.indices.size(); ++i)
+    const auto count = std::min(size, order.size() - first);
+    for (std::size_t i = 0; i < count; ++i) {
+      if (!is_mine(i, count, order[first + i])) continue;
+      mine.indices.push_back(order[first + i]);
       mine.epochs.push_back(drawn_epoch(repetitions.empty() ? 0 : repetitions[first + i]));
+    }
     mine.rows = data::make_rows(dataset, input, options, mine.indices.size());
     mine.slots.assign(mine.indices.size(), Slot::kUnreadable);
     return {mine.indices.size(), [this, &mine](std::size_t slot) { fill(mine, slot); }};
+  }
+
+  /// Whether place `i` of a batch of `count`, where example `index` is, belongs to this process.
+  bool is_mine(std::size_t i, std::size_t count, std::size_t index) const {
+    const auto owner = options.share.by_example ? owners[index] : part_of(i, count);
+    return owner == static_cast<std::size_t>(options.share.part);
+  }
+
+  /// Whose piece has place `i` of a batch of `count`: part p has those from count * p / parts on.
+  std::size_t part_of(std::size_t i, std::size_t count) const {
+    const auto parts = static_cast<std::size_t>(options.share.parts);
+    return ((i + 1) * parts + count - 1) / count - 1;
+  }
+
+  /// By the order of epoch 0.
+  void set_owners() {
+    owners.resize(dataset.size());
+    for (std::size_t i = 0; i < owners.size(); ++i) owners[i] = i % static_cast<std::size_t>(options.share.parts);
+    const auto size = static_cast<std::size_t>(options.batch_size);
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      const auto first = i / size * size;
+      owners[order[i]] = part_of(i - first, std::min(size, order.size() - first));
+    }
   }
 
   /// The epoch that the random changes are drawn for.
@@ -211,7 +242,7 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
     for (;;) {
       const auto handed_out = prefetcher->next();
       if (!handed_out) {
-        if (!any_readable)
+        if (!any_readable && options.share.parts == 1)
           throw Error(ErrorCode::kMismatch, "none of " + std::to_string(dataset.size()) +
                                                 " pictures can be read; the first: " + first_failure());
         return std::nullopt;
@@ -220,7 +251,7 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
       auto node = filling.extract(next_batch++);
       lock.unlock();
       auto batch = finished(node.mapped(), dataset);
-      if (batch.indices.empty()) continue;
+      if (batch.indices.empty() && options.share.parts == 1) continue;
       any_readable = true;
       return batch;
     }

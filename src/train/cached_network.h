@@ -75,6 +75,8 @@ class Examples {
   Examples(const Examples&) = delete;
   Examples& operator=(const Examples&) = delete;
 
+  /// Whether what the frozen part yields is kept, where that is possible.
+  bool may_keep() const { return may_keep_; }
   /// For a loader that leaves out the pictures that are not needed. This must outlive it.
   LoaderOptions for_loader(LoaderOptions options);
 

@@ -118,6 +118,10 @@ std::optional<RunState> CheckpointFiles::newest(const std::map<std::string, std:
     const std::string had = it == state->values.end() ? "none" : it->second;
     if (had != value) differences += (differences.empty() ? "" : "; ") + name + ": it had " + had + ", here " + value;
   }
+  for (const auto& [key, value] : state->values)
+    if (key.starts_with(kSetting) && !settings.contains(key.substr(kSetting.size())))
+      differences +=
+          (differences.empty() ? "" : "; ") + key.substr(kSetting.size()) + ": it had " + value + ", here none";
   if (!differences.empty())
     throw Error(ErrorCode::kMismatch, directory_.string() + ": the checkpoint is of another run: " + differences);
   return state;

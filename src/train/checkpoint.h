@@ -49,7 +49,10 @@ class CheckpointFiles {
   /// Over the older one. Throws Error kIo; what was there stays whole.
   void write(const RunState& state, const std::map<std::string, std::string>& settings);
 
-  std::filesystem::path features_directory() const { return directory_ / "features"; }
+  /// Where a run whose checkpoints are in `directory` keeps features.
+  static std::filesystem::path features_directory(const std::filesystem::path& directory) {
+    return directory / "features";
+  }
 
  private:
   std::filesystem::path file(std::int64_t number) const;

@@ -2,6 +2,7 @@
 
 #include <limits>
 #include <string>
+#include <utility>
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -13,6 +14,7 @@
 #include "model/task.h"
 #include "train/clock.h"
 #include "train/objective.h"
+#include "train/together.h"
 #include "train/view_mean.h"
 
 namespace graft::train {
@@ -66,6 +68,23 @@ std::vector<std::int64_t> rows_of_numbers(const at::Tensor& values) {
   return {rows.const_data_ptr<std::int64_t>(), rows.const_data_ptr<std::int64_t>() + rows.numel()};
 }
 
+/// What each process has read of the data, in all of them.
+void share(Logits& logits, Communicator& processes) {
+  const auto read = at::zeros({logits.values.size(0)}, at::kLong);
+  read.index_fill_(0, at::tensor(logits.readable, at::kLong), 1);
+  logits.values.index_fill_(0, read.eq(0).nonzero().squeeze(1), 0);
+  logits.targets.index_fill_(0, read.eq(0).nonzero().squeeze(1), 0);
+  processes.sum({logits.values, logits.targets, read});
+  const auto nobody = read.eq(0).nonzero().squeeze(1);
+  logits.values.index_fill_(0, nobody, std::numeric_limits<float>::quiet_NaN());
+  const auto rows = read.nonzero().squeeze(1);
+  logits.readable.assign(rows.const_data_ptr<std::int64_t>(), rows.const_data_ptr<std::int64_t>() + rows.numel());
+  logits.bad_images = of_all(&processes, std::move(logits.bad_images));
+  if (logits.readable.empty())
+    throw Error(ErrorCode::kMismatch, "none of the pictures can be read; the first: " +
+                                          (logits.bad_images.empty() ? "none" : logits.bad_images[0].message));
+}
+
 }  // namespace
 
 void check_same_classes(const Dataset& train, const Dataset& val) {
@@ -105,7 +124,8 @@ LoaderOptions Evaluator::loader_options(std::int64_t batch_size, int threads) co
 }
 
 Logits Evaluator::logits(const Dataset& data, const Reading& reading, bool with_targets) const {
-  const auto all = loader_options(reading.batch_size, reading.threads);
+  auto all = loader_options(reading.batch_size, reading.threads);
+  all.share = share_of(reading.processes, /*by_example=*/false);
   DataLoader loader(data, model_.input(), reading.examples ? reading.examples->for_loader(all) : all);
   return read(loader, data, reading, with_targets);
 }
@@ -122,6 +142,7 @@ Logits Evaluator::read(DataLoader& loader, const Dataset& data, const Reading& r
   Logits logits{nothing, objective.is_plain() ? at::zeros({size}, at::kLong) : nothing.clone(), {}, {}, 0};
   std::int64_t step = 0;
   while (auto batch = loader.next()) {
+    if (batch->size() == 0) continue;
     const auto forward = [&] {
       return reading.examples ? reading.examples->logits(*batch, loader)
                               : model_.forward(batch->images, options_.precision);
@@ -138,6 +159,7 @@ Logits Evaluator::read(DataLoader& loader, const Dataset& data, const Reading& r
     if (reading.on_step) reading.on_step(++step, static_cast<std::int64_t>(loader.batches_per_epoch()));
   }
   logits.bad_images = loader.bad_images();
+  if (reading.processes) share(logits, *reading.processes);
   logits.seconds = seconds_since(start);
   return logits;
 }

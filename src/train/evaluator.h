@@ -7,6 +7,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <graft/communicator.h>
 #include <graft/dataset.h>
 #include <graft/evaluation.h>
 #include <graft/loader.h>
@@ -55,6 +56,7 @@ class Evaluator {
     int threads = 2;
     Examples* examples = nullptr;
     OnStep on_step = {};
+    Communicator* processes = nullptr;  ///< who share the data; each gets all logits
   };
 
   /// The network's, in the data set's order. Throws Error kNumeric naming the picture for which the outputs are not

@@ -13,6 +13,7 @@
 #include "base/torch_device.h"
 #include "train/clock.h"
 #include "train/mixing.h"
+#include "train/together.h"
 #include "train/training_mode.h"
 
 namespace graft::train {
@@ -20,6 +21,7 @@ namespace graft::train {
 namespace {
 
 constexpr std::uint64_t kMixingStream = 2;
+constexpr int kAboveStreams = 32;  ///< processes get streams that nothing else has
 
 std::vector<std::int64_t> examples_by_class(const Dataset& data) {
   std::vector<std::int64_t> counts(data.classes().size());
@@ -77,6 +79,9 @@ void check(const Model& model, const TrainerOptions& options, const FitOptions& 
     throw Error(
         ErrorCode::kConfig,
         "batch_size: expected 2 or more where batch norm trains, found 1; or set the batch norm policy to inference");
+  if (const auto size = fit.processes ? fit.processes->size() : 1; model.uses_batch_statistics() && size > 1)
+    base::require(fit.batch_size >= std::int64_t{2} * size, "batch_size of " + std::to_string(size) + " processes",
+                  "2 or more for each where batch norm trains, or the batch norm policy inference", fit.batch_size);
 }
 
 }  // namespace
@@ -106,6 +111,7 @@ LoaderOptions Fit::loader_options(const Dataset& train) {
       .seed = options_.seed,
       .threads = fit_.loader_threads,
       .bytes = model_.device().is_cuda() && !mixes(),
+      .share = share_of(fit_.processes, examples_.may_keep() && network_.has_trunk() && !mixes()),
       .pin_memory = model_.device().is_cuda()};
   return mixes() ? options : examples_.for_loader(options);  // mixing wants all pictures
 }
@@ -162,15 +168,18 @@ std::optional<Running> Fit::epoch(std::int64_t number, const AfterStep& after_st
   };
   const auto began = start;
   while (once_through || step_ < steps()) {
-    const auto batch = next_batch();
+    auto batch = next_batch();
     if (!batch) break;
     if (batch->size() == 1 && batch_norm_trains_) {
       warn_once("a batch of one example was left out: batch norm cannot train on it");
-      continue;
+      if (!fit_.processes) continue;
+      batch = Batch();
     }
-    learn_from(*batch, number, waiting);
+    const auto targets = targets_of(*batch);
+    if (!agree_on(*batch, targets)) continue;
+    learn_from(*batch, targets, number, waiting);
     ++step_;
-    learned += batch->size();
+    learned += together_.size;
     const bool steps_now = ++waiting == options_.accumulate;
     const bool goes_on = !steps_now || go_on();
     if (fit_.on_step) {
@@ -181,6 +190,8 @@ std::optional<Running> Fit::epoch(std::int64_t number, const AfterStep& after_st
     if (!goes_on) return std::nullopt;
   }
   if (waiting > 0 && !go_on()) return std::nullopt;
+  if (fit_.processes && running().seen == 0)
+    throw Error(ErrorCode::kMismatch, "none of the pictures of an epoch can be read");
   return running();
 }
 
@@ -205,43 +216,91 @@ std::optional<Batch> Fit::next_batch() {
   return std::nullopt;
 }
 
-void Fit::learn_from(const Batch& batch, std::int64_t epoch, std::int64_t waiting) {
+at::Tensor Fit::targets_of(const Batch& batch) const {
+  if (batch.size() == 0) return {};
+  return objective_.is_plain() && !mixes() ? batch.labels : objective_.dense(batch.targets);
+}
+
+bool Fit::agree_on(const Batch& batch, const at::Tensor& targets) {
+  if (!fit_.processes) {
+    together_.size = batch.size();
+    return true;
+  }
+  const auto tasks = std::ssize(objective_.tasks());
+  const auto mine = batch.size() > 0 ? objective_.denominators(targets) : at::zeros({tasks}, at::kDouble);
+  const auto all = at::cat(
+      {at::tensor(std::vector<double>{static_cast<double>(batch.size()), fit_.stop.stop_requested() ? 1.0 : 0.0},
+                  at::kDouble),
+       mine});
+  fit_.processes->sum({all});
+  together_.size = static_cast<std::int64_t>(all[0].item<double>());
+  together_.stop = all[1].item<double>() > 0;
+  const auto whole = all.narrow(0, 2, tasks);
+  together_.shares = at::where(whole > 0, mine / whole, at::zeros_like(whole));
+  return together_.size > 0;
+}
+
+void Fit::learn_from(const Batch& batch, const at::Tensor& on_cpu, std::int64_t epoch, std::int64_t waiting) {
+  const Started started{epoch, step_ + 1, together_.size};
+  if (batch.size() == 0) {
+    started_.push_back(started);
+    return add(of_all({}));
+  }
   const auto device = base::to_torch(model_.device());
   auto images = batch.images;
-  auto targets = objective_.is_plain() && !mixes() ? batch.labels : objective_.dense(batch.targets);
+  auto targets = on_cpu;
   if (mixes()) {
     images = images.to(device, /*non_blocking=*/true);
     targets = targets.to(device, /*non_blocking=*/true);
+    const auto rank = static_cast<std::uint64_t>(fit_.processes ? fit_.processes->rank() : 0);
     mix(images, targets, {options_.mixup_alpha, options_.cutmix_alpha},
-        {options_.seed, static_cast<std::uint64_t>(epoch), static_cast<std::uint64_t>(step_ + 1), kMixingStream});
+        {options_.seed, static_cast<std::uint64_t>(epoch), static_cast<std::uint64_t>(step_ + 1),
+         kMixingStream + (rank << kAboveStreams)});
   }
   const auto features = mixes() ? network_.features(images) : examples_.features(batch, loader_);
-  pass_->start(features, targets, waiting == 0);
-  started_.push_back({epoch, step_ + 1, batch.size()});
+  pass_->start(features, targets, waiting == 0, together_.shares);
+  started_.push_back(started);
+  if (fit_.processes) return add(of_all(pass_->finished(/*wait=*/true).front()));
   if (!trains_ahead()) collect(/*wait=*/true);
 }
 
+GradientPass::Scores Fit::of_all(const GradientPass::Scores& mine) const {
+  std::vector<double> numbers{mine.loss};
+  for (std::size_t task = 0; task < objective_.tasks().size(); ++task) {
+    const auto hits = mine.hits.empty() ? Hits() : mine.hits[task];
+    numbers.insert(numbers.end(), {static_cast<double>(hits.right), static_cast<double>(hits.of)});
+  }
+  const auto all = at::tensor(numbers, at::kDouble);
+  fit_.processes->sum({all});
+  return {all[0].item<double>(), hits_of(all.narrow(0, 1, all.numel() - 1).to(at::kLong).view({-1, 2}))};
+}
+
 /// A batch norm's statistics cannot be put back once the next batch has changed them.
-bool Fit::trains_ahead() const { return model_.device().is_cuda() && !average_ && !batch_norm_trains_; }
+bool Fit::trains_ahead() const {
+  return model_.device().is_cuda() && !average_ && !batch_norm_trains_ && !fit_.processes;
+}
 
 void Fit::collect(bool wait) {
   if (!pass_) return;
-  for (const auto& [loss, hits] : pass_->finished(wait)) {
-    const auto [epoch, step, size] = started_.front();
-    started_.pop_front();
-    if (!std::isfinite(loss))
-      throw Error(ErrorCode::kNumeric,
-                  "the loss is " + std::to_string(loss) + " in epoch " + std::to_string(epoch + 1) + ", step " +
-                      std::to_string(step) +
-                      "; the weights are as before this step; try a lower learning rate or check the data");
-    running_.loss_sum += loss * static_cast<double>(size);
-    running_.hits.resize(hits.size());
-    for (std::size_t i = 0; i < hits.size(); ++i) {
-      running_.hits[i].right += hits[i].right;
-      running_.hits[i].of += hits[i].of;
-    }
-    running_.seen += size;
+  for (const auto& scores : pass_->finished(wait)) add(scores);
+}
+
+void Fit::add(const GradientPass::Scores& scores) {
+  const auto& [loss, hits] = scores;
+  const auto [epoch, step, size] = started_.front();
+  started_.pop_front();
+  if (!std::isfinite(loss))
+    throw Error(ErrorCode::kNumeric,
+                "the loss is " + std::to_string(loss) + " in epoch " + std::to_string(epoch + 1) + ", step " +
+                    std::to_string(step) +
+                    "; the weights are as before this step; try a lower learning rate or check the data");
+  running_.loss_sum += loss * static_cast<double>(size);
+  running_.hits.resize(hits.size());
+  for (std::size_t i = 0; i < hits.size(); ++i) {
+    running_.hits[i].right += hits[i].right;
+    running_.hits[i].of += hits[i].of;
   }
+  running_.seen += size;
 }
 
 const Running& Fit::running() {
@@ -258,6 +317,7 @@ void Fit::make_pass() {
       objective_, [this](const at::Tensor& features) { return network_.forward(features); }, std::move(parameters),
       buffers, base::to_torch(model_.device()));
   started_.clear();
+  gets_gradients_.clear();
 }
 
 void Fit::step_optimizer(std::int64_t batches) {
@@ -266,12 +326,34 @@ void Fit::step_optimizer(std::int64_t batches) {
     for (const auto& parameter : optimizer_->parameters())
       if (const auto& gradient = parameter.tensor.grad(); gradient.defined())
         gradient.div_(static_cast<double>(batches));
+  if (fit_.processes) average_over_processes();
   clip_gradients();
   const auto update = updates_++;
   optimizer_->set_learning_rate(rates_ ? rates_(update) : learning_rate_->at(update));
   optimizer_->step(trains_ahead() ? pass_->failed() : at::Tensor());
   optimizer_->zero_grad();
   if (average_) average_->update();
+}
+
+/// A process that had nothing of a batch has no gradients of it: those of the others are added to zeros.
+void Fit::average_over_processes() {
+  std::vector<at::Tensor> all;
+  if (gets_gradients_.empty()) {
+    std::vector<std::int64_t> mine;
+    for (const auto& parameter : optimizer_->parameters()) mine.push_back(parameter.tensor.grad().defined() ? 1 : 0);
+    const auto some = at::tensor(mine, at::kLong);
+    fit_.processes->sum({some});
+    for (std::int64_t i = 0; i < some.numel(); ++i) gets_gradients_.push_back(some[i].item<std::int64_t>() > 0);
+  }
+  for (std::size_t i = 0; i < gets_gradients_.size(); ++i) {
+    if (!gets_gradients_[i]) continue;
+    auto parameter = optimizer_->parameters()[i].tensor;
+    if (!parameter.grad().defined()) parameter.mutable_grad() = at::zeros_like(parameter);
+    all.push_back(parameter.grad());
+  }
+  for (const auto& buffer : network_.changing_buffers())
+    if (buffer.is_floating_point()) all.push_back(buffer.div_(fit_.processes->size()));
+  fit_.processes->sum(all);
 }
 
 /// torch/nn/utils/clip_grad.py.

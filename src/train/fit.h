@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include <graft/communicator.h>
 #include <graft/loader.h>
 #include <graft/trainer.h>
 
@@ -63,6 +64,8 @@ class Fit {
   std::vector<GroupRate> learning_rates() const;
   /// Instead of the schedule's, for step n of the phase.
   void set_rates(std::function<double(std::int64_t step)> rates) { rates_ = std::move(rates); }
+  /// Whether one of the processes was asked to stop when the latest batch began: the same in all of them.
+  bool all_stop() const { return together_.stop; }
   /// Of the epoch that is under way. Throws as epoch() does for a loss that is not finite.
   const Running& running();
   CachedNetwork& network() { return network_; }
@@ -79,8 +82,16 @@ class Fit {
   void begin_epoch(std::int64_t number);
   /// Nothing at the end of the data, or of what an epoch may have of it.
   std::optional<Batch> next_batch();
+  /// Tells the other processes what this one has of a batch, and learns what all have. False if that is nothing.
+  bool agree_on(const Batch& batch, const at::Tensor& targets);
   /// Gradients of a batch, added to those of the `waiting` batches that wait for the optimiser's step.
-  void learn_from(const Batch& batch, std::int64_t epoch, std::int64_t waiting);
+  void learn_from(const Batch& batch, const at::Tensor& targets, std::int64_t epoch, std::int64_t waiting);
+  at::Tensor targets_of(const Batch& batch) const;
+  void add(const GradientPass::Scores& scores);
+  /// The scores of all processes' parts.
+  GradientPass::Scores of_all(const GradientPass::Scores& mine) const;
+  /// Gradients and running statistics over all processes.
+  void average_over_processes();
   void make_pass();
   /// Whether a step need not wait for the one before: on CUDA, where an optimiser's step leaves everything as it is
   /// once a loss was not finite.
@@ -108,7 +119,15 @@ class Fit {
   struct Started {
     std::int64_t epoch, step, size;
   };
-  std::deque<Started> started_;  ///< batches whose scores were not collected
+  /// What all processes have of a batch.
+  struct Together {
+    std::int64_t size = 0;
+    at::Tensor shares;  ///< [tasks]: this process's part of the denominators
+    bool stop = false;
+  };
+  Together together_;
+  std::vector<bool> gets_gradients_;  ///< which parameters do, in one process at least; empty: not known yet
+  std::deque<Started> started_;       ///< batches whose scores were not collected
   std::optional<LearningRate> learning_rate_;
   std::function<double(std::int64_t step)> rates_;  ///< empty: those of learning_rate_
   std::optional<MovingAverage> average_;

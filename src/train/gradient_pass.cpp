@@ -64,7 +64,7 @@ at::Tensor GradientPass::compute(const at::Tensor& input, const at::Tensor& targ
   copy_all(saved_, buffers_);
   const at::AutoGradMode with_gradients(true);
   const auto logits = forward_(input);
-  const auto loss = objective_.loss(logits, targets);
+  const auto loss = objective_.loss(logits, targets, shares_);
   loss.backward();
   const at::NoGradGuard no_grad;
   failed_.copy_(at::maximum(failed_, loss.isfinite().logical_not()));
@@ -125,7 +125,11 @@ std::optional<at::Tensor> GradientPass::replay(const at::Tensor& input, const at
   return recording->scores;
 }
 
-void GradientPass::start(const at::Tensor& input, const at::Tensor& targets, bool alone) {
+void GradientPass::start(const at::Tensor& input, const at::Tensor& targets, bool alone, const at::Tensor& shares) {
+  if (shares.defined()) {
+    if (!shares_.defined()) shares_ = at::empty(shares.sizes(), at::TensorOptions(device_).dtype(at::kFloat));
+    shares_.copy_(shares);
+  }
   if (alone) forget_gradients();  // what a failure has left there
   std::optional<at::Tensor> scores;
   if (alone && can_record_) scores = replay(input, targets);

@@ -35,8 +35,9 @@ class GradientPass {
                std::vector<at::Tensor> buffers, c10::Device device);
   ~GradientPass();
 
-  /// Adds the gradients of the mean loss over a batch. `alone`: no gradients wait there yet.
-  void start(const at::Tensor& input, const at::Tensor& targets, bool alone);
+  /// Adds the gradients of the mean loss over a batch. `alone`: no gradients wait there yet. `shares` are those of
+  /// Objective::loss, on the CPU, given always or never.
+  void start(const at::Tensor& input, const at::Tensor& targets, bool alone, const at::Tensor& shares = {});
 
   /// The scores of the batches that were started, oldest first, each handed out once: those that are there, or with
   /// `wait` all. After a loss that is not finite the buffers are as before that batch.
@@ -66,6 +67,7 @@ class GradientPass {
   const c10::Device device_;
   std::vector<at::Tensor> saved_;  ///< the buffers before the step
   at::Tensor failed_;
+  at::Tensor shares_;  ///< [tasks] float32 on the device, for recordings always the same tensor; undefined without
   std::deque<Waiting> waiting_;
   std::list<std::unique_ptr<Recording>> recordings_;
   std::list<std::pair<std::vector<std::int64_t>, std::int64_t>> seen_;  ///< sizes, and how often

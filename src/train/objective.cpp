@@ -90,17 +90,38 @@ at::Tensor Objective::dense(const at::Tensor& targets) const {
   return at::cat(parts, 1);
 }
 
-at::Tensor Objective::loss(const at::Tensor& logits, const at::Tensor& targets) const {
-  if (class_weights_.defined()) return weighted(logits, targets);
+at::Tensor Objective::loss(const at::Tensor& logits, const at::Tensor& targets, const at::Tensor& shares) const {
+  const auto shared = [&](const at::Tensor& mean, std::int64_t term) {
+    return shares.defined() ? mean * shares[term] : mean;
+  };
+  if (class_weights_.defined()) return shared(weighted(logits, targets), 0);
   if (targets.dim() == 1)
-    return at::cross_entropy_loss(logits, targets, /*weight=*/{}, at::Reduction::Mean, /*ignore_index=*/-100,
-                                  label_smoothing_);
+    return shared(at::cross_entropy_loss(logits, targets, /*weight=*/{}, at::Reduction::Mean, /*ignore_index=*/-100,
+                                         label_smoothing_),
+                  0);
   at::Tensor sum;
+  std::int64_t term = 0;
   for_each_task(tasks_, logits, targets, [&](const Task& task, const at::Tensor& outputs, const at::Tensor& wanted) {
-    const auto part = loss(task, outputs, wanted) * task.weight;
+    const auto part = shared(loss(task, outputs, wanted) * task.weight, term++);
     sum = sum.defined() ? sum + part : part;
   });
   return sum;
+}
+
+at::Tensor Objective::denominators(const at::Tensor& targets) const {
+  if (class_weights_.defined() && numerics_ == Numerics::kTorch && targets.dim() == 1)
+    return class_weights_.index_select(0, targets.to(class_weights_.device())).sum().to(at::kCPU, at::kDouble).view(1);
+  std::vector<double> all;
+  if (class_weights_.defined() || targets.dim() == 1) {
+    all.push_back(static_cast<double>(targets.size(0)));
+  } else {
+    for_each_task(tasks_, targets, targets, [&](const Task& task, const at::Tensor& wanted, const at::Tensor&) {
+      const auto known = wanted.isnan().logical_not();
+      const auto counted = task.kind == TaskKind::kSingleLabel ? known.select(1, 0) : known;
+      all.push_back(counted.sum().item<double>());
+    });
+  }
+  return at::tensor(all, at::kDouble);
 }
 
 at::Tensor Objective::loss(const Task& task, const at::Tensor& logits, const at::Tensor& targets) const {

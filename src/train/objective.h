@@ -36,9 +36,13 @@ class Objective {
   at::Tensor dense(const at::Tensor& targets) const;
 
   /// `targets` as dense() gives them, or class indices [N] if is_plain(). The mean over the known targets of each task,
-  /// times its weight, summed.
-  at::Tensor loss(const at::Tensor& logits, const at::Tensor& targets) const;
+  /// times its weight, summed. `shares`, where it is given, is [tasks]: factors for the tasks' means.
+  at::Tensor loss(const at::Tensor& logits, const at::Tensor& targets, const at::Tensor& shares = {}) const;
   at::Tensor loss(const Task& task, const at::Tensor& logits, const at::Tensor& targets) const;
+
+  /// What the means of loss() are over, [tasks] of float64 on the CPU: examples, targets or their weights. With these
+  /// of a part over these of all as shares, the losses of all parts add up to that of all.
+  at::Tensor denominators(const at::Tensor& targets) const;
 
   /// Task by task.
   std::vector<Hits> hits(const at::Tensor& logits, const at::Tensor& targets) const;

@@ -9,8 +9,10 @@
 
 #include "base/check.h"
 #include "base/torch_device.h"
+#include "base/torch_version.h"
 #include "train/clock.h"
 #include "train/run_settings.h"
+#include "train/together.h"
 
 namespace graft::train {
 
@@ -57,6 +59,12 @@ std::vector<std::string> apply_phases(Model& model, const std::vector<Phase>& ph
 double monitored(const EpochInfo& epoch, const EarlyStopping& stopping) {
   if (stopping.by_accuracy) return -epoch.val_accuracy.value_or(epoch.accuracy);
   return epoch.val_loss.value_or(epoch.loss);
+}
+
+/// Processes draw apart.
+std::uint64_t seed_of_dropout(std::uint64_t seed, const Communicator* processes) {
+  constexpr std::uint64_t kApart = 0x9e3779b97f4a7c15;
+  return seed + kApart * static_cast<std::uint64_t>(processes ? processes->rank() : 0);
 }
 
 /// The average in the model for a scope.
@@ -156,30 +164,63 @@ Run::Run(Model& model, const TrainerOptions& options, const FitOptions& fit, con
       val_(val),
       phases_(phases_of(fit)),
       trained_names_(apply_phases(model, phases_)),
-      generator_(base::to_torch(model.device()), options.seed) {
+      generator_(base::to_torch(model.device()), seed_of_dropout(options.seed, fit.processes)) {
   base::require(fit.steps_per_epoch >= 0, "steps_per_epoch", "0 or more", fit.steps_per_epoch);
   base::require(fit.early_stopping.patience >= 0, "early_stopping.patience", "0 or more", fit.early_stopping.patience);
   base::require(fit.checkpoint.every_steps >= 0, "checkpoint.every_steps", "0 or more", fit.checkpoint.every_steps);
   history_.frozen_unchanged = true;
   frozen_ = model.frozen_hash();
-  std::optional<RunState> state;
-  if (!fit.checkpoint.directory.empty()) {
-    files_.emplace(fit.checkpoint, options.on_warning);
-    settings_ = settings_of(model, options, fit, phases_, train, val);
-    state = files_->newest(settings_);
-    if (options_.feature_cache.enabled && options_.feature_cache.directory.empty()) {
-      options_.feature_cache.directory = files_->features_directory();
-      FeatureFile::restore(
-          options_.feature_cache.directory,
-          state ? std::pair(state->text("features"), static_cast<std::size_t>(state->integer("features/bytes")))
-                : std::pair<std::string, std::size_t>());
-    }
-  }
+  if (writes() || fit.processes) settings_ = settings_of(model, options, fit, phases_, train, val);
+  if (fit.processes) check_processes();
+  auto state = open_checkpoints();
   if (state) load(*state);
   fit_.emplace(model, options_, fit, train);
   fit_->begin(phase());
   if (state) fit_->load(*state);
   if (val) val_examples_.emplace(fit_->network(), *val, options_, /*training=*/false);
+}
+
+void Run::check_processes() const {
+  auto all = settings_;
+  all["model"] = model_.inspect().sha256;
+  all["device"] = model_.device().is_cuda() ? "cuda" : "cpu";
+  all["Graft"] = GRAFT_VERSION_TEXT;
+  all["LibTorch"] = base::running_torch_version();
+  all["checkpoints"] = std::to_string(fit_options_.checkpoint.every_steps) + (writes() ? " steps" : " none");
+  fit_options_.processes->require_same(all);
+}
+
+std::optional<RunState> Run::open_checkpoints() {
+  auto* processes = fit_options_.processes;
+  const auto apart = [&](const std::filesystem::path& folder) {
+    return processes ? folder / ("process " + std::to_string(processes->rank())) : folder;
+  };
+  auto& features = options_.feature_cache.directory;
+  if (!features.empty()) features = apart(features);
+  std::optional<RunState> state;
+  if (!writes()) return state;
+  if (!processes || processes->rank() == 0) {
+    files_.emplace(fit_options_.checkpoint, options_.on_warning);
+    state = files_->newest(settings_);
+  }
+  if (processes) state = of_first(*processes, std::move(state));
+  if (options_.feature_cache.enabled && features.empty()) {
+    features = apart(CheckpointFiles::features_directory(fit_options_.checkpoint.directory));
+    FeatureFile::restore(features, state ? std::pair(state->text(own("features")),
+                                                     static_cast<std::size_t>(state->integer(own("features/bytes"))))
+                                         : std::pair<std::string, std::size_t>());
+  }
+  return state;
+}
+
+std::string Run::own(const std::string& name) const {
+  const auto* processes = fit_options_.processes;
+  return processes && processes->rank() > 0 ? "process " + std::to_string(processes->rank()) + "/" + name : name;
+}
+
+bool Run::stop_requested() const {
+  const bool here = fit_options_.stop.stop_requested();
+  return fit_options_.processes ? fit_options_.processes->any(here) : here;
 }
 
 History Run::go() {
@@ -211,7 +252,7 @@ bool Run::epoch() {
   const auto number = std::ssize(history_.epochs);
   const auto running = fit_->epoch(number, [this] { return after_step(); });
   if (!running) {
-    if (files_) save();
+    if (writes()) save();
     return false;
   }
   EpochInfo epoch{.loss = running->loss(),
@@ -226,14 +267,14 @@ bool Run::epoch() {
     if (validated) add_epoch(std::move(epoch), seconds_since(start));
   }
   if (!validated) {
-    if (files_) save();
+    if (writes()) save();
     return false;
   }
   ++epoch_in_phase_;
-  add(bad_in_training_, fit_->bad_images());
+  add(bad_in_training_, of_all(fit_options_.processes, fit_->bad_images()));
   if (fit_options_.on_epoch) fit_options_.on_epoch(history_.epochs.back());
-  if (files_) save();
-  return !fit_options_.stop.stop_requested();
+  if (writes()) save();
+  return !stop_requested();
 }
 
 void Run::add_epoch(EpochInfo epoch, double seconds) {
@@ -246,9 +287,9 @@ void Run::add_epoch(EpochInfo epoch, double seconds) {
 }
 
 bool Run::after_step() {
-  if (fit_options_.stop.stop_requested()) return false;
+  if (fit_options_.processes ? fit_->all_stop() : fit_options_.stop.stop_requested()) return false;
   const auto every = fit_options_.checkpoint.every_steps;
-  if (files_ && every > 0 && ++steps_since_checkpoint_ >= every) save();
+  if (writes() && every > 0 && ++steps_since_checkpoint_ >= every) save();
   return true;
 }
 
@@ -256,12 +297,13 @@ bool Run::validate(EpochInfo& epoch) {
   const auto number = std::ssize(history_.epochs);
   const auto report = [&](std::int64_t step, std::int64_t steps) {
     if (fit_options_.on_step) fit_options_.on_step({number, step, steps, epoch.loss, epoch.accuracy, 0, true});
-    if (fit_options_.stop.stop_requested()) throw Stopped();
+    if (!fit_options_.processes && fit_options_.stop.stop_requested()) throw Stopped();
   };
   Evaluation scores;
   try {
     scores = Evaluator(model_, options_)
-                 .evaluate(*val_, {fit_options_.batch_size, fit_options_.loader_threads, &*val_examples_, report});
+                 .evaluate(*val_, {fit_options_.batch_size, fit_options_.loader_threads, &*val_examples_, report,
+                                   fit_options_.processes});
   } catch (const Stopped&) {
     return false;
   }
@@ -329,8 +371,27 @@ void Run::save() {
   save_bad_images(bad_in_training_, "bad in training", state);
   save_bad_images(bad_in_validation_, "bad in validation", state);
   fit_->save(state);
-  files_->write(state, settings_);
+  if (fit_options_.processes) save_others(state);
+  if (files_) files_->write(state, settings_);
   steps_since_checkpoint_ = 0;
+}
+
+void Run::save_others(RunState& state) {
+  const auto generator = generator_.state().contiguous();
+  const std::string drawn(static_cast<const char*>(generator.const_data_ptr()), generator.nbytes());
+  const auto [features, bytes] = fit_->network().kept_extent();
+  const auto all = fit_options_.processes->all_gather(features + "\n" + std::to_string(bytes) + "\n" + drawn);
+  for (std::size_t rank = 1; rank < all.size(); ++rank) {
+    const auto& text = all[rank];
+    const auto prefix = "process " + std::to_string(rank) + "/";
+    const auto first = text.find('\n'), second = text.find('\n', first + 1);
+    state.values[prefix + "features"] = text.substr(0, first);
+    state.values[prefix + "features/bytes"] = text.substr(first + 1, second - first - 1);
+    const auto bits = at::empty({std::ssize(text) - static_cast<std::int64_t>(second) - 1}, at::kByte);
+    std::copy(text.begin() + static_cast<std::ptrdiff_t>(second) + 1, text.end(),
+              static_cast<char*>(bits.mutable_data_ptr()));
+    state.tensors[prefix + "generator"] = bits;
+  }
 }
 
 void Run::load(const RunState& state) {
@@ -342,7 +403,7 @@ void Run::load(const RunState& state) {
   copy_into(state.under("weights"), weights_of(model_, trained_names_));
   best_ = state.under("best");
   frozen_ = state.text("frozen");
-  generator_.set_state(state.tensor("generator"));
+  generator_.set_state(state.tensor(own("generator")));
   history_ = load_history(state);
   bad_in_training_ = load_bad_images("bad in training", state);
   bad_in_validation_ = load_bad_images("bad in validation", state);

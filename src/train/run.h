@@ -41,8 +41,18 @@ class Run {
   bool after_step();
   void finish();
 
+  bool stop_requested() const;
+  /// Throws Error kMismatch unless the processes have the same model, data, options and versions.
+  void check_processes() const;
+  /// The newest checkpoint that this run may go on from.
+  std::optional<RunState> open_checkpoints();
+  bool writes() const { return !fit_options_.checkpoint.directory.empty(); }
   void save();
+  /// What each of several processes has of its own.
+  void save_others(RunState& state);
   void load(const RunState& state);
+  /// Where in the state this process has what is its own.
+  std::string own(const std::string& name) const;
   const Phase& phase() const { return phases_[phase_]; }
 
   Model& model_;
@@ -52,8 +62,8 @@ class Run {
   std::vector<Phase> phases_;
   std::vector<std::string> trained_names_;  ///< parameters that train in any phase
   std::map<std::string, std::string> settings_;
-  std::optional<CheckpointFiles> files_;
-  base::SeededGenerator generator_;  ///< dropout draws from it
+  std::optional<CheckpointFiles> files_;  ///< in rank 0
+  base::SeededGenerator generator_;       ///< dropout draws from it
   std::optional<Fit> fit_;
   std::optional<Examples> val_examples_;
 

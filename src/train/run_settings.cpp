@@ -2,6 +2,8 @@
 
 #include <variant>
 
+#include <graft/communicator.h>
+
 #include "base/overloaded.h"
 #include "base/sha256.h"
 #include "base/text.h"
@@ -86,34 +88,37 @@ std::string text(const Dataset* data) {
 std::map<std::string, std::string> settings_of(const Model& model, const TrainerOptions& o, const FitOptions& fit,
                                                const std::vector<Phase>& phases, const Dataset& train,
                                                const Dataset* val) {
-  return {{"accumulate", std::to_string(o.accumulate)},
-          {"augmented_variants", std::to_string(o.feature_cache.augmented_variants)},
-          {"balance", std::to_string(static_cast<int>(o.balance))},
-          {"batch_norm", std::string(to_string(model.batch_norm()))},
-          {"batch_size", std::to_string(fit.batch_size)},
-          {"class_weights", text(o.class_weights)},
-          {"clipping", call("", o.clip_norm, o.clip_value)},
-          {"decay_one_dimensional", o.decay_one_dimensional ? "yes" : "no"},
-          {"early_stopping", call("", static_cast<double>(fit.early_stopping.patience), fit.early_stopping.min_delta,
-                                  double(fit.early_stopping.by_accuracy))},
-          {"ema_decay", text(o.ema_decay)},
-          {"feature_cache", o.feature_cache.enabled ? "on" : "off"},
-          {"frozen weights", model.frozen_hash()},
-          {"groups", text(o.groups)},
-          {"head", model.inspect().head_kind},
-          {"label_smoothing", text(o.label_smoothing)},
-          {"layer_decay", text(o.layer_decay)},
-          {"mixing", call("", o.mixup_alpha, o.cutmix_alpha)},
-          {"numerics", o.numerics == Numerics::kKeras ? "keras" : "torch"},
-          {"optimizer", text(o.optimizer)},
-          {"phases", text(phases)},
-          {"precision", std::string(to_string(o.precision))},
-          {"schedule", text(o.schedule)},
-          {"seed", std::to_string(o.seed)},
-          {"shuffle", fit.shuffle ? "yes" : "no"},
-          {"steps_per_epoch", std::to_string(fit.steps_per_epoch)},
-          {"training data", text(&train)},
-          {"validation data", text(val)}};
+  std::map<std::string, std::string> settings{
+      {"accumulate", std::to_string(o.accumulate)},
+      {"augmented_variants", std::to_string(o.feature_cache.augmented_variants)},
+      {"balance", std::to_string(static_cast<int>(o.balance))},
+      {"batch_norm", std::string(to_string(model.batch_norm()))},
+      {"batch_size", std::to_string(fit.batch_size)},
+      {"class_weights", text(o.class_weights)},
+      {"clipping", call("", o.clip_norm, o.clip_value)},
+      {"decay_one_dimensional", o.decay_one_dimensional ? "yes" : "no"},
+      {"early_stopping", call("", static_cast<double>(fit.early_stopping.patience), fit.early_stopping.min_delta,
+                              double(fit.early_stopping.by_accuracy))},
+      {"ema_decay", text(o.ema_decay)},
+      {"feature_cache", o.feature_cache.enabled ? "on" : "off"},
+      {"frozen weights", model.frozen_hash()},
+      {"groups", text(o.groups)},
+      {"head", model.inspect().head_kind},
+      {"label_smoothing", text(o.label_smoothing)},
+      {"layer_decay", text(o.layer_decay)},
+      {"mixing", call("", o.mixup_alpha, o.cutmix_alpha)},
+      {"numerics", o.numerics == Numerics::kKeras ? "keras" : "torch"},
+      {"optimizer", text(o.optimizer)},
+      {"phases", text(phases)},
+      {"precision", std::string(to_string(o.precision))},
+      {"schedule", text(o.schedule)},
+      {"seed", std::to_string(o.seed)},
+      {"shuffle", fit.shuffle ? "yes" : "no"},
+      {"steps_per_epoch", std::to_string(fit.steps_per_epoch)},
+      {"training data", text(&train)},
+      {"validation data", text(val)}};
+  if (fit.processes) settings["processes"] = std::to_string(fit.processes->size());
+  return settings;
 }
 
 }  // namespace graft::train

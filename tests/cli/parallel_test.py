@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""graft as several processes under mpirun: classify and embed into a folder. Needs GRAFT_PROGRAM, GRAFT_EXAMPLES and
+"""graft as several processes under mpirun: classify and embed into a folder, finetune. Needs GRAFT_PROGRAM, GRAFT_EXAMPLES and
 GRAFT_MPIRUN. GRAFT_KILLS says how many kills classifying in bulk has to survive."""
 import json
 import os
@@ -14,12 +14,14 @@ import time
 import unittest
 
 import numpy as np
+import torch
 from PIL import Image
 
 from program import GRAFT, MODEL, make_folder, run
 
 MPIRUN = shlex.split(os.environ["GRAFT_MPIRUN"])
 KILLS = int(os.environ.get("GRAFT_KILLS", 3))
+TOLERANCE = 1e-5
 
 
 def several(count, *arguments):
@@ -183,6 +185,116 @@ class Bulk(Scratch):
         names = [name for part in parts for name in pathlib.Path(f"{part}.txt").read_text().splitlines()]
         self.assertEqual(names, sorted(str(path) for path in self.pictures.iterdir()))
         self.assertIn("expected a folder", run_several(2, "embed", MODEL, self.pictures, "--out", one, code=2).stderr)
+
+
+class Training(Scratch):
+    def setUp(self):
+        super().setUp()
+        make_folder(self.root)
+        self.data = ["finetune", MODEL, "--train", self.root / "train", "--val", self.root / "val", "--seed", 3]
+
+    def finetune(self, count, name, *options):
+        batch = [] if "--batch" in options else ["--batch", 5]
+        arguments = [*self.data, *batch, "--out", self.root / f"{name}.pt", "--json", *options]
+        if count == 1:
+            result = run(*arguments, "--threads", 1)
+            self.assertEqual(result.returncode, 0, result.stderr)
+        else:
+            result = run_several(count, *arguments)
+        return json.loads(result.stdout), torch.jit.load(str(self.root / f"{name}.pt")).state_dict()
+
+    def assert_same(self, one, other, tolerance=TOLERANCE):
+        self.assertEqual(len(one[0]["epochs"]), len(other[0]["epochs"]))
+        for a, b in zip(one[0]["epochs"], other[0]["epochs"]):
+            for key in ("loss", "accuracy", "val_loss", "val_accuracy"):
+                self.assertLessEqual(abs(a[key] - b[key]), tolerance, key)
+        self.assertEqual(one[1].keys(), other[1].keys())
+        for name, tensor in one[1].items():
+            self.assertLessEqual((tensor.double() - other[1][name].double()).abs().max().item(), tolerance, name)
+
+    def check_any_number(self, *options):
+        """Batches of 5, 5 and 2 examples: of the last one four processes do not all have some."""
+        one = self.finetune(1, "one", *options)
+        before = torch.jit.load(MODEL).state_dict()
+        for count in (2, 4):
+            several_ = self.finetune(count, f"of{count}", *options)
+            self.assert_same(one, several_)
+        return one, before
+
+    def test_a_linear_head(self):
+        self.check_any_number("--epochs", 3, "--lr", 0.05, "--optimizer", "sgd")
+
+    def test_the_last_stage(self):
+        one, before = self.check_any_number("--freeze", "stages:1", "--bn", "inference", "--epochs", 2, "--lr", 0.05, "--optimizer", "sgd",
+                                            "--augment", "hflip,shear=0.2")
+        changed = [name for name, tensor in one[1].items() if name in before and not torch.equal(tensor, before[name])]
+        self.assertTrue(changed)
+
+    def test_accumulation_clipping_and_class_weights(self):
+        one = self.finetune(1, "one", "--epochs", 2, "--accumulate", 2, "--clip-norm", 0.5, "--class-weights", "1,3", "--lr", 0.05,
+                            "--optimizer", "sgd", "--label-smoothing", 0.1, "--ema", 0.8)
+        two = self.finetune(2, "two", "--epochs", 2, "--accumulate", 2, "--clip-norm", 0.5, "--class-weights", "1,3", "--lr", 0.05,
+                            "--optimizer", "sgd", "--label-smoothing", 0.1, "--ema", 0.8)
+        self.assert_same(one, two)
+
+    def test_batch_norm_that_trains_has_the_same_statistics_everywhere(self):
+        options = ["--freeze", "none", "--bn", "train", "--batch", 6, "--epochs", 1, "--lr", 1e-4]
+        said, weights = self.finetune(2, "two", *options)
+        self.assertTrue(np.isfinite(said["epochs"][0]["loss"]))
+        self.assertIn("2 or more for each", run_several(2, *self.data, "--out", self.root / "x.pt", "--freeze", "none", "--bn", "train",
+                                                        "--batch", 3, code=2).stderr)
+
+    def test_an_unreadable_picture_is_left_out_by_all(self):
+        (self.root / "train" / "across" / "2.png").write_bytes(b"nothing")
+        (self.root / "val" / "down" / "1.png").write_bytes(b"nothing")
+        options = ["--on-bad-image", "skip", "--epochs", 2, "--optimizer", "sgd", "--lr", 0.05]
+        one, two = self.finetune(1, "one", *options), self.finetune(2, "two", *options)
+        self.assert_same(one, two)
+        self.assertEqual(sorted(b["file"] for b in one[0]["bad_images"]), sorted(b["file"] for b in two[0]["bad_images"]))
+
+    def test_processes_that_differ_are_refused(self):
+        shutil.copytree(self.root / "train", self.root / "other")
+        (self.root / "other" / "down" / "5.png").unlink()
+        other = [self.root / "other" if part == self.root / "train" else part for part in self.data]
+        one = several(1, *self.data, "--out", self.root / "x.pt")
+        for arguments, expected in (([*other], "training data: rank 0 has 12 examples"),
+                                    ([*self.data, "--lr", 0.5], "optimizer: rank 0 has adam(0.001"),
+                                    ([*self.data, "--head", "mlp:4"], "head: rank 0 has linear, rank 1 has mlp")):
+            two = several(1, *arguments, "--out", self.root / "x.pt")[len(MPIRUN):]
+            result = subprocess.run([*one, ":", *two], capture_output=True, text=True, timeout=60)
+            self.assertNotEqual(result.returncode, 0)
+            self.assertIn(expected, result.stderr)
+            self.assertFalse((self.root / "x.pt").exists())
+
+    def long_run(self, name):
+        return [*self.data, "--out", self.root / f"{name}.pt", "--json", "--epochs", 40, "--head", "mlp:16", "--augment", "hflip", "--freeze",
+                "stages:1", "--bn", "inference", "--checkpoint-dir", self.root / f"{name}-state", "--checkpoint-steps", 2, "--resume"]
+
+    def test_a_killed_rank_ends_the_run_which_goes_on_later(self):
+        undisturbed = json.loads(run_several(2, *self.long_run("whole")).stdout)
+        process = subprocess.Popen(several(2, *self.long_run("killed")), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        state = self.root / "killed-state" / "checkpoint-1.safetensors"
+        while not state.exists() and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        start = time.monotonic()
+        os.kill(processes_of(process)[1], signal.SIGKILL)
+        _, said = process.communicate(timeout=60)
+        self.assertLess(time.monotonic() - start, 30)
+        self.assertNotEqual(process.returncode, 0)
+        self.assertRegex(said, r"rank 1\b.*(signal 9|Killed)")
+        self.assertFalse((self.root / "killed.pt").exists())
+        again = json.loads(run_several(2, *self.long_run("killed")).stdout)
+        weights = [torch.jit.load(str(self.root / f"{name}.pt")).state_dict() for name in ("whole", "killed")]
+        self.assert_same((undisturbed, weights[0]), (again, weights[1]), tolerance=0)
+        alone = run(*self.long_run("killed"), "--threads", 1)
+        self.assertEqual(alone.returncode, 1)
+        self.assertIn("processes: it had 2", alone.stderr)
+
+    def test_a_rank_that_fails_is_named(self):
+        (self.root / "train" / "across" / "2.png").write_bytes(b"nothing")
+        result = run_several(2, *self.data, "--out", self.root / "x.pt", code=1)
+        self.assertRegex(result.stderr, r"graft: rank \d: format: .*2\.png")
 
 
 if __name__ == "__main__":

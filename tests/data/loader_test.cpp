@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <map>
 #include <mutex>
+#include <set>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -22,6 +24,12 @@ std::vector<Batch> epoch(DataLoader& loader, std::uint64_t number = 0) {
   std::vector<Batch> batches;
   while (auto batch = loader.next()) batches.push_back(std::move(*batch));
   return batches;
+}
+
+std::set<std::size_t> indices_of(const std::vector<Batch>& batches) {
+  std::set<std::size_t> all;
+  for (const auto& batch : batches) all.insert(batch.indices.begin(), batch.indices.end());
+  return all;
 }
 
 const Preprocessing kSmall = Preprocessing::torch_mode(32, 24);
@@ -170,6 +178,65 @@ TEST(DataLoader, VariantsOfAugmentationRepeat) {
   EXPECT_FALSE(at::equal(first, second));
   EXPECT_TRUE(at::equal(images(2), first));
   EXPECT_TRUE(at::equal(images(5), second));
+}
+
+TEST(DataLoader, SharesAddUpToWhatOneProcessHas) {
+  DrawnDataset data(23, 3);
+  data.policy = OnBadImage::kSkip;
+  data.bad = {4};
+  data.changes = {.horizontal_flip = true};
+  LoaderOptions options{.batch_size = 5, .shuffle = true, .augment = true, .seed = 3};
+  DataLoader whole(data, kSmall, options);
+  const auto expected = epoch(whole, 2);
+  for (const bool by_example : {false, true}) {
+    for (const int parts : {2, 3, 7}) {
+      std::vector<std::vector<Batch>> shared;
+      for (int part = 0; part < parts; ++part) {
+        options.share = {part, parts, by_example};
+        DataLoader loader(data, kSmall, options);
+        shared.push_back(epoch(loader, 2));
+        ASSERT_EQ(shared.back().size(), expected.size());
+        const bool same = indices_of(epoch(loader, 0)) == indices_of(shared.back());
+        EXPECT_TRUE(by_example ? same
+                               : !same || parts == 7);  // where there are more parts than examples, some have none
+        for (const auto& batch : epoch(loader, 0)) EXPECT_NEAR(batch.size(), 5.0 / parts, 2);
+      }
+      for (std::size_t i = 0; i < expected.size(); ++i) {
+        std::map<std::size_t, at::Tensor> pictures;
+        std::size_t smallest = 5, largest = 0;
+        for (const auto& of_part : shared) {
+          const auto& batch = of_part[i];
+          smallest = std::min(smallest, batch.indices.size());
+          largest = std::max(largest, batch.indices.size());
+          EXPECT_EQ(batch.labels.numel(), batch.size());
+          for (std::size_t row = 0; row < batch.indices.size(); ++row) {
+            EXPECT_EQ(batch.labels[static_cast<std::int64_t>(row)].item<std::int64_t>(),
+                      data.label(batch.indices[row]));
+            EXPECT_TRUE(pictures.emplace(batch.indices[row], batch.images[static_cast<std::int64_t>(row)]).second);
+          }
+        }
+        EXPECT_TRUE(by_example || largest - smallest <= 2);  // one for the rounding, one that cannot be read
+        ASSERT_EQ(pictures.size(), expected[i].indices.size());
+        for (std::size_t row = 0; row < expected[i].indices.size(); ++row)
+          EXPECT_TRUE(
+              at::equal(pictures.at(expected[i].indices[row]), expected[i].images[static_cast<std::int64_t>(row)]));
+      }
+    }
+  }
+}
+
+TEST(DataLoader, AShareWithoutReadablePicturesHasEmptyBatches) {
+  DrawnDataset data(6, 2);
+  data.policy = OnBadImage::kSkip;
+  data.bad = {0, 2};
+  DataLoader loader(data, kSmall, {.batch_size = 2, .share = {0, 2, true}});
+  const auto batches = epoch(loader);
+  ASSERT_EQ(batches.size(), 3u);
+  EXPECT_EQ(batches[0].size() + batches[1].size(), 0);
+  EXPECT_EQ(batches[2].indices, std::vector<std::size_t>{4});
+  EXPECT_EQ(loader.bad_images().size(), 2u);
+  EXPECT_GRAFT_ERROR(DataLoader(data, kSmall, {.share = {2, 2}}), kConfig, "share.part");
+  EXPECT_GRAFT_ERROR(DataLoader(data, kSmall, {.share = {0, 0}}), kConfig, "share.parts");
 }
 
 TEST(DataLoader, BadOptionsAreRefused) {

@@ -89,6 +89,35 @@ TEST(Objective, RegressionLossesFollowTheirDefinitions) {
   EXPECT_NEAR(loss(RegressionLoss::kHuber), (0.125 + 2.5) / 3, 1e-6);
 }
 
+/// The losses of parts, by their shares of the denominators, against that of the whole.
+void expect_parts_add_up(const Objective& objective, const at::Tensor& logits, const at::Tensor& wanted) {
+  const auto whole = objective.denominators(wanted);
+  double sum = 0;
+  std::int64_t first = 0;
+  for (const std::int64_t size : {7, 1, 20, 12}) {
+    const auto part = wanted.narrow(0, first, size);
+    const auto shares = (objective.denominators(part) / whole).to(at::kFloat);
+    sum += objective.loss(logits.narrow(0, first, size), part, shares).item<double>();
+    first += size;
+  }
+  const double expected = objective.loss(logits, wanted).item<double>();
+  EXPECT_NEAR(sum, expected, 1e-6 * expected);  // of float32
+}
+
+TEST(Objective, LossesOfPartsAddUp) {
+  const auto logits = at::sin(at::arange(400, at::kFloat)).view({40, 10});
+  const Objective several(three_tasks(), 0.1);
+  expect_parts_add_up(several, logits, several.dense(targets()));
+  const auto classes = at::arange(40, at::kLong).remainder(10), weights = at::arange(1, 11, at::kFloat);
+  const auto one_hot = at::one_hot(classes, 10).to(at::kFloat);
+  for (const auto numerics : {Numerics::kTorch, Numerics::kKeras}) {
+    for (const auto& wanted : {classes, one_hot}) {
+      expect_parts_add_up(Objective({{.outputs = 10}}, 0.1, {}, numerics), logits, wanted);
+      expect_parts_add_up(Objective({{.outputs = 10}}, 0, weights, numerics), logits, wanted);
+    }
+  }
+}
+
 TEST(Objective, UnknownTargetsHaveNoGradient) {
   const Objective objective(three_tasks(), 0);
   const auto logits = at::randn({2, 10}).requires_grad_(true);
