@@ -20,12 +20,13 @@ enum class ErrorCode {
   kMismatch,     ///< two things that must fit do not: model and task, labels and outputs, folder and data set
   kConfig,       ///< an argument or option is out of range, unknown or contradictory; the caller can mend it
   kNumeric,      ///< not-a-number or infinity where finite values are needed
+  kCancelled,    ///< a CancellationScope (graft/cancellation.h) ended the call: stopped, or past its deadline
   kOutOfMemory,  ///< an allocation failed; the object that reported it can still be used with a smaller request
   kInternal,     ///< a defect of the library itself; please report it
 };
 
 /// The code's name as the command line prints it: "format", "io", "limit", "mismatch", "config", "numeric",
-/// "out_of_memory", "internal".
+/// "cancelled", "out_of_memory", "internal".
 GRAFT_EXPORT std::string_view to_string(ErrorCode code) noexcept;
 
 /// The only type that leaves the library.
@@ -45,5 +46,11 @@ class GRAFT_EXPORT Error : public std::runtime_error {
 /// Receives one-line warnings (no newline at the end). The library never prints; without a callback warnings are
 /// dropped.
 using WarningCallback = std::function<void(std::string_view)>;
+
+/// Where warnings of the libraries below go while they work for this one: "LibTorch: ...", and what libjpeg and libpng
+/// say of a picture that they can read all the same. Process-wide; may be set at any time from any thread, an empty
+/// function unsets it. It is called in the thread that the warning is of, so that several may call it at once; what it
+/// throws is dropped. (Graft's own warnings go to `on_warning` of the options.)
+GRAFT_EXPORT void set_library_warnings(WarningCallback callback);
 
 }  // namespace graft

@@ -5,6 +5,7 @@
 #include <graft/augment.h>
 #include <graft/batch_finder.h>
 #include <graft/calibration.h>
+#include <graft/cancellation.h>
 #include <graft/communicator.h>
 #include <graft/compare.h>
 #include <graft/dataset.h>

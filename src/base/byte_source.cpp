@@ -5,6 +5,7 @@
 
 #include <unistd.h>
 
+#include <graft/cancellation.h>
 #include <graft/error.h>
 
 namespace graft::base {
@@ -22,6 +23,7 @@ FileSource::FileSource(const std::filesystem::path& path) : path_(path) {
 }
 
 void FileSource::read(std::uint64_t offset, std::span<std::byte> out) const {
+  CancellationScope::check();
   while (!out.empty()) {
     const auto count = ::pread(fd_.get(), out.data(), out.size(), static_cast<off_t>(offset));
     if (count < 0 && errno == EINTR) continue;

@@ -24,6 +24,8 @@ std::string_view to_string(ErrorCode code) noexcept {
       return "config";
     case ErrorCode::kNumeric:
       return "numeric";
+    case ErrorCode::kCancelled:
+      return "cancelled";
     case ErrorCode::kOutOfMemory:
       return "out_of_memory";
     case ErrorCode::kInternal:
@@ -91,11 +93,15 @@ void rethrow_as_error(std::string_view context, std::string_view subject) {
   }
 }
 
-void rethrow_lack_of_memory(std::string_view context) {
+bool is_about_input(ErrorCode code) noexcept {
+  return code != ErrorCode::kOutOfMemory && code != ErrorCode::kCancelled;
+}
+
+void rethrow_unless_about_input(std::string_view context) {
   try {
     rethrow_as_error(context);
   } catch (const Error& error) {
-    if (error.code() == ErrorCode::kOutOfMemory) throw;
+    if (!is_about_input(error.code())) throw;
   }
 }
 

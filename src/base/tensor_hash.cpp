@@ -5,9 +5,12 @@
 
 #include <ATen/ATen.h>
 
+#include <graft/cancellation.h>
+
 namespace graft::base {
 
 void hash_tensor(Sha256& sha, std::string_view name, const at::Tensor& tensor) {
+  CancellationScope::check();
   const auto bytes = tensor.detach().to(at::kCPU).contiguous();
   // As LibTorch prints them, but no stream: where memory is short that would leave something out, and say nothing.
   std::string kind = " [";

@@ -1,4 +1,5 @@
-/// The library's edge: whatever LibTorch, OpenCV or the standard library throws leaves as a graft::Error.
+/// The library's edge: whatever LibTorch, OpenCV or the standard library throws leaves as a graft::Error, and what
+/// LibTorch warns of goes to set_library_warnings' function.
 #pragma once
 
 #include <string>
@@ -7,6 +8,8 @@
 
 #include <graft/error.h>
 
+#include "base/warnings.h"
+
 namespace graft::base {
 
 /// Call in a catch block: rethrows a graft::Error as it is and anything else as one, with the original message behind
@@ -14,9 +17,12 @@ namespace graft::base {
 /// errors kIo, the rest kInternal. Needs no memory where there is none.
 [[noreturn]] void rethrow_as_error(std::string_view context, std::string_view subject = {});
 
-/// Call in a catch block: what was thrown for a lack of memory goes on, as an Error kOutOfMemory; returns for anything
-/// else. Before an exception is taken for something about the input.
-void rethrow_lack_of_memory(std::string_view context);
+/// False for a lack of memory and a cancellation, which say nothing of the input.
+bool is_about_input(ErrorCode code) noexcept;
+
+/// Call in a catch block before an exception is taken for something about the input: anything else goes on, as
+/// an Error.
+void rethrow_unless_about_input(std::string_view context);
 
 /// What an operator of LibTorch said, without the backtrace, and the traceback of the script, that are wrapped around
 /// it.
@@ -26,6 +32,7 @@ std::string own_words(std::string message);
 /// them takes memory, too.
 template <class Function>
 decltype(auto) translated(std::string_view context, std::string_view subject, Function&& function) {
+  const CaughtWarnings warnings;
   try {
     return std::forward<Function>(function)();
   } catch (...) {

@@ -1,9 +1,20 @@
 #include "data/prefetcher.h"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
+#include <graft/cancellation.h>
+
+#include "base/warnings.h"
+
 namespace graft::data {
+
+namespace {
+
+constexpr std::chrono::milliseconds kBetweenChecks{20};
+
+}  // namespace
 
 Prefetcher::Prefetcher(std::size_t jobs, std::function<Job(std::size_t)> make, int threads, std::size_t ahead)
     : jobs_(jobs), make_(std::move(make)), ahead_(std::max<std::size_t>(ahead, 1)) {
@@ -21,9 +32,11 @@ Prefetcher::~Prefetcher() {
 std::optional<std::size_t> Prefetcher::next() {
   std::unique_lock lock(mutex_);
   if (handed_out_ == jobs_) return std::nullopt;
-  job_done_.wait(lock, [&] {
+  const auto is_there = [&] {
     return make_failure_ || (!running_.empty() && running_.front().done == running_.front().job.parts);
-  });
+  };
+  CancellationScope::check();
+  while (!job_done_.wait_for(lock, kBetweenChecks, is_there)) CancellationScope::check();
   if (running_.empty() || running_.front().done != running_.front().job.parts) std::rethrow_exception(make_failure_);
   auto failures = std::move(running_.front().failures);
   running_.pop_front();
@@ -55,6 +68,7 @@ Prefetcher::Running* Prefetcher::claim(std::size_t& part) {
 }
 
 void Prefetcher::work() {
+  const base::CaughtWarnings warnings;
   std::unique_lock lock(mutex_);
   for (;;) {
     std::size_t part = 0;

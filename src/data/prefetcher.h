@@ -29,7 +29,8 @@ class Prefetcher {
   Prefetcher(const Prefetcher&) = delete;
   Prefetcher& operator=(const Prefetcher&) = delete;
 
-  /// Waits until the next job is complete and returns its number; nothing after the last one.
+  /// Waits until the next job is complete and returns its number; nothing after the last one. Throws Error kCancelled
+  /// (graft/cancellation.h).
   std::optional<std::size_t> next();
 
  private:

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include <graft/cancellation.h>
 #include <graft/error.h>
 
 #include "base/translate.h"
@@ -31,6 +32,7 @@ std::string device_in(const torch::jit::Code& code) {
 }  // namespace
 
 torch::jit::IValue execute(const torch::jit::Code& code, torch::jit::Stack stack) {
+  CancellationScope::check();
   try {
     torch::jit::InterpreterState(code).run(stack);
   } catch (...) {

@@ -18,7 +18,7 @@ std::unique_ptr<const Plan> Plan::compile(const graph::Network& network, Precisi
     plan = on_cuda ? compile_for_cuda(network, precision, summary)
                    : compile_for_cpu(network, precision, single, calibration, summary);
   } catch (const std::exception& error) {       // what LibTorch's passes cannot do, the interpreter can
-    base::rethrow_lack_of_memory("compiling");  // that may pass, an obstacle stays
+    base::rethrow_unless_about_input("compiling");  // that may pass, an obstacle stays
     summary.obstacle = base::own_words(error.what());
   }
   if (found) *found = summary;

@@ -11,6 +11,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <graft/cancellation.h>
 #include <graft/embeddings.h>
 #include <graft/error.h>
 
@@ -135,6 +136,7 @@ class Layout {
     double best = std::numeric_limits<double>::infinity();
     auto best_at = begin;
     for (auto iteration = begin; iteration < end; ++iteration) {
+      CancellationScope::check();
       const double norm = step(momentum, exaggeration, velocity, gains);
       if ((iteration + 1) % kCheckEvery != 0) continue;
       const double now = divergence(exaggeration);

@@ -165,7 +165,7 @@ void Archive::check_kept() {
         if (size != record.entry.size) refuse("\"" + record.name + "\" of another size than it states");
         if (is_source(record.name) || is_pickle(record.name)) inflated_[&record].assign(bytes.begin(), bytes.end());
       } catch (const std::exception&) {
-        base::rethrow_lack_of_memory("unpacking");
+        base::rethrow_unless_about_input("unpacking");
         refuse("\"" + record.name + "\" damaged: it cannot be unpacked");
       }
     } else {

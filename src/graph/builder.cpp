@@ -60,7 +60,7 @@ NetworkBuilder& NetworkBuilder::define(const std::string& source) {
   try {
     jit_->module.define(source);
   } catch (const std::exception& error) {
-    base::rethrow_lack_of_memory("compiling TorchScript");
+    base::rethrow_unless_about_input("compiling TorchScript");
     throw Error(ErrorCode::kConfig, "this TorchScript does not compile: " + base::own_words(error.what()));
   }
   return *this;

@@ -110,7 +110,7 @@ Network Network::load(const base::ByteSource& source, std::string_view name, Ext
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
-    base::rethrow_lack_of_memory(name);
+    base::rethrow_unless_about_input(name);
     archive->finish();  // where it is damaged, that is why
     throw Error(ErrorCode::kFormat,
                 std::string(name) + ": LibTorch cannot read this TorchScript file: " + base::own_words(error.what()));

@@ -406,7 +406,7 @@ std::optional<Split> split_frozen(const Network& network) try {
     if (auto split = split_at(module, training, evaluation, i)) return split;
   return std::nullopt;
 } catch (const std::exception&) {
-  base::rethrow_lack_of_memory("cutting a network");
+  base::rethrow_unless_about_input("cutting a network");
   return std::nullopt;  // what LibTorch's passes cannot do, the whole network can
 }
 

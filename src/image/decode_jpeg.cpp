@@ -9,6 +9,8 @@
 
 #include <graft/error.h>
 
+#include "base/warnings.h"
+
 namespace graft::image {
 
 namespace {
@@ -17,6 +19,7 @@ struct Failure {
   jpeg_error_mgr manager;  // first, so that libjpeg's pointer to it is a pointer to this
   std::jmp_buf where;
   char message[JMSG_LENGTH_MAX];
+  char warning[JMSG_LENGTH_MAX];  ///< the first
 };
 
 [[noreturn]] void on_error(j_common_ptr info) {
@@ -26,6 +29,12 @@ struct Failure {
 }
 
 void be_silent(j_common_ptr) {}
+
+/// Level -1 is a warning; those above are traces.
+void on_message(j_common_ptr info, int level) {
+  auto* failure = reinterpret_cast<Failure*>(info->err);
+  if (level < 0 && info->err->num_warnings++ == 0) info->err->format_message(info, failure->warning);
+}
 
 /// Pillow's cmyk2rgb for a row of Adobe's inverted values.
 void to_rgb(const std::uint8_t* cmyk, std::uint8_t* rgb, std::size_t pixels) {
@@ -43,6 +52,7 @@ bool read_pixels(std::span<const std::byte> file, std::uint8_t* rgb, std::uint8_
   info.err = jpeg_std_error(&failure.manager);
   failure.manager.error_exit = on_error;
   failure.manager.output_message = be_silent;
+  failure.manager.emit_message = on_message;
   if (setjmp(failure.where)) {
     jpeg_destroy_decompress(&info);
     return false;
@@ -82,6 +92,7 @@ Image decode_jpeg(std::span<const std::byte> file, const Container& container, i
   Failure failure;
   if (!read_pixels(file, rgb.data(), has_four ? cmyk.data() : nullptr, width, height, denominator, failure))
     throw Error(ErrorCode::kFormat, std::string(name) + ": cannot be decoded: " + failure.message);
+  if (failure.manager.num_warnings > 0) base::warn_of_library("libjpeg", std::string(name) + ": " + failure.warning);
   return Image(width, height, std::move(rgb));
 }
 

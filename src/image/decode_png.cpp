@@ -10,6 +10,8 @@
 
 #include <graft/error.h>
 
+#include "base/warnings.h"
+
 namespace graft::image {
 
 namespace {
@@ -17,6 +19,7 @@ namespace {
 struct Failure {
   std::jmp_buf where;
   char message[256];
+  char warning[256];  ///< the first; empty without
 };
 
 [[noreturn]] void on_error(png_structp png, png_const_charp message) {
@@ -25,7 +28,10 @@ struct Failure {
   std::longjmp(failure->where, 1);
 }
 
-void be_silent(png_structp, png_const_charp) {}
+void on_warning(png_structp png, png_const_charp message) {
+  auto* failure = static_cast<Failure*>(png_get_error_ptr(png));
+  if (failure->warning[0] == '\0') std::snprintf(failure->warning, sizeof failure->warning, "%s", message);
+}
 
 void read_bytes(png_structp png, png_bytep into, std::size_t size) {
   auto& rest = *static_cast<std::span<const std::byte>*>(png_get_io_ptr(png));
@@ -36,7 +42,7 @@ void read_bytes(png_structp png, png_bytep into, std::size_t size) {
 
 /// libpng leaves by longjmp: nothing here has a destructor.
 bool read_pixels(std::span<const std::byte>& rest, png_bytepp rows, const Container& container, Failure& failure) {
-  png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &failure, on_error, be_silent);
+  png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &failure, on_error, on_warning);
   png_infop info = png ? png_create_info_struct(png) : nullptr;
   if (!info) {
     png_destroy_read_struct(&png, nullptr, nullptr);
@@ -75,8 +81,10 @@ Image decode_png(std::span<const std::byte> file, const Container& container, st
   rows.reserve(static_cast<std::size_t>(container.height_px));
   for (int y = 0; y < container.height_px; ++y) rows.push_back(rgb.data() + static_cast<std::size_t>(y) * row_bytes);
   Failure failure;
+  failure.warning[0] = '\0';
   if (!read_pixels(file, rows.data(), container, failure))
     throw Error(ErrorCode::kFormat, std::string(name) + ": cannot be decoded: " + failure.message);
+  if (failure.warning[0] != '\0') base::warn_of_library("libpng", std::string(name) + ": " + failure.warning);
   return Image(container.width_px, container.height_px, std::move(rgb));
 }
 

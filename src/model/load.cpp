@@ -76,6 +76,7 @@ void side_by_side(const std::function<void()>& first, const std::function<void()
   const std::array steps{&first, &second};
   std::array<std::exception_ptr, 2> errors;
   at::parallel_for(0, 2, 1, [&](std::int64_t begin, std::int64_t end) {
+    const base::CaughtWarnings warnings;
     for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
       try {
         (*steps[i])();

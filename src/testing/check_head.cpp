@@ -117,7 +117,7 @@ class HeadCheck {
       check();
       return true;
     } catch (const Error& error) {
-      if (error.code() == ErrorCode::kIo || error.code() == ErrorCode::kOutOfMemory) throw;  // not the head's fault
+      if (error.code() == ErrorCode::kIo || !base::is_about_input(error.code())) throw;  // not the head's fault
       add(name, error.what(), look_at);
       return false;
     }

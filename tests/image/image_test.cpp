@@ -278,7 +278,9 @@ std::string with_chunk(std::string png, const std::string& type, const std::func
          png.substr(at + 4 + size + 4);
 }
 
-TEST(BadImages, DecodersSayNothing) {
+TEST(BadImages, DecodersPrintNothingAndWarnTheCallback) {
+  std::vector<std::string> warnings;
+  set_library_warnings([&](std::string_view line) { warnings.emplace_back(line); });
   ::testing::internal::CaptureStderr();
   ::testing::internal::CaptureStdout();
   const auto png = file("photo.png");
@@ -294,12 +296,20 @@ TEST(BadImages, DecodersSayNothing) {
   odd.insert(33, std::string("\0\0\0\x0d", 4) + profile + "CRC_");
   odd = with_chunk(odd, "iCCP", [](std::string&) {});
   EXPECT_EQ(decode(odd), decode(png));
+  if (decodes_reduced()) {  // with libjpeg and libpng
+    ASSERT_EQ(warnings.size(), 1);
+    EXPECT_THAT(warnings[0], ::testing::StartsWith("libpng: x: iCCP: "));
+  }
   auto jpeg = file("cmyk.jpg");
   for (std::size_t i = 0; i < 40; ++i) jpeg[jpeg.size() / 2 + i] = '\x55';  // colours are wrong: libjpeg warns
   if (image_decoder().starts_with("stb_image")) {
     EXPECT_GRAFT_ERROR(decode(jpeg), kFormat, "x: cannot be decoded");
   } else {
     EXPECT_FALSE(decode(jpeg).empty());
+    if (decodes_reduced()) {
+      ASSERT_EQ(warnings.size(), 2);
+      EXPECT_THAT(warnings[1], ::testing::StartsWith("libjpeg: x: Corrupt JPEG data"));
+    }
   }
   auto bmp = bmp_of(4, 4);
   bmp[28] = 8;     // bits a pixel
@@ -307,6 +317,7 @@ TEST(BadImages, DecodersSayNothing) {
   EXPECT_GRAFT_ERROR(decode(bmp), kFormat, "x: damaged: BMP with a palette of 1024 colours");
   EXPECT_EQ(::testing::internal::GetCapturedStdout(), "");
   EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
+  set_library_warnings({});
 }
 
 TEST(BadImages, Case58AnimatedGif) { EXPECT_GRAFT_ERROR(decode("GIF89a and so on"), kFormat, "GIF"); }

@@ -17,6 +17,7 @@
 #include <c10/core/DefaultDtype.h>
 #include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
+#include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -51,6 +52,7 @@ std::map<std::string, std::string> process_state() {
   number("cuDNN benchmarks", at::globalContext().benchmarkCuDNN());
   number("oneDNN", at::globalContext().userEnabledMkldnn());
   number("allocator", reinterpret_cast<std::uintptr_t>(c10::GetAllocator(c10::kCPU)));
+  number("warning handler", reinterpret_cast<std::uintptr_t>(c10::WarningUtils::get_warning_handler()));
   number("rounding", std::fegetround());
   const auto generator = at::detail::getDefaultCPUGenerator().get_state();
   state["generator"] = std::string(static_cast<const char*>(generator.const_data_ptr()), generator.nbytes());
