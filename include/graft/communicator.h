@@ -5,6 +5,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,21 @@ class GRAFT_EXPORT Communicator {
   /// everywhere: integers, float64, or others, whose sums are computed in float32. Throws Error kIo where the
   /// connection fails, and so do all others.
   virtual void sum(const std::vector<at::Tensor>& tensors) = 0;
+
+  /// A sum that is under way. Destroyed before wait() it is waited for, and the tensors stay as they are.
+  class GRAFT_EXPORT Pending {
+   public:
+    virtual ~Pending();
+    /// Lets it go on, without waiting: transports without a thread of their own need to be called now and then.
+    virtual void advance() = 0;
+    /// Waits until the tensors are the sums. Once. Throws as sum() does.
+    virtual void wait() = 0;
+  };
+  /// sum() while the caller computes: the tensors are read here and changed by wait(). Several may be under way, and
+  /// other functions be called meanwhile; all begin, and are waited for, in the same order in every process. Default:
+  /// wait() calls sum(), so that they must not change before it.
+  virtual std::unique_ptr<Pending> start_sum(const std::vector<at::Tensor>& tensors);
+
   /// Each tensor becomes that of rank 0.
   virtual void broadcast(const std::vector<at::Tensor>& tensors) = 0;
   /// The text of rank 0.

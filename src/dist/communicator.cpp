@@ -1,5 +1,7 @@
 #include <graft/communicator.h>
 
+#include <exception>
+
 #include <ATen/ops/zeros.h>
 
 #include <graft/error.h>
@@ -26,9 +28,40 @@ std::map<std::string, std::string> from_text(const std::string& text) {
   return named;
 }
 
+/// Put off.
+class Deferred final : public Communicator::Pending {
+ public:
+  Deferred(Communicator& processes, const std::vector<at::Tensor>& tensors)
+      : processes_(processes), tensors_(tensors) {}
+  ~Deferred() override {
+    if (waited_) return;
+    try {  // the others call it too
+      for (auto& tensor : tensors_) tensor = tensor.clone();
+      wait();
+    } catch (const std::exception&) {
+      // Nobody asks for the result.
+    }
+  }
+  void advance() override {}
+  void wait() override {
+    waited_ = true;
+    processes_.sum(tensors_);
+  }
+
+ private:
+  Communicator& processes_;
+  std::vector<at::Tensor> tensors_;
+  bool waited_ = false;
+};
+
 }  // namespace
 
 Communicator::~Communicator() = default;
+Communicator::Pending::~Pending() = default;
+
+std::unique_ptr<Communicator::Pending> Communicator::start_sum(const std::vector<at::Tensor>& tensors) {
+  return std::make_unique<Deferred>(*this, tensors);
+}
 
 void Communicator::barrier() { any(false); }
 

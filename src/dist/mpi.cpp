@@ -95,25 +95,24 @@ class MpiCommunicator final : public Communicator {
     translated("summing over processes", [&] {
       const at::NoGradGuard no_grad;
       std::deque<Bucket> under_way;
-      for (const auto type : {at::kFloat, at::kDouble, at::kLong}) {
-        std::vector<at::Tensor> of_type;
-        std::size_t bytes = 0;
-        const auto start = [&] {
-          if (of_type.empty()) return;
-          if (under_way.size() == kBucketsUnderWay) finish(under_way);
-          begin(under_way.emplace_back(std::exchange(of_type, {})), type);
-          bytes = 0;
-        };
-        for (const auto& tensor : tensors) {
-          if (summed_as(tensor.scalar_type()) != type || tensor.numel() == 0) continue;
-          of_type.push_back(tensor);
-          bytes += static_cast<std::size_t>(tensor.numel()) * at::elementSize(type);
-          if (bytes >= kBucketBytes) start();
-        }
-        start();
-      }
+      for_each_bucket(tensors, [&](std::vector<at::Tensor> of_type, at::ScalarType type) {
+        if (under_way.size() == kBucketsUnderWay) finish(under_way);
+        under_way.emplace_back(std::move(of_type), type, comm_);
+      });
       while (!under_way.empty()) finish(under_way);
     });
+  }
+
+  std::unique_ptr<Pending> start_sum(const std::vector<at::Tensor>& tensors) override {
+    std::unique_ptr<Started> started;
+    translated("summing over processes", [&] {
+      const at::NoGradGuard no_grad;
+      started = std::make_unique<Started>();
+      for_each_bucket(tensors, [&](std::vector<at::Tensor> of_type, at::ScalarType type) {
+        started->buckets.emplace_back(std::move(of_type), type, comm_);
+      });
+    });
+    return started;
   }
 
   void broadcast(const std::vector<at::Tensor>& tensors) override {
@@ -173,37 +172,94 @@ class MpiCommunicator final : public Communicator {
   }
 
  private:
-  struct Bucket {
-    explicit Bucket(std::vector<at::Tensor> all) : tensors(std::move(all)) {}
-    std::vector<at::Tensor> tensors;
-    at::Tensor flat;
-    std::vector<MPI_Request> requests;
+  /// Tensors of a type that are summed together, from its making on.
+  class Bucket {
+   public:
+    Bucket(std::vector<at::Tensor> tensors, at::ScalarType type, MPI_Comm comm) : tensors_(std::move(tensors)) {
+      std::vector<at::Tensor> parts;
+      for (const auto& tensor : tensors_) parts.push_back(tensor.to(at::kCPU, type).reshape({-1}));
+      flat_ = at::cat(parts);
+      auto* data = static_cast<std::byte*>(flat_.mutable_data_ptr());
+      const auto size = at::elementSize(type), at_once = kLargestMessage / size;
+      for (std::size_t left = static_cast<std::size_t>(flat_.numel()); left > 0;) {
+        const auto count = std::min(left, at_once);
+        check(MPI_Iallreduce(MPI_IN_PLACE, data, static_cast<int>(count), mpi_type(type), MPI_SUM, comm,
+                             &requests_.emplace_back()),
+              "a sum");
+        data += count * size;
+        left -= count;
+      }
+    }
+    Bucket(const Bucket&) = delete;
+    Bucket& operator=(const Bucket&) = delete;
+    ~Bucket() {
+      try {  // MPI writes to flat_ until then
+        complete();
+      } catch (const std::exception&) {
+        // Nobody asks for the sum.
+      }
+    }
+
+    void advance() {
+      int done = 0;
+      check(MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done, MPI_STATUSES_IGNORE), "a sum");
+    }
+    void complete() {
+      for (auto& request : requests_) wait(request, "a sum");
+    }
+    /// Once complete.
+    void hand_out() const {
+      std::int64_t first = 0;
+      for (const auto& tensor : tensors_) {
+        tensor.copy_(flat_.narrow(0, first, tensor.numel()).view(tensor.sizes()));
+        first += tensor.numel();
+      }
+    }
+
+   private:
+    std::vector<at::Tensor> tensors_;
+    at::Tensor flat_;
+    std::vector<MPI_Request> requests_;
   };
 
-  void begin(Bucket& bucket, at::ScalarType type) {
-    std::vector<at::Tensor> parts;
-    for (const auto& tensor : bucket.tensors) parts.push_back(tensor.to(at::kCPU, type).reshape({-1}));
-    bucket.flat = at::cat(parts);
-    auto* data = static_cast<std::byte*>(bucket.flat.mutable_data_ptr());
-    const auto size = at::elementSize(type), at_once = kLargestMessage / size;
-    for (std::size_t left = static_cast<std::size_t>(bucket.flat.numel()); left > 0;) {
-      const auto count = std::min(left, at_once);
-      check(MPI_Iallreduce(MPI_IN_PLACE, data, static_cast<int>(count), mpi_type(type), MPI_SUM, comm_,
-                           &bucket.requests.emplace_back()),
-            "a sum");
-      data += count * size;
-      left -= count;
+  class Started final : public Pending {
+   public:
+    void advance() override {
+      translated("summing over processes", [&] {
+        for (auto& bucket : buckets) bucket.advance();
+      });
+    }
+    void wait() override {
+      translated("summing over processes", [&] {
+        const at::NoGradGuard no_grad;
+        while (!buckets.empty()) finish(buckets);
+      });
+    }
+    std::deque<Bucket> buckets;
+  };
+
+  template <class Function>
+  static void for_each_bucket(const std::vector<at::Tensor>& tensors, const Function& function) {
+    for (const auto type : {at::kFloat, at::kDouble, at::kLong}) {
+      std::vector<at::Tensor> of_type;
+      std::size_t bytes = 0;
+      const auto hand_on = [&] {
+        if (!of_type.empty()) function(std::exchange(of_type, {}), type);
+        bytes = 0;
+      };
+      for (const auto& tensor : tensors) {
+        if (summed_as(tensor.scalar_type()) != type || tensor.numel() == 0) continue;
+        of_type.push_back(tensor);
+        bytes += static_cast<std::size_t>(tensor.numel()) * at::elementSize(type);
+        if (bytes >= kBucketBytes) hand_on();
+      }
+      hand_on();
     }
   }
 
   static void finish(std::deque<Bucket>& under_way) {
-    auto& bucket = under_way.front();
-    for (auto& request : bucket.requests) wait(request, "a sum");
-    std::int64_t first = 0;
-    for (const auto& tensor : bucket.tensors) {
-      tensor.copy_(bucket.flat.narrow(0, first, tensor.numel()).view(tensor.sizes()));
-      first += tensor.numel();
-    }
+    under_way.front().complete();
+    under_way.front().hand_out();
     under_way.pop_front();
   }
 

@@ -242,8 +242,10 @@ bool Fit::agree_on(const Batch& batch, const at::Tensor& targets) {
 
 void Fit::learn_from(const Batch& batch, const at::Tensor& on_cpu, std::int64_t epoch, std::int64_t waiting) {
   const Started started{epoch, step_ + 1, together_.size};
+  const bool sums = sum_ && waiting + 1 == options_.accumulate;
   if (batch.size() == 0) {
     started_.push_back(started);
+    if (sums) sum_->begin_rest();
     return add(of_all({}));
   }
   const auto device = base::to_torch(model_.device());
@@ -258,7 +260,9 @@ void Fit::learn_from(const Batch& batch, const at::Tensor& on_cpu, std::int64_t 
          kMixingStream + (rank << kAboveStreams)});
   }
   const auto features = mixes() ? network_.features(images) : examples_.features(batch, loader_);
+  if (sums) sum_->expect();
   pass_->start(features, targets, waiting == 0, together_.shares);
+  if (sums) sum_->begin_rest();
   started_.push_back(started);
   if (fit_.processes) return add(of_all(pass_->finished(/*wait=*/true).front()));
   if (!trains_ahead()) collect(/*wait=*/true);
@@ -317,16 +321,16 @@ void Fit::make_pass() {
       objective_, [this](const at::Tensor& features) { return network_.forward(features); }, std::move(parameters),
       buffers, base::to_torch(model_.device()));
   started_.clear();
-  gets_gradients_.clear();
+  sum_.reset();
 }
 
 void Fit::step_optimizer(std::int64_t batches) {
   const at::NoGradGuard no_grad;
+  if (fit_.processes) average_over_processes();
   if (batches > 1)
     for (const auto& parameter : optimizer_->parameters())
       if (const auto& gradient = parameter.tensor.grad(); gradient.defined())
         gradient.div_(static_cast<double>(batches));
-  if (fit_.processes) average_over_processes();
   clip_gradients();
   const auto update = updates_++;
   optimizer_->set_learning_rate(rates_ ? rates_(update) : learning_rate_->at(update));
@@ -335,25 +339,26 @@ void Fit::step_optimizer(std::int64_t batches) {
   if (average_) average_->update();
 }
 
-/// A process that had nothing of a batch has no gradients of it: those of the others are added to zeros.
 void Fit::average_over_processes() {
-  std::vector<at::Tensor> all;
-  if (gets_gradients_.empty()) {
-    std::vector<std::int64_t> mine;
-    for (const auto& parameter : optimizer_->parameters()) mine.push_back(parameter.tensor.grad().defined() ? 1 : 0);
-    const auto some = at::tensor(mine, at::kLong);
-    fit_.processes->sum({some});
-    for (std::int64_t i = 0; i < some.numel(); ++i) gets_gradients_.push_back(some[i].item<std::int64_t>() > 0);
-  }
-  for (std::size_t i = 0; i < gets_gradients_.size(); ++i) {
-    if (!gets_gradients_[i]) continue;
-    auto parameter = optimizer_->parameters()[i].tensor;
-    if (!parameter.grad().defined()) parameter.mutable_grad() = at::zeros_like(parameter);
-    all.push_back(parameter.grad());
-  }
+  if (!sum_) find_summed();
+  sum_->finish();
+  std::vector<at::Tensor> statistics;
   for (const auto& buffer : network_.changing_buffers())
-    if (buffer.is_floating_point()) all.push_back(buffer.div_(fit_.processes->size()));
-  fit_.processes->sum(all);
+    if (buffer.is_floating_point()) statistics.push_back(buffer.div_(fit_.processes->size()));
+  if (!statistics.empty()) fit_.processes->sum(statistics);
+}
+
+/// A process that had nothing of a batch has no gradients of it, and does not know which parameters get some.
+void Fit::find_summed() {
+  std::vector<std::int64_t> mine;
+  for (const auto& parameter : optimizer_->parameters()) mine.push_back(parameter.tensor.grad().defined() ? 1 : 0);
+  const auto some = at::tensor(mine, at::kLong);
+  fit_.processes->sum({some});
+  std::vector<at::Tensor> summed;
+  for (std::size_t i = 0; i < mine.size(); ++i)
+    if (some[static_cast<std::int64_t>(i)].item<std::int64_t>() > 0)
+      summed.push_back(optimizer_->parameters()[i].tensor);
+  sum_.emplace(*fit_.processes, std::move(summed));
 }
 
 /// torch/nn/utils/clip_grad.py.

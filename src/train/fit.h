@@ -18,6 +18,7 @@
 #include "train/cached_network.h"
 #include "train/checkpoint.h"
 #include "train/gradient_pass.h"
+#include "train/gradient_sum.h"
 #include "train/objective.h"
 #include "train/optimizer.h"
 #include "train/parameter_groups.h"
@@ -92,6 +93,7 @@ class Fit {
   GradientPass::Scores of_all(const GradientPass::Scores& mine) const;
   /// Gradients and running statistics over all processes.
   void average_over_processes();
+  void find_summed();
   void make_pass();
   /// Whether a step need not wait for the one before: on CUDA, where an optimiser's step leaves everything as it is
   /// once a loss was not finite.
@@ -126,8 +128,8 @@ class Fit {
     bool stop = false;
   };
   Together together_;
-  std::vector<bool> gets_gradients_;  ///< which parameters do, in one process at least; empty: not known yet
-  std::deque<Started> started_;       ///< batches whose scores were not collected
+  std::optional<GradientSum> sum_;  ///< nothing until it is known which parameters get gradients
+  std::deque<Started> started_;     ///< batches whose scores were not collected
   std::optional<LearningRate> learning_rate_;
   std::function<double(std::int64_t step)> rates_;  ///< empty: those of learning_rate_
   std::optional<MovingAverage> average_;

@@ -1,6 +1,8 @@
 // Run by mpirun: every process runs all of it.
 #include <cstdlib>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
@@ -47,6 +49,27 @@ TEST(Mpi, SumsInBucketsWhatIsLargerThanOne) {
   expected.push_back(at::full({3'000'000}, total()));
   world->sum(tensors);
   for (std::size_t i = 0; i < tensors.size(); ++i) EXPECT_TRUE(at::equal(tensors[i], expected[i])) << i;
+}
+
+TEST(Mpi, SeveralSumsAreUnderWayAndOthersBetweenThem) {
+  std::vector<at::Tensor> tensors;
+  std::vector<std::unique_ptr<graft::Communicator::Pending>> pending;
+  for (int i = 0; i < 6; ++i) {
+    tensors.push_back(at::full({100'000 * i + 1}, world->rank() + 1.0 + i));
+    pending.push_back(world->start_sum({tensors.back()}));
+    pending.front()->advance();
+    if (i == 3) pending[2].reset();  // nobody wants it any more
+  }
+  const auto other = at::full({5}, world->rank() + 1.0);
+  world->sum({other});
+  EXPECT_TRUE(at::equal(other, at::full({5}, total())));
+  for (int i = 0; i < 6; ++i) {
+    const auto sum = total() + world->size() * i, mine = world->rank() + 1.0 + i;
+    const auto at = static_cast<std::size_t>(i);
+    EXPECT_EQ(tensors[at][0].item<double>(), mine);  // it waits for wait()
+    if (pending[at]) pending[at]->wait();
+    EXPECT_TRUE(at::equal(tensors[at], at::full({100'000 * i + 1}, i == 2 ? mine : sum))) << i;
+  }
 }
 
 TEST(Mpi, SumsAreTheSameBitsEverywhere) {
