@@ -38,12 +38,29 @@ function(graft_room name)
   set_property(GLOBAL APPEND PROPERTY GRAFT_ROOMS ${name})
 endfunction()
 
+# What nearly all tests include takes most of the time to compile them: once for all. Optimising them gains nothing, for the
+# work is done in the library.
+function(_graft_precompile_headers target)
+  if(NOT TARGET graft_precompiled)
+    file(CONFIGURE OUTPUT "${PROJECT_BINARY_DIR}/precompiled.cpp" CONTENT "int main() {}\n")
+    add_executable(graft_precompiled "${PROJECT_BINARY_DIR}/precompiled.cpp")  # as tests are: they are compiled with the same options
+    set_target_properties(graft_precompiled PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+    graft_compile_options(graft_precompiled)
+    target_compile_options(graft_precompiled PRIVATE -O0 $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)
+    target_link_libraries(graft_precompiled PRIVATE graft_torch GTest::gmock)
+    target_precompile_headers(graft_precompiled PRIVATE <ATen/ATen.h> <gmock/gmock.h> <gtest/gtest.h>)
+  endif()
+  target_compile_options(${target} PRIVATE -O0 $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)
+  target_precompile_headers(${target} REUSE_FROM graft_precompiled)
+endfunction()
+
 # graft_test(ROOM SOURCES file... ROOMS room...): tests/ROOM as one program, linked with the objects of these rooms alone.
 function(graft_test room)
   cmake_parse_arguments(TEST "" "" "SOURCES;ROOMS;LIBRARIES" ${ARGN})
   list(TRANSFORM TEST_SOURCES PREPEND "${PROJECT_SOURCE_DIR}/tests/${room}/")
   add_executable(${room}_test ${TEST_SOURCES})
   graft_compile_options(${room}_test)
+  _graft_precompile_headers(${room}_test)
   target_compile_definitions(${room}_test PRIVATE GRAFT_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   target_include_directories(${room}_test PRIVATE "${PROJECT_SOURCE_DIR}/tests")
   foreach(used IN LISTS TEST_ROOMS)

@@ -20,9 +20,10 @@ namespace graft {
 /// destroyed: a local variable.
 class GRAFT_EXPORT CancellationScope {
  public:
-  using TimePoint = std::chrono::steady_clock::time_point;
+  using TimePoint = std::chrono::steady_clock::time_point;  ///< the clock of deadlines
+  /// Ends calls after a stop, or a deadline; the latest time there is: never.
   explicit CancellationScope(std::stop_token stop, TimePoint deadline = TimePoint::max());
-  explicit CancellationScope(TimePoint deadline);
+  explicit CancellationScope(TimePoint deadline);  ///< ends calls after it
   ~CancellationScope();
   CancellationScope(const CancellationScope&) = delete;
   CancellationScope& operator=(const CancellationScope&) = delete;

@@ -44,14 +44,14 @@ class GRAFT_EXPORT Model {
   // --- Prediction: evaluation mode, no gradients. Throws kConfig in training mode, and without a head where one is
   // asked; kMismatch for texts where pictures are taken, and the other way round. A prepared batch is float32 as
   // preprocess() makes it, or uint8: RGB pictures of the network's size, normalised on the model's device.
-
   /// Pictures, texts or a prepared batch, in one forward pass. Throws kNumeric if the outputs are not finite.
   std::vector<Prediction> classify(const Image& image, const ClassifyOptions& options = {}) const;
   std::vector<std::vector<Prediction>> classify(std::span<const Image> images,
-                                                const ClassifyOptions& options = {}) const;
+                                                const ClassifyOptions& options = {}) const;  ///< the same
   std::vector<std::vector<Prediction>> classify(std::span<const std::string> texts,
-                                                const ClassifyOptions& options = {}) const;
-  std::vector<std::vector<Prediction>> classify(const at::Tensor& batch, const ClassifyOptions& options = {}) const;
+                                                const ClassifyOptions& options = {}) const;  ///< the same
+  std::vector<std::vector<Prediction>> classify(const at::Tensor& batch,
+                                                const ClassifyOptions& options = {}) const;  ///< the same
 
   /// Each task's answers by its name, [N, outputs of the task], float32, CPU, for a batch [N, 3, H, W]: probabilities
   /// (softmax, or a sigmoid each), for a regression the numbers.

@@ -1,8 +1,11 @@
 #include "base/warnings.h"
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <string>
 #include <utility>
 
@@ -58,9 +61,11 @@ void warn_of_library(std::string_view library, std::string_view text) noexcept {
 
 CaughtWarnings::CaughtWarnings() noexcept : previous_(nullptr) {
   if (std::exchange(caught, true)) return;
-  static auto& forward = *new Forward;
+  // Never destroyed, and there also where no memory is.
+  alignas(Forward) static std::array<std::byte, sizeof(Forward)> room;
+  static auto* const forward = new (room.data()) Forward;
   previous_ = c10::WarningUtils::get_warning_handler();
-  c10::WarningUtils::set_warning_handler(&forward);
+  c10::WarningUtils::set_warning_handler(forward);
 }
 
 CaughtWarnings::~CaughtWarnings() {

@@ -33,6 +33,8 @@ TEXTS = (
     (b"shear=0.2,zoom=0.2,hflip", b"crop=0.6,trivial,jitter=0.2,erase", b"rotate=10,shift=0.1"),
     (b"constant", b"step:3:0.5", b"cosine", b"one-cycle", b"plateau:2"),
     (feature_cache(), feature_cache()[:-7], feature_cache(rows=0)),
+    (b"text,label\na,b\n", b'label,text\r\n"a","b ""c""\n, d"\r\n\r\n', "text,label\n\u4e2d\u6587,\u00e9\n".encode()),
+    (b"\x9fab !", b"\xfb" + "a \u4e2d e\u0301!".encode(), b"\x28[SEP] aab\t"),
     (b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  model.pt\n",),
 )
 

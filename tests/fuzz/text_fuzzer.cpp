@@ -1,5 +1,5 @@
-// What people write: files of labels, lists of hashes, and options as text; and feature caches. The first byte chooses
-// the reader. Nothing but a graft::Error may leave it.
+// What people write: files of labels, lists of hashes, options as text, tables, and texts to tokenise; and feature
+// caches. The first byte chooses the reader. Nothing but a graft::Error may leave it.
 
 #include <cstdlib>
 #include <filesystem>
@@ -15,8 +15,10 @@
 #include <graft/inspect.h>
 #include <graft/preprocess.h>
 #include <graft/schedule.h>
+#include <graft/tokenizer.h>
 
 #include "base/manifest.h"
+#include "data/csv.h"
 #include "train/feature_file.h"
 
 namespace {
@@ -71,8 +73,38 @@ void open_cache(std::string_view content) {
   if (again.rows().size() != rows + 1) __builtin_trap();
 }
 
+void read_table(std::string_view text) {
+  constexpr std::size_t kMostBytes = 1000;
+  graft::data::check_lines(text);
+  graft::data::CsvReader reader(text, kMostBytes);
+  std::size_t line = 0;
+  while (const auto row = reader.next()) {
+    if (row->line <= line || row->fields.empty()) __builtin_trap();
+    line = row->line;
+    for (const auto& field : row->fields)
+      if (field.size() > kMostBytes) __builtin_trap();
+  }
+}
+
+/// The first byte chooses the options.
+void tokenize(std::string_view text) {
+  if (text.empty()) return;
+  const auto bits = static_cast<unsigned char>(text.front());
+  const graft::Tokenizer tokenizer(
+      {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "##a", "##b", "\u4e2d", "e", "##\u0301", "!"},
+      {.lower_case = (bits & 1) != 0,
+       .strip_accents = (bits & 2) != 0,
+       .split_cjk = (bits & 4) != 0,
+       .max_length = 2 + bits / 8,
+       .special_tokens_in_text = (bits & 8) != 0});
+  const auto tokens = tokenizer.encode(text.substr(1));
+  if (std::ssize(tokens) > tokenizer.options().max_length) __builtin_trap();
+  for (const auto token : tokens)
+    if (token < 0 || token >= std::ssize(tokenizer.vocabulary())) __builtin_trap();
+}
+
 void read(std::uint8_t which, std::string_view text) {
-  switch (which % 6) {
+  switch (which % 8) {
     case 0:
       (void)graft::read_labels(MemoryFile(text).path());
       return;
@@ -88,6 +120,10 @@ void read(std::uint8_t which, std::string_view text) {
     case 4:
       open_cache(text);
       return;
+    case 5:
+      return read_table(text);
+    case 6:
+      return tokenize(text);
     default:
       graft::base::check_listed(MemoryFile(text).path(), "model.pt", {});
   }

@@ -54,6 +54,7 @@ class Stopping : public DrawnDataset {
 TEST(Cancellation, EveryLongCallEndsByItsDeadline) {
   const Scratch scratch;
   auto model = load();
+  model.replace_head(heads::linear({.classes = 3}));
   const DrawnDataset train(24, 3), val(12, 3, 32, 9);
   const auto picture = train.image(0);
   const auto answer = model.forward(model.preprocess(std::span(&picture, 1)));

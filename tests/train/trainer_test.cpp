@@ -442,7 +442,7 @@ TEST(BadTraining, OutputsThatAreNotNumbersAreNotTakenForUnreadablePictures) {
   data.policy = OnBadImage::kSkip;
   data.bad = {0};
   EXPECT_GRAFT_ERROR(Trainer(model).evaluate(data), kNumeric, "picture 1: the network's outputs");
-  EXPECT_GRAFT_ERROR(model.classify(data.image(3)), kNumeric, "picture 1 of 1");
+  EXPECT_GRAFT_ERROR(model.classify(data.image(3)), kNumeric, "example 1 of 1");
 }
 
 TEST(BadTraining, Case99OutOfMemoryIsCaughtAndASmallerBatchTrains) {
