@@ -96,12 +96,15 @@ std::string tick_text(double value, const Axis& axis, Unit unit) {
   return unit == Unit::kRate || axis.logarithmic || axis.digits > 3 ? brief(value) : decimal(value, axis.digits);
 }
 
-/// Places of the x axis.
+/// Places of the x axis. Those with names stand in the middle of their share of it, so that the names have room.
 struct Steps {
   std::size_t count = 1;
+  bool named = false;
   double at(double index) const {
-    if (count == 1) return kLeft + (kWidth - kLeft - kRight) / 2;
-    return kLeft + (kWidth - kLeft - kRight) * index / static_cast<double>(count - 1);
+    constexpr double kRoom = kWidth - kLeft - kRight;
+    if (count == 1) return kLeft + kRoom / 2;
+    const double margin = named ? kRoom / static_cast<double>(2 * count) : 0;
+    return kLeft + margin + (kRoom - 2 * margin) * index / static_cast<double>(count - 1);
   }
   double at(std::size_t index) const { return at(static_cast<double>(index)); }
 };
@@ -266,7 +269,7 @@ std::string in_unit(double value, Unit unit) {
 Html line_chart(const LineChart& chart) {
   const auto axis = value_axis(chart);
   if (!axis) return {};
-  Steps steps;
+  Steps steps{.named = !chart.x_labels.empty()};
   for (const auto& series : chart.series) steps.count = std::max(steps.count, series.values.size());
   Html lines;
   for (const auto& series : chart.series) lines += line(series, *axis, steps);

@@ -93,7 +93,7 @@ std::vector<Result> results(const std::vector<NamedRun>& runs) {
   add("calibration error", Unit::kNumber, Better::kLower,
       [](const NamedRun& run) { return number_or_nan(evaluation_of(run), "ece"); });
   add("seconds", Unit::kRate, Better::kLower, seconds_of);
-  add("images/s in training", Unit::kRate, Better::kHigher,
+  add("examples/s in training", Unit::kRate, Better::kHigher,
       [](const NamedRun& run) { return number_or_nan(history_of(run), "images_per_second"); });
   return all;
 }

@@ -46,7 +46,7 @@ Html overview(const Json& document) {
                    "epoch " + std::to_string(epochs.size()) + of});
   const auto seconds = column(epochs, "seconds");
   shown.push_back({"time", duration(std::accumulate(seconds.begin(), seconds.end(), 0.0)),
-                   decimal(number_or_nan(*history, "images_per_second"), 1) + " images/s in training"});
+                   decimal(number_or_nan(*history, "images_per_second"), 1) + " examples/s in training"});
   if (history->contains("frozen_unchanged"))
     shown.push_back({"frozen weights", flag(*history, "frozen_unchanged") ? "unchanged" : "changed",
                      "by SHA-256 before and after"});

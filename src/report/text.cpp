@@ -169,7 +169,7 @@ std::string to_text(const History& history) {
                      e.val_loss ? format("%.4f", *e.val_loss).c_str() : "-", percent(e.val_accuracy).c_str(), e.seconds,
                      i == history.best ? "  best" : "");
     }
-    text += format("%.1f images/s in training; frozen weights and statistics %s\n", history.images_per_second,
+    text += format("%.1f examples/s in training; frozen weights and statistics %s\n", history.images_per_second,
                    history.frozen_unchanged ? "unchanged (SHA-256 before and after)" : "CHANGED");
     return text + bad_images_text(history.bad_images);
   });

@@ -142,6 +142,8 @@ def run_graft(command, scratch):
         demand(re.search(rf"{option}\b", help_text.stdout), f"graft {name} has no {option}")
     if re.search(r"quantize|int8", command) and "vnni" not in pathlib.Path("/proc/cpuinfo").read_text():
         return "checked"  # no int8 arithmetic in this processor
+    if "minilm.pt" in command:
+        command = re.sub(r"stages:\d", "stages:2", command)  # the small one has three
     return finished(scratch.run(re.sub(r"--epochs \d+", "--epochs 1", command)))
 
 

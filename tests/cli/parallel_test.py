@@ -17,11 +17,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from program import GRAFT, MODEL, make_folder, run
+from program import GRAFT, MODEL, ROOT, make_folder, run
 
 MPIRUN = shlex.split(os.environ["GRAFT_MPIRUN"])
 KILLS = int(os.environ.get("GRAFT_KILLS", 3))
 TOLERANCE = 1e-5
+ENCODER = ROOT / "tests" / "golden" / "text" / "tiny.pt"
 
 
 def several(count, *arguments):
@@ -185,6 +186,42 @@ class Bulk(Scratch):
         names = [name for part in parts for name in pathlib.Path(f"{part}.txt").read_text().splitlines()]
         self.assertEqual(names, sorted(str(path) for path in self.pictures.iterdir()))
         self.assertIn("expected a folder", run_several(2, "embed", MODEL, self.pictures, "--out", one, code=2).stderr)
+
+
+class Texts(Scratch):
+    """An encoder of random weights."""
+
+    def setUp(self):
+        super().setUp()
+        if run("inspect", ENCODER).returncode:
+            self.skipTest("this build has no ICU")
+        draw = random.Random(5)
+        self.lines = [" ".join(draw.choices(["ship", "sea", "town", "street", "car", "wind"], k=draw.randint(0, 9))) for _ in range(21)]
+        (self.root / "lines.txt").write_text("".join(line + "\n" for line in self.lines))
+        for name in ("train", "val"):
+            rows = (f"{draw.choice(['sea', 'ship'] if i % 2 else ['town', 'car'])} {i},{'sea' if i % 2 else 'town'}\n" for i in range(12))
+            (self.root / f"{name}.csv").write_text("text,label\n" + "".join(rows))
+
+    def test_are_embedded_in_bulk(self):
+        one, folder = self.root / "all.npy", self.root / "parts"
+        self.assertEqual(run("embed", ENCODER, self.root / "lines.txt", "--out", one, "--batch", 4, "--threads", 1).returncode, 0)
+        run_several(2, "embed", ENCODER, self.root / "lines.txt", "--out", folder, "--batch", 4, "--shard", 4)
+        parts = sorted(folder.glob("*.npy"))
+        self.assertEqual(len(parts), 6)
+        np.testing.assert_array_equal(np.concatenate([np.load(part) for part in parts]), np.load(one))
+        self.assertEqual(pathlib.Path(f"{parts[5]}.txt").read_text(), f"{self.root}/lines.txt:21\n")
+        (self.root / "lines.txt").write_text("other\n" * 21)
+        self.assertIn("texts: it had 21", run_several(2, "embed", ENCODER, self.root / "lines.txt", "--out", folder, "--batch", 4, "--shard", 4, code=1).stderr)
+
+    def test_are_learned_from_as_by_one_process(self):
+        found = []
+        for count in (1, 4):  # of the last batch, of two, four processes do not all have some
+            out = self.root / f"of{count}.pt"
+            run_several(count, "finetune", ENCODER, "--train", self.root / "train.csv", "--val", self.root / "val.csv", "--out", out, "--batch", 5, "--epochs", 2,
+                        "--freeze", "stages:2", "--optimizer", "sgd", "--lr", 0.05)
+            found.append(torch.jit.load(str(out)).state_dict())
+        for name, tensor in found[0].items():
+            self.assertLessEqual((tensor - found[1][name]).abs().max().item(), TOLERANCE, name)
 
 
 class Training(Scratch):

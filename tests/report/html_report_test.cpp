@@ -122,7 +122,7 @@ TEST(HtmlReport, HasASectionExactlyWhereThereIsData) {
 TEST(HtmlReport, ShowsItsFigures) {
   const auto page = to_html(whole());
   for (const char* shown : {"75.00\xC2\xA0%", "epoch 4 of 4", "overfitting", "Augment more.", "bees taken for ants",
-                            "0.6667", "broken.jpg: truncated", "aria-labelledby=\"loss-title\"", "12.0 images/s"})
+                            "0.6667", "broken.jpg: truncated", "aria-labelledby=\"loss-title\"", "12.0 examples/s"})
     EXPECT_THAT(page, HasSubstr(shown));
   EXPECT_THAT(page, Not(HasSubstr("interrupted")));
   Report fine = whole();
