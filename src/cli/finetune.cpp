@@ -51,7 +51,7 @@ class EpochProgress {
       text += "  validating";
     } else {
       char rate[32];
-      std::snprintf(rate, sizeof rate, "  %.1f examples/s", info.images_per_second);
+      std::snprintf(rate, sizeof rate, "  %.1f/s", info.images_per_second);
       text += rate;
     }
     progress_.update(title_, info.step, info.steps, text);

@@ -77,7 +77,7 @@ class Checker {
     std::size_t at = 2;
     int scans = 0;
     std::uint32_t components = 0;
-    bool adobe = false, arithmetic = false;
+    bool adobe = false, arithmetic = false, progressive = false;
     for (;;) {
       if (at + 2 > file_.size()) truncated("JPEG");
       if (byte_at(file_, at) != 0xff) damaged("JPEG without a marker at byte " + std::to_string(at));
@@ -98,6 +98,9 @@ class Checker {
       at += length;
       if (is_frame(marker)) {
         components = frame(marker, segment, components);
+        progressive = marker == 0xc2;
+      } else if (marker == 0xc4) {
+        check_huffman_tables(segment);
       } else if (marker == 0xcc) {
         arithmetic = true;
       } else if (marker == 0xe1 && begins(segment, std::string_view("Exif\0\0", 6))) {
@@ -109,6 +112,7 @@ class Checker {
         if (++scans > o_.max_jpeg_scans)
           fail(ErrorCode::kLimit,
                "expected a JPEG of at most " + std::to_string(o_.max_jpeg_scans) + " scans, found more");
+        look_for_tables(segment, progressive);
         at = skip_entropy_data(at);
       }
     }
@@ -120,6 +124,34 @@ class Checker {
 
   [[noreturn]] void unsupported_jpeg(const std::string& what) const {
     fail(ErrorCode::kFormat, "unsupported kind of JPEG: " + what);
+  }
+
+  /// ITU T.81, B.2.3: whether the tables that a scan's coefficients are coded with are there.
+  void look_for_tables(Bytes scan, bool progressive) {
+    const std::size_t components = scan.empty() ? 0 : byte_at(scan, 0);
+    if (scan.size() < 4 + 2 * components)
+      damaged("JPEG with a scan header of " + std::to_string(scan.size()) + " bytes");
+    const bool has_dc = byte_at(scan, 1 + 2 * components) == 0, has_ac = !progressive || !has_dc;
+    for (std::size_t i = 0; i < components; ++i) {
+      const auto numbers = byte_at(scan, 2 + 2 * i), dc = numbers / 16, ac = numbers % 16;
+      if ((has_dc && (dc > 3 || !table_is_there_[dc])) || (has_ac && (ac > 3 || !table_is_there_[4 + ac])))
+        container_.lacks_huffman_tables = true;
+    }
+  }
+
+  /// ITU T.81, B.2.4.2, refused as libjpeg refuses them. stb_image 2.27 would write beyond its tables.
+  void check_huffman_tables(Bytes tables) {
+    constexpr std::size_t kLengths = 16, kMostCodes = 256;
+    while (tables.size() > kLengths) {
+      std::size_t codes = 0;
+      for (std::size_t i = 1; i <= kLengths; ++i) codes += byte_at(tables, i);
+      if (codes > kMostCodes || codes > tables.size() - 1 - kLengths)
+        damaged("JPEG with a Huffman table of " + std::to_string(codes) + " codes");
+      const auto which = byte_at(tables, 0);  // the kind (for DC or AC) and the number
+      if (which / 16 < 2 && which % 16 < 4) table_is_there_[which / 16 * 4 + which % 16] = true;
+      tables = tables.subspan(1 + kLengths + codes);
+    }
+    if (!tables.empty()) damaged("JPEG with a Huffman table that is cut off");
   }
 
   static bool is_frame(std::uint32_t marker) {
@@ -243,6 +275,7 @@ class Checker {
   Bytes file_;
   const DecodeOptions& o_;
   std::string_view name_;
+  std::array<bool, 8> table_is_there_{};  ///< of a JPEG: those for DC, then those for AC
   Container container_;
 };
 

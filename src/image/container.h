@@ -16,8 +16,9 @@ struct Container {
   FileType type = FileType::kJpeg;
   int width_px = 0;
   int height_px = 0;
-  int channels = 0;     ///< as stored, of a JPEG: 1, 3 or 4
-  int orientation = 1;  ///< EXIF's, 1..8
+  bool lacks_huffman_tables = false;  ///< of a JPEG: a scan uses some that the file has not; libjpeg has defaults then
+  int channels = 0;                   ///< as stored, of a JPEG: 1, 3 or 4
+  int orientation = 1;                ///< EXIF's, 1..8
 };
 
 /// Throws Error kFormat (another or a damaged type, by its name), kLimit.

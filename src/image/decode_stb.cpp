@@ -42,7 +42,9 @@ void append(void* context, void* data, int size) {
 
 }  // namespace
 
-Image decode_pixels(std::span<const std::byte> file, const Container&, int, std::string_view name) {
+Image decode_pixels(std::span<const std::byte> file, const Container& container, int, std::string_view name) {
+  if (container.lacks_huffman_tables)  // stb_image 2.27 would take memory that nobody has written for them
+    throw Error(ErrorCode::kFormat, std::string(name) + ": unsupported kind of JPEG: without its Huffman tables");
   int width = 0, height = 0, channels = 0;
   const std::unique_ptr<stbi_uc, decltype(&stbi_image_free)> pixels(
       stbi_load_from_memory(reinterpret_cast<const stbi_uc*>(file.data()), static_cast<int>(file.size()), &width,

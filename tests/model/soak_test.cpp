@@ -41,14 +41,14 @@ std::pair<std::int64_t, std::int64_t> size(int i) {
   return {least + unit * i, least + unit * (i * 7 % kSizes)};
 }
 
-/// Calls predict(i) with i drawn from `kinds`; the memory after each of them and the first tenth is the level to be
+/// Calls predict(i) with i drawn from `kinds`; the memory after each of them and half as many is the level to be
 /// kept.
 template <class Predict>
 void expect_level(const char* what, int times, int kinds, const Predict& predict) {
   std::mt19937 random(3);
   std::uniform_int_distribution<int> draw(0, kinds - 1);
   for (int i = 0; i < kinds; ++i) predict(i);
-  for (int i = 0; i < times / 10; ++i) predict(draw(random));
+  for (int i = 0; i < times / 2; ++i) predict(draw(random));
   const double before = resident_mib();
   for (int i = 0; i < times; ++i) predict(draw(random));
   const double after = resident_mib();
