@@ -41,6 +41,12 @@ if(NOT GRAFT_WITH_OPENCV STREQUAL "OFF")
 endif()
 if(GRAFT_IMAGE_DECODER STREQUAL "stb_image")
   find_path(GRAFT_STB_INCLUDE_DIR stb_image.h PATH_SUFFIXES stb REQUIRED)
+  file(STRINGS "${GRAFT_STB_INCLUDE_DIR}/stb_image.h" graft_stb_version LIMIT_COUNT 1 REGEX "stb_image - v")
+  string(REGEX REPLACE ".*stb_image - v([0-9.]+).*" "\\1" graft_stb_version "${graft_stb_version}")
+  if(graft_stb_version VERSION_LESS 2.30)
+    message(STATUS "stb_image ${graft_stb_version} reads beyond its memory where files are made for that (2.30 does not): what can be known "
+                   "is refused before it sees a file; OpenCV is the safer decoder (docs/reliability.md)")
+  endif()
 endif()
 
 set(GRAFT_TEXT_LIBRARIES "")
