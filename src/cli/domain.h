@@ -23,7 +23,7 @@ bool holds_texts(const DomainFlags& flags, const Model& model);
 /// Throws Error kMismatch, saying which --domain to give, unless the model takes what the data are.
 void check_domain(const Model& model, bool texts);
 
-/// Labelled texts. Throws Error kConfig for options of pictures alone.
+/// Labelled texts, of the columns that the flags name.
 std::unique_ptr<TextDataset> open_texts(const std::string& path, const DomainFlags& flags, TextOptions options);
 
 /// Sets how a folder's pictures are decoded; nothing for texts.

@@ -6,11 +6,7 @@
 
 namespace graft::data {
 
-namespace {
-
 std::string line_text(std::size_t line) { return "line " + std::to_string(line) + ": "; }
-
-}  // namespace
 
 void check_lines(std::string_view text) {
   std::size_t line = 1;

@@ -9,6 +9,9 @@
 
 namespace graft::data {
 
+/// "line N: ", which messages begin with.
+std::string line_text(std::size_t line);
+
 /// Throws Error kFormat "line N: ..." for a NUL byte and for what is not UTF-8 (naming the byte of the line).
 void check_lines(std::string_view text);
 

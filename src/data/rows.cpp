@@ -10,11 +10,11 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/full.h>
 
 #include "base/overloaded.h"
 #include "base/translate.h"
 #include "image/pipeline.h"
+#include "text/padded.h"
 
 namespace graft::data {
 
@@ -83,16 +83,9 @@ class TextRows final : public Rows {
   }
 
   at::Tensor finish(const std::vector<std::size_t>& rows) override {
-    std::size_t longest = 0;
-    for (const auto row : rows) longest = std::max(longest, tokens_[row].size());
-    const auto batch = at::full({std::ssize(rows), static_cast<std::int64_t>(longest)}, tokenizer_.padding_index(),
-                                at::TensorOptions().dtype(at::kLong).pinned_memory(pinned_));
-    auto* out = batch.mutable_data_ptr<std::int64_t>();
-    for (const auto row : rows) {
-      std::ranges::copy(tokens_[row], out);
-      out += longest;
-    }
-    return batch;
+    std::vector<std::vector<std::int64_t>> chosen;
+    for (const auto row : rows) chosen.push_back(std::move(tokens_[row]));
+    return text::padded(chosen, tokenizer_.padding_index(), pinned_);
   }
 
  private:

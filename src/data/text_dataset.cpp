@@ -23,7 +23,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::string line_text(std::size_t line) { return "line " + std::to_string(line) + ": "; }
+using data::line_text;
 
 /// A file's bytes that are known to be text, without a byte order mark.
 std::string read_text(const fs::path& path, std::size_t most_bytes) {

@@ -1,29 +1,33 @@
 #include <graft/communicator.h>
 
 #include <exception>
+#include <utility>
 
 #include <ATen/ops/zeros.h>
 
 #include <graft/error.h>
 
 #include "base/translate.h"
+#include "dist/message.h"
 
 namespace graft {
 
 namespace {
 
 std::string to_text(const std::map<std::string, std::string>& named) {
-  std::string text;
-  for (const auto& [name, value] : named) text += name + '\0' + value + '\0';
-  return text;
+  dist::MessageWriter written;
+  for (const auto& [name, value] : named) {
+    written.add(name);
+    written.add(value);
+  }
+  return written.text();
 }
 
 std::map<std::string, std::string> from_text(const std::string& text) {
   std::map<std::string, std::string> named;
-  for (std::size_t at = 0; at < text.size();) {
-    const auto middle = text.find('\0', at), end = text.find('\0', middle + 1);
-    named[text.substr(at, middle - at)] = text.substr(middle + 1, end - middle - 1);
-    at = end + 1;
+  for (dist::MessageReader reader(text); !reader.ends();) {
+    auto name = reader.next();
+    named[std::move(name)] = reader.next();
   }
   return named;
 }

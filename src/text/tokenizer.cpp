@@ -6,8 +6,6 @@
 #include <unordered_map>
 #include <utility>
 
-#include <ATen/ops/full.h>
-
 #include <graft/error.h>
 
 #include "base/byte_source.h"
@@ -15,6 +13,7 @@
 #include "base/text.h"
 #include "base/translate.h"
 #include "text/basic_tokenizer.h"
+#include "text/padded.h"
 
 namespace graft {
 
@@ -169,19 +168,9 @@ at::Tensor Tokenizer::encode(const std::vector<std::string>& texts) const {
   return base::translated("tokenizing", [&] {
     if (texts.empty()) base::refuse("tokenizer", "a text at least", "none");
     std::vector<std::vector<std::int64_t>> rows;
-    std::size_t longest = 0;
-    for (const auto& text : texts) {
+    for (const auto& text : texts)
       rows.push_back(base::named("text " + std::to_string(rows.size() + 1), [&] { return encode(text); }));
-      longest = std::max(longest, rows.back().size());
-    }
-    const auto batch =
-        at::full({std::ssize(rows), static_cast<std::int64_t>(longest)}, impl_->padding, at::TensorOptions(at::kLong));
-    auto* out = batch.mutable_data_ptr<std::int64_t>();
-    for (const auto& row : rows) {
-      std::ranges::copy(row, out);
-      out += longest;
-    }
-    return batch;
+    return text::padded(rows, impl_->padding);
   });
 }
 

@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/torch_device.h"
 #include "base/torch_version.h"
+#include "dist/message.h"
 #include "train/clock.h"
 #include "train/run_settings.h"
 #include "train/together.h"
@@ -380,16 +381,19 @@ void Run::save_others(RunState& state) {
   const auto generator = generator_.state().contiguous();
   const std::string drawn(static_cast<const char*>(generator.const_data_ptr()), generator.nbytes());
   const auto [features, bytes] = fit_->network().kept_extent();
-  const auto all = fit_options_.processes->all_gather(features + "\n" + std::to_string(bytes) + "\n" + drawn);
+  dist::MessageWriter mine;
+  mine.add(features);
+  mine.add(static_cast<std::int64_t>(bytes));
+  mine.add(drawn);
+  const auto all = fit_options_.processes->all_gather(mine.text());
   for (std::size_t rank = 1; rank < all.size(); ++rank) {
-    const auto& text = all[rank];
+    dist::MessageReader reader(all[rank]);
     const auto prefix = "process " + std::to_string(rank) + "/";
-    const auto first = text.find('\n'), second = text.find('\n', first + 1);
-    state.values[prefix + "features"] = text.substr(0, first);
-    state.values[prefix + "features/bytes"] = text.substr(first + 1, second - first - 1);
-    const auto bits = at::empty({std::ssize(text) - static_cast<std::int64_t>(second) - 1}, at::kByte);
-    std::copy(text.begin() + static_cast<std::ptrdiff_t>(second) + 1, text.end(),
-              static_cast<char*>(bits.mutable_data_ptr()));
+    state.values[prefix + "features"] = reader.next();
+    state.values[prefix + "features/bytes"] = reader.next();
+    const auto its = reader.next();
+    const auto bits = at::empty({std::ssize(its)}, at::kByte);
+    std::ranges::copy(its, static_cast<char*>(bits.mutable_data_ptr()));
     state.tensors[prefix + "generator"] = bits;
   }
 }

@@ -5,38 +5,12 @@
 
 #include <ATen/ops/empty.h>
 
+#include "dist/message.h"
+
 namespace graft::train {
 
-namespace {
-
-/// Texts in one.
-class Writer {
- public:
-  void add(const std::string& text) { all_ += std::to_string(text.size()) + ':' + text; }
-  const std::string& text() const { return all_; }
-
- private:
-  std::string all_;
-};
-
-class Reader {
- public:
-  explicit Reader(const std::string& all) : all_(all) {}
-  bool ends() const { return at_ >= all_.size(); }
-  std::string next() {
-    const auto colon = all_.find(':', at_);
-    const auto size = std::stoul(all_.substr(at_, colon - at_));
-    at_ = colon + 1 + size;
-    return all_.substr(colon + 1, size);
-  }
-  std::int64_t number() { return std::stoll(next()); }
-
- private:
-  const std::string& all_;
-  std::size_t at_ = 0;
-};
-
-}  // namespace
+using dist::MessageReader;
+using dist::MessageWriter;
 
 BatchShare share_of(const Communicator* processes, bool by_example) {
   if (!processes) return {};
@@ -45,14 +19,14 @@ BatchShare share_of(const Communicator* processes, bool by_example) {
 
 std::vector<BadImage> of_all(Communicator* processes, std::vector<BadImage> mine) {
   if (!processes) return mine;
-  Writer written;
+  MessageWriter written;
   for (const auto& bad : mine) {
     written.add(bad.name);
     written.add(bad.message);
   }
   std::vector<BadImage> all;
   for (const auto& text : processes->all_gather(written.text()))
-    for (Reader reader(text); !reader.ends();) {
+    for (MessageReader reader(text); !reader.ends();) {
       auto name = reader.next();
       all.push_back({std::move(name), reader.next()});
     }
@@ -61,25 +35,25 @@ std::vector<BadImage> of_all(Communicator* processes, std::vector<BadImage> mine
 
 std::optional<RunState> of_first(Communicator& processes, std::optional<RunState> state) {
   const bool first = processes.rank() == 0;
-  Writer written;
+  MessageWriter written;
   if (first && state) {
-    written.add(std::to_string(state->values.size()));
+    written.add(std::ssize(state->values));
     for (const auto& [name, value] : state->values) {
       written.add(name);
       written.add(value);
     }
     for (const auto& [name, tensor] : state->tensors) {
       written.add(name);
-      written.add(std::to_string(static_cast<int>(tensor.scalar_type())));
-      written.add(std::to_string(tensor.dim()));
-      for (const auto size : tensor.sizes()) written.add(std::to_string(size));
+      written.add(static_cast<std::int64_t>(tensor.scalar_type()));
+      written.add(tensor.dim());
+      for (const auto size : tensor.sizes()) written.add(size);
     }
   }
   const auto text = processes.broadcast(written.text());
   if (text.empty()) return std::nullopt;
   if (!first) {
     state.emplace();
-    Reader reader(text);
+    MessageReader reader(text);
     for (auto left = reader.number(); left > 0; --left) {
       auto name = reader.next();
       state->values[std::move(name)] = reader.next();
