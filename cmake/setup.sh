@@ -8,6 +8,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 torch_version=2.13.0
+pyarrow_version=26.0.1
 packages=(g++ clang libclang-rt-dev cmake ninja-build ccache git pkg-config python3 python3-venv libopencv-dev libjpeg-dev libpng-dev libstb-dev libicu-dev
           libgtest-dev libgmock-dev libcli11-dev nlohmann-json3-dev libssl-dev libopenmpi-dev openmpi-bin doxygen)
 
@@ -28,7 +29,7 @@ if ((${#missing[@]})); then
 fi
 
 # A stamp tells what .venv holds, so that a second run costs nothing.
-stamp="torch==$torch_version numpy pillow scikit-learn onnx onnxruntime tritonclient playwright axe-playwright-python tensorboard safetensors tokenizers"
+stamp="torch==$torch_version numpy pillow scikit-learn onnx onnxruntime tritonclient playwright axe-playwright-python tensorboard safetensors tokenizers pyarrow==$pyarrow_version"
 if [[ "$(cat .venv/graft-stamp 2>/dev/null)" != "$stamp" ]]; then
   echo "-- installing LibTorch $torch_version (pip package torch) into .venv"
   [[ -x .venv/bin/python ]] || python3 -m venv .venv
@@ -43,6 +44,8 @@ if [[ "$(cat .venv/graft-stamp 2>/dev/null)" != "$stamp" ]]; then
   .venv/bin/python -m pip install -q --disable-pip-version-check safetensors
   # The reference that tokenisation is compared with; its dependency is for downloads alone.
   .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps tokenizers
+  # Apache Arrow, headers and libraries: the program writes Parquet files with it, and the tests read them.
+  .venv/bin/python -m pip install -q --disable-pip-version-check "pyarrow==$pyarrow_version"
   # A driver for Chromium and a checker of accessibility for reports; TensorBoard's own reader for event files.
   .venv/bin/python -m pip install -q --disable-pip-version-check playwright absl-py
   .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps axe-playwright-python tensorboard

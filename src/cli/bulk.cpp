@@ -19,6 +19,9 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kManifest = "manifest.json";
+/// What reads a folder of Parquet files passes over names that begin so.
+constexpr const char* kHiddenManifest = "_manifest.json";
+constexpr const char* kParquet = "parquet";
 constexpr int kFormat = 1;
 
 /// FNV-1a: tells texts apart that differ by accident.
@@ -70,13 +73,15 @@ class Parts {
  public:
   Parts(const BulkOptions& options, const Dataset& data, bool texts)
       : folder_(options.folder),
-        ending_(options.ending),
+        ending_("." + options.format),
+        manifest_(folder_ / (options.format == kParquet ? kHiddenManifest : kManifest)),
         size_((options.per_part + options.batch - 1) / options.batch * options.batch),
         examples_(data.size()),
         about_(options.about) {
     about_[texts ? "texts" : "pictures"] = std::to_string(examples_) + " " + hash_of(data, texts);
     about_["examples of a part"] = std::to_string(size_);
     about_["batch"] = std::to_string(options.batch);
+    about_["format"] = options.format;
   }
 
   std::size_t count() const { return (examples_ + size() - 1) / size(); }
@@ -94,17 +99,18 @@ class Parts {
     std::error_code error;
     fs::create_directories(folder_, error);
     if (error) throw Error(ErrorCode::kIo, folder_.string() + ": cannot be made: " + error.message());
-    if (!fs::exists(folder_ / kManifest)) {
+    const auto path = found_manifest();
+    if (path.empty()) {
       if (std::any_of(fs::directory_iterator(folder_), fs::directory_iterator(),
                       [&](const auto& entry) { return entry.path().extension() == ending_; }))
-        throw Error(ErrorCode::kMismatch, folder_.string() + ": has parts but no " + kManifest);
+        throw Error(ErrorCode::kMismatch, folder_.string() + ": has parts but no " + manifest_.filename().string());
       return write_manifest(false);
     }
-    std::ifstream file(folder_ / kManifest);
+    std::ifstream file(path);
     const auto found = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
     if (!found.is_object() || found.value("graft_bulk", 0) != kFormat || !found.contains("about") ||
         !found["about"].is_object())
-      throw Error(ErrorCode::kFormat, (folder_ / kManifest).string() + ": no manifest of this version of Graft");
+      throw Error(ErrorCode::kFormat, path.string() + ": no manifest of this version of Graft");
     std::string differences;
     const nlohmann::json here = about_;
     for (const auto& [key, value] : here.items()) {
@@ -123,8 +129,7 @@ class Parts {
                                   {"parts", count()},
                                   {"first_part", name(0)},
                                   {"about", about_}};
-    write_atomically(folder_ / kManifest,
-                     manifest.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    write_atomically(manifest_, manifest.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   }
 
   /// By one look at the folder, which may have very many.
@@ -143,6 +148,13 @@ class Parts {
   }
 
  private:
+  /// Also one of another format, to be compared with; empty where there is none.
+  fs::path found_manifest() const {
+    for (const auto* const name : {kManifest, kHiddenManifest})
+      if (fs::exists(folder_ / name)) return folder_ / name;
+    return {};
+  }
+
   std::string name(std::size_t number) const {
     char text[32];
     std::snprintf(text, sizeof text, "part-%07zu", number);
@@ -151,6 +163,7 @@ class Parts {
 
   fs::path folder_;
   std::string ending_;
+  fs::path manifest_;
   std::int64_t size_;
   std::size_t examples_;
   std::map<std::string, std::string> about_;
@@ -262,10 +275,21 @@ double over_all(Communicator* processes, double mine) {
 
 }  // namespace
 
-void add_bulk_options(CLI::App& app, BulkOptions& options) {
+void add_bulk_options(CLI::App& app, BulkOptions& options, const std::string& format) {
+  options.format = format;
   app.add_option("--shard", options.per_part, "pictures or texts in each file of a folder that --out names")
       ->check(at_least_one())
       ->capture_default_str();
+  app.add_option("--format", options.format,
+                 "of these files; Parquet is written where Graft was built with Apache Arrow")
+      ->check(CLI::IsMember({format, std::string(kParquet)}))
+      ->capture_default_str();
+}
+
+bool wants_parquet(const BulkOptions& options, bool to_folder) {
+  if (options.format != kParquet) return false;
+  if (!to_folder) throw Error(ErrorCode::kConfig, "--format parquet: expected a folder for --out, found none");
+  return true;
 }
 
 std::map<std::string, std::string> about_answers(const Model& model, bool reduced_decoding) {

@@ -18,11 +18,13 @@ struct BulkOptions {
   std::string folder;
   std::int64_t per_part = 1024;  ///< rounded up to whole batches, so that all have the same neighbours
   std::int64_t batch = 32;
-  std::string ending;                        ///< of the parts' names: ".jsonl"
+  std::string format;                        ///< of the parts, and their names' ending: "jsonl", "npy", "parquet"
   std::map<std::string, std::string> about;  ///< what the answers depend on: a folder has those of one such
 };
-/// --shard.
-void add_bulk_options(CLI::App& app, BulkOptions& options);
+/// --shard, and --format: `format`, or parquet.
+void add_bulk_options(CLI::App& app, BulkOptions& options, const std::string& format);
+/// Whether it is to be Parquet. Throws Error kConfig for that where there is no folder to write to.
+bool wants_parquet(const BulkOptions& options, bool to_folder);
 
 /// What is the same for a model's answers: weights, preprocessing, device, versions.
 std::map<std::string, std::string> about_answers(const Model& model, bool reduced_decoding);

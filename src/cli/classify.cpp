@@ -1,11 +1,13 @@
 #include <cstdio>
 #include <map>
+#include <optional>
 
 #include "cli/bulk.h"
 #include "cli/common.h"
 #include "cli/domain.h"
 #include "cli/json.h"
 #include "cli/numbers.h"
+#include "cli/parquet.h"
 #include "cli/pictures.h"
 #include "cli/processes.h"
 
@@ -42,32 +44,45 @@ nlohmann::json entry(const std::string& file, const std::vector<Prediction>& top
   return {{"file", file}, {"top", std::move(list)}, {"rejected", top.front().rejected}};
 }
 
-/// A line of JSON for each picture or text.
+AnswerRow row(const std::string& file, const std::vector<Prediction>& top) {
+  AnswerRow row{.file = file, .rejected = top.front().rejected};
+  for (const auto& p : top) row.top.push_back({p.id, p.label, static_cast<std::int32_t>(p.index), p.probability});
+  return row;
+}
+
+/// A line of JSON for each picture or text, or a row of a Parquet file.
 void run_bulk(const Options& o, const ClassifyOptions& options, const Model& model, const Dataset& data,
-              const Common& common) {
+              std::optional<ParquetWriter> parquet, const Common& common) {
   auto bulk = o.bulk;
   bulk.batch = o.batch;
-  bulk.ending = ".jsonl";
   bulk.about = about_answers(model, o.reduced_decoding);
   bulk.about.insert({{"command", "classify"},
                      {"top-k", std::to_string(o.top_k)},
                      {"precision", o.precision},
                      {"task", o.task},
                      {"on-bad-image", o.on_bad_image}});
-  std::map<std::size_t, nlohmann::json> answers;
+  if (parquet) parquet->describe(bulk.about);
+  std::map<std::size_t, std::vector<Prediction>> answers;
   const auto take = [&](const Batch& batch, const std::vector<std::size_t>& which) {
-    const auto results = model.classify(batch.images, options);
-    for (std::size_t i = 0; i < results.size(); ++i) answers[which[i]] = entry(data.name(which[i]), results[i]);
+    auto results = model.classify(batch.images, options);
+    for (std::size_t i = 0; i < results.size(); ++i) answers[which[i]] = std::move(results[i]);
   };
   const auto write = [&](const Part& part) {
-    for (const auto& [example, message] : part.unreadable)
-      answers[example] = {{"file", data.name(example)}, {"error", message}};
     std::string lines;
+    std::vector<AnswerRow> rows;
     for (const auto example : part.examples) {
+      const auto file = data.name(example);
       const auto answer = answers.extract(example);
-      lines += answer.mapped().dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+      if (parquet) {
+        rows.push_back(answer ? row(file, answer.mapped())
+                              : AnswerRow{.file = file, .error = part.unreadable.at(example)});
+      } else {
+        const auto line = answer ? entry(file, answer.mapped())
+                                 : nlohmann::json{{"file", file}, {"error", part.unreadable.at(example)}};
+        lines += line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+      }
     }
-    write_atomically(part.path, lines);
+    parquet ? parquet->write_answers(part.path, rows) : write_atomically(part.path, lines);
   };
   const auto done = answer_in_bulk(bulk, data, model, {take, write}, common);
   if (common.json && is_first(common)) print_json(done);
@@ -77,9 +92,11 @@ void run(const Options& o, const Common& common) {
   const ClassifyOptions options{.top_k = o.top_k, .precision = parse_precision(o.precision), .task = o.task};
   if (common.processes && o.bulk.folder.empty())
     throw Error(ErrorCode::kConfig, "several processes: expected --out FOLDER for their answers, found none");
+  std::optional<ParquetWriter> parquet;
+  if (wants_parquet(o.bulk, !o.bulk.folder.empty())) parquet.emplace();
   const Model model = load_model(o.model, common);
   const auto data = open_unlabelled(o.paths, o.domain, o.on_bad_image, o.reduced_decoding, model);
-  if (!o.bulk.folder.empty()) return run_bulk(o, options, model, *data, common);
+  if (!o.bulk.folder.empty()) return run_bulk(o, options, model, *data, std::move(parquet), common);
 
   nlohmann::json predictions = nlohmann::json::array();
   Progress progress(common);
@@ -134,9 +151,9 @@ Command add_classify(CLI::App& app) {
   add_on_bad_image(app, o->on_bad_image);
   app.add_option(
       "--out", o->bulk.folder,
-      "folder for the answers, a line of JSON each, in files that a later run completes; by several processes "
+      "folder for the answers, a line of JSON or a row each, in files that a later run completes; by several processes "
       "under mpirun");
-  add_bulk_options(app, o->bulk);
+  add_bulk_options(app, o->bulk, "jsonl");
   return [o](const Common& common) { run(*o, common); };
 }
 

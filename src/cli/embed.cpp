@@ -1,4 +1,5 @@
 #include <map>
+#include <optional>
 #include <string_view>
 
 #include <ATen/ops/stack.h>
@@ -7,6 +8,7 @@
 #include "cli/common.h"
 #include "cli/domain.h"
 #include "cli/json.h"
+#include "cli/parquet.h"
 #include "cli/pictures.h"
 #include "cli/processes.h"
 
@@ -23,14 +25,15 @@ struct Options {
   BulkOptions bulk;
 };
 
-/// Rows in part-N.npy, what they are of in part-N.npy.txt, which is there before.
-void run_bulk(const Options& o, const Model& model, const Dataset& data, const Common& common) {
+/// Rows in part-N.npy, what they are of in part-N.npy.txt, which is there before; or both in part-N.parquet.
+void run_bulk(const Options& o, const Model& model, const Dataset& data, std::optional<ParquetWriter> parquet,
+              const Common& common) {
   auto bulk = o.bulk;
   bulk.folder = o.out;
   bulk.batch = o.embed.batch;
-  bulk.ending = ".npy";
   bulk.about = about_answers(model, o.embed.reduced_decoding);
   bulk.about.insert({{"command", "embed"}, {"layer", o.embed.layer}});
+  if (parquet) parquet->describe(bulk.about);
   std::map<std::size_t, at::Tensor> rows;
   const auto take = [&](const Batch& batch, const std::vector<std::size_t>& which) {
     const auto features = model.embed(batch.images, o.embed.layer);
@@ -38,12 +41,15 @@ void run_bulk(const Options& o, const Model& model, const Dataset& data, const C
   };
   const auto write = [&](const Part& part) {
     std::vector<at::Tensor> all;
-    std::string names;
+    std::vector<std::string> names;
     for (const auto example : part.examples) {
       all.push_back(rows.extract(example).mapped());
-      names += data.name(example) + "\n";
+      names.push_back(data.name(example));
     }
-    write_atomically(part.path.string() + ".txt", names);
+    if (parquet) return parquet->write_features(part.path, names, at::stack(all));
+    std::string lines;
+    for (const auto& name : names) lines += name + "\n";
+    write_atomically(part.path.string() + ".txt", lines);
     write_npy(part.path, at::stack(all));
   };
   const auto done = answer_in_bulk(bulk, data, model, {take, write}, common);
@@ -54,10 +60,12 @@ void run(const Options& o, const Common& common) {
   const bool bulk = !std::string_view(o.out).ends_with(".npy");
   if (common.processes && !bulk)
     throw Error(ErrorCode::kConfig, "several processes: expected a folder for --out, found a .npy file: " + o.out);
+  std::optional<ParquetWriter> parquet;
+  if (wants_parquet(o.bulk, bulk)) parquet.emplace();
   if (!bulk) check_writable(o.out);
   const Model model = load_model(o.model, common);
   const auto data = open_unlabelled(o.paths, o.domain, "fail", o.embed.reduced_decoding, model);  // a row for each
-  if (bulk) return run_bulk(o, model, *data, common);
+  if (bulk) return run_bulk(o, model, *data, std::move(parquet), common);
   Progress progress(common);
   const auto all = embed(model, *data, o.embed, common, progress).features;
   write_npy(o.out, all);
@@ -78,7 +86,7 @@ Command add_embed(CLI::App& app) {
                  "that a later run completes, by several processes under mpirun")
       ->required();
   add_embed_options(app, o->embed);
-  add_bulk_options(app, o->bulk);
+  add_bulk_options(app, o->bulk, "npy");
   return [o](const Common& common) { run(*o, common); };
 }
 

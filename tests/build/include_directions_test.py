@@ -31,6 +31,7 @@ CONFINED = {
     r"opencv2/|stb_image": {"image", "opencv", "opencv.h"},
     r"CLI/": {"cli"},
     r"mpi\.h": {"dist"},
+    r"(arrow|parquet)/": {"parquet_module.cpp"},
     r"nlohmann/": {"base", "model", "report", "cli"},
     r"openssl/": {"base"},
     r"unicode/": {"text"},
