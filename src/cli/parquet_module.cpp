@@ -2,6 +2,7 @@
 
 #include "cli/parquet_module.h"
 
+#include <initializer_list>
 #include <memory>
 #include <new>
 #include <stdexcept>
@@ -43,7 +44,7 @@ arrow::Compression::type compression() {
 }
 
 std::string file(const arrow::FieldVector& fields, const arrow::ArrayVector& columns, const ParquetMetadata& metadata,
-                 const std::string& plain_column) {
+                 std::initializer_list<std::string> plain_columns) {
   std::vector<std::string> keys, values;
   for (const auto& [key, value] : metadata) {
     keys.push_back(key);
@@ -51,15 +52,13 @@ std::string file(const arrow::FieldVector& fields, const arrow::ArrayVector& col
   }
   const auto schema = arrow::schema(fields, arrow::key_value_metadata(std::move(keys), std::move(values)));
   const auto table = arrow::Table::Make(schema, columns);
-  const auto properties = parquet::WriterProperties::Builder()
-                              .memory_pool(pool())
-                              ->compression(compression())
-                              ->disable_dictionary(plain_column)  // hardly a number comes twice
-                              ->build();
+  parquet::WriterProperties::Builder properties;
+  properties.memory_pool(pool())->compression(compression());
+  for (const auto& column : plain_columns) properties.disable_dictionary(column);  // hardly a value comes twice
   // With Arrow's schema in the file, readers that know it give the same types back.
   const auto arrow_properties = parquet::ArrowWriterProperties::Builder().store_schema()->build();
   const auto out = checked(arrow::io::BufferOutputStream::Create(4096, pool()));
-  check(parquet::arrow::WriteTable(*table, pool(), out, table->num_rows(), properties, arrow_properties));
+  check(parquet::arrow::WriteTable(*table, pool(), out, table->num_rows(), properties.build(), arrow_properties));
   return checked(out->Finish())->ToString();
 }
 
@@ -97,7 +96,8 @@ std::string answers(std::span<const AnswerRow> rows, const ParquetMetadata& meta
   }
   return file({arrow::field("file", arrow::utf8(), false), arrow::field("top", top.type()),
                arrow::field("rejected", arrow::boolean()), arrow::field("error", arrow::utf8())},
-              {finish(files), finish(top), finish(rejected), finish(error)}, metadata, "top.list.element.probability");
+              {finish(files), finish(top), finish(rejected), finish(error)}, metadata,
+              {"file", "top.list.element.probability"});
 }
 
 std::string features(std::span<const std::string> names, std::span<const float> values,
@@ -112,7 +112,7 @@ std::string features(std::span<const std::string> names, std::span<const float> 
   check(rows.AppendValues(static_cast<std::int64_t>(names.size())));
   check(numbers->AppendValues(values.data(), static_cast<std::int64_t>(values.size())));
   return file({arrow::field("file", arrow::utf8(), false), arrow::field("embedding", rows.type(), false)},
-              {finish(files), finish(rows)}, metadata, "embedding.list.element");
+              {finish(files), finish(rows)}, metadata, {"file", "embedding.list.element"});
 }
 
 constexpr ParquetModule kModule{GRAFT_VERSION_TEXT, answers, features};
