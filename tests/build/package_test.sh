@@ -65,6 +65,10 @@ has "typeinfo for graft::Error" "$work/names"
 if [[ -x "$work/moved/$own/bin/graft" ]]; then
   "$work/moved/$own/bin/graft" classify "$work/moved/$own/share/graft/models/graft_mini.pt" "$picture" > "$work/answer" 2>&1
   has "star" "$work/answer"
+  if [[ -f "$build/graft_parquet.so" ]]; then
+    quietly "$work/moved/$own/bin/graft" classify "$work/moved/$own/share/graft/models/graft_mini.pt" "$picture" --out "$work/answers" --format parquet
+    [[ "$(head -c 4 "$work/answers/part-0000000.parquet")" == PAR1 ]]
+  fi
   step "the installed program"
 fi
 
