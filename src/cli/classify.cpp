@@ -44,7 +44,7 @@ nlohmann::json entry(const std::string& file, const std::vector<Prediction>& top
   return {{"file", file}, {"top", std::move(list)}, {"rejected", top.front().rejected}};
 }
 
-AnswerRow row(const std::string& file, const std::vector<Prediction>& top) {
+AnswerRow answer_row(const std::string& file, const std::vector<Prediction>& top) {
   AnswerRow row{.file = file, .rejected = top.front().rejected};
   for (const auto& p : top) row.top.push_back({p.id, p.label, static_cast<std::int32_t>(p.index), p.probability});
   return row;
@@ -74,12 +74,12 @@ void run_bulk(const Options& o, const ClassifyOptions& options, const Model& mod
       const auto file = data.name(example);
       const auto answer = answers.extract(example);
       if (parquet) {
-        rows.push_back(answer ? row(file, answer.mapped())
+        rows.push_back(answer ? answer_row(file, answer.mapped())
                               : AnswerRow{.file = file, .error = part.unreadable.at(example)});
       } else {
-        const auto line = answer ? entry(file, answer.mapped())
+        const auto json = answer ? entry(file, answer.mapped())
                                  : nlohmann::json{{"file", file}, {"error", part.unreadable.at(example)}};
-        lines += line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+        lines += json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
       }
     }
     parquet ? parquet->write_answers(part.path, rows) : write_atomically(part.path, lines);
