@@ -1,4 +1,5 @@
-# Finds Apache Arrow and makes the target graft_arrow, for the program's module that writes Parquet files; sets GRAFT_HAVE_PARQUET.
+# Finds Apache Arrow and makes the target graft_arrow, for the program's module that writes Parquet files; sets GRAFT_HAVE_PARQUET,
+# and GRAFT_ARROW_RUN_PATH, where a wheel's libraries are.
 # Taken, in this order:
 #   the pyarrow package that GRAFT_PYARROW_DIR names;
 #   Arrow's own CMake package (a distribution's, conda's, vcpkg's; CMAKE_PREFIX_PATH, Parquet_DIR);
@@ -52,6 +53,7 @@ endfunction()
 set(GRAFT_HAVE_PARQUET OFF)
 if(GRAFT_BUILD_CLI AND NOT GRAFT_WITH_PARQUET STREQUAL "OFF")
   set(graft_arrow_libraries "")
+  set(GRAFT_ARROW_RUN_PATH "")
   if(NOT GRAFT_PYARROW_DIR)
     find_package(Parquet CONFIG QUIET)
     if(TARGET Parquet::parquet_shared)
@@ -67,6 +69,7 @@ if(GRAFT_BUILD_CLI AND NOT GRAFT_WITH_PARQUET STREQUAL "OFF")
     _graft_import_pyarrow("${graft_arrow_where}" graft_arrow_problem)
     if(NOT graft_arrow_problem)
       set(graft_arrow_libraries graft_pyarrow_parquet graft_pyarrow_arrow)
+      set(GRAFT_ARROW_RUN_PATH "${graft_arrow_where}")
     endif()
   endif()
   if(graft_arrow_libraries)
