@@ -11,6 +11,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <graft/dataset.h>
+#include <graft/device.h>
 #include <graft/export.h>
 #include <graft/input.h>
 
@@ -45,7 +46,9 @@ struct LoaderOptions {
   /// With several parts next() hands out as many batches to each, of which some may be empty, and an epoch none of
   /// whose pictures can be read is no error.
   BatchShare share = {};
-  bool pin_memory = false;  ///< page-locked batches for asynchronous copies to a CUDA device
+  /// Where Batch::images is. To a CUDA device pictures go as bytes, page-locked and ahead of their use, beside what it
+  /// computes; changes that Pillow has not and normalisation are made there, equal to the threads' but for rounding.
+  Device device = {};
   /// Says that a picture is not wanted, as it would be augmented in `epoch` (Batch::epochs): it is not read, its
   /// example is in the batch without it. Called from the loader's threads, once for each example.
   std::function<bool(std::size_t index, std::uint64_t epoch)> skip_image = {};
@@ -53,9 +56,9 @@ struct LoaderOptions {
 
 /// Some of a data set, ready for the network.
 struct GRAFT_EXPORT Batch {
-  /// [N, 3, H, W], float32 (uint8 with LoaderOptions::bytes), CPU; channels last in memory, as convolutions want it. Of
-  /// texts their tokens, [N, T] of int64, as long as the longest, the others filled up. With skip_image those of
-  /// image_rows alone.
+  /// [N, 3, H, W], float32 (uint8 with LoaderOptions::bytes), on LoaderOptions::device; channels last in memory, as
+  /// convolutions want it. Of texts their tokens, [N, T] of int64, as long as the longest, the others filled up. With
+  /// skip_image those of image_rows alone.
   at::Tensor images;
   at::Tensor labels;                     ///< [N], int64: class indices, CPU
   at::Tensor targets;                    ///< [N, T], float32: Dataset::targets, CPU

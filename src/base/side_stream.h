@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 #include <c10/core/DeviceGuard.h>
 #include <c10/core/Event.h>
@@ -35,5 +36,37 @@ void on_side_stream(c10::Device device, const Work& work) {
   }
   order(side, current);
 }
+
+/// A stream for what is needed later, such as the next batch, while the device is at work on the current one.
+class AheadStream {
+ public:
+  explicit AheadStream(c10::Device device)
+      : device_(device), stream_(c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device)) {}
+
+  struct Result {
+    at::Tensor tensor;
+    c10::Event there;
+  };
+  /// work() gives a tensor that depends on nothing launched before.
+  template <class Work>
+  Result run(const Work& work) const {
+    const c10::DeviceGuard on_device(device_);
+    const c10::StreamGuard guard(stream_);
+    Result result{work(), c10::Event(device_.type())};
+    result.there.record(stream_);
+    return result;
+  }
+  /// For what is launched on the current stream from now on.
+  at::Tensor hand_over(const Result& result) const {
+    const auto current = current_stream(device_);
+    result.there.block(current);
+    result.tensor.record_stream(current);
+    return result.tensor;
+  }
+
+ private:
+  c10::Device device_;
+  c10::Stream stream_;
+};
 
 }  // namespace graft::base

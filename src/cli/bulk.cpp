@@ -204,7 +204,7 @@ class Maker {
   void make(const Model& model, std::int64_t batch_size, const Common& common, Progress& progress) {
     if (indices_.empty()) return;
     const Chosen chosen(data_, indices_);
-    DataLoader loader(chosen, model.input(), {.batch_size = batch_size, .threads = loader_threads(common)});
+    DataLoader loader(chosen, model.input(), loader_options(model, batch_size, common));
     while (const auto batch = next(loader)) {
       std::vector<std::size_t> taken;
       for (const auto at : batch->indices) taken.push_back(indices_[at]);

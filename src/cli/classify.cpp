@@ -102,7 +102,7 @@ void run(const Options& o, const Common& common) {
   Progress progress(common);
   std::int64_t done = 0;
   const auto start = std::chrono::steady_clock::now();
-  DataLoader loader(*data, model.input(), {.batch_size = o.batch, .threads = loader_threads(common)});
+  DataLoader loader(*data, model.input(), loader_options(model, o.batch, common));
   while (const auto batch = loader.next()) {
     const auto results = model.classify(batch->images, options);
     for (std::size_t i = 0; i < results.size(); ++i) {

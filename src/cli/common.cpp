@@ -93,6 +93,11 @@ int loader_threads(const Common& common) {
   return common.threads > 0 ? common.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
+LoaderOptions loader_options(const Model& model, std::int64_t batch_size, const Common& common) {
+  const auto device = model.device();
+  return {.batch_size = batch_size, .threads = loader_threads(common), .bytes = device.is_cuda(), .device = device};
+}
+
 std::string clock_text(double seconds) {
   const auto whole = static_cast<long long>(std::max(0.0, seconds) + 0.5);
   char text[32];

@@ -76,6 +76,8 @@ void add_on_bad_image(CLI::App& app, std::string& on_bad_image);
 OnBadImage parse_on_bad_image(const std::string& text);
 /// Threads that decode beside the network's.
 int loader_threads(const Common& common);
+/// For pictures or texts that the model answers, in their order.
+LoaderOptions loader_options(const Model& model, std::int64_t batch_size, const Common& common);
 
 /// A bar that is drawn anew on a terminal; elsewhere one plain line each time it is finished.
 class Progress {

@@ -37,7 +37,7 @@ Embedded embed(const Model& model, Pictures& pictures, const EmbedOptions& optio
 
 Embedded embed(const Model& model, const Dataset& data, const EmbedOptions& options, const Common& common,
                Progress& progress) {
-  DataLoader loader(data, model.input(), {.batch_size = options.batch, .threads = loader_threads(common)});
+  DataLoader loader(data, model.input(), loader_options(model, options.batch, common));
   std::vector<at::Tensor> rows;
   Embedded embedded;
   while (const auto batch = loader.next()) {

@@ -11,7 +11,10 @@
 
 #include "base/alive.h"
 #include "base/check.h"
+#include "base/side_stream.h"
+#include "base/torch_device.h"
 #include "base/translate.h"
+#include "data/one_ahead.h"
 #include "data/prefetcher.h"
 #include "data/rows.h"
 #include "data/shuffle.h"
@@ -44,6 +47,12 @@ struct Filling {
   std::vector<std::uint64_t> epochs;
   std::unique_ptr<data::Rows> rows;  ///< of the slots
   std::vector<Slot> slots;
+};
+
+/// A batch whose pictures may still be on their way to the device.
+struct Ready {
+  Batch batch;
+  std::optional<base::AheadStream::Result> on_device;
 };
 
 /// What is left when the unreadable slots are taken out.
@@ -98,6 +107,9 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
   std::mutex filling_mutex;
   std::map<std::size_t, Filling> filling;  ///< by batch number; elements do not move
 
+  std::optional<base::AheadStream> ahead;  ///< where batches go to a CUDA device
+  data::OneAhead<Ready> one_ahead{[this] { return produce(); }};
+
   std::unique_ptr<data::Prefetcher> prefetcher;  ///< last: its threads end before what they use
 
   Impl(const Dataset& examples, const Input& i, const LoaderOptions& o) : dataset(examples), input(i), options(o) {
@@ -115,6 +127,7 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
                                             std::to_string(options.batch_size) + ", found " +
                                             std::to_string(dataset.size()) + " examples");
     if (options.augment) dataset.augment().validate();
+    if (options.device.is_cuda()) ahead.emplace(base::to_torch(Device::parse(options.device.str())));
     check_weights();
     start(0, 0);
   }
@@ -140,6 +153,7 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
 
   void start(std::uint64_t next_epoch, std::size_t first_batch) {
     prefetcher.reset();
+    one_ahead.clear();
     filling.clear();
     epoch = next_epoch;
     next_batch = std::min(first_batch, batches());
@@ -176,7 +190,7 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
       mine.indices.push_back(order[first + i]);
       mine.epochs.push_back(drawn_epoch(repetitions.empty() ? 0 : repetitions[first + i]));
     }
-    mine.rows = data::make_rows(dataset, input, options, mine.indices.size());
+    mine.rows = data::make_rows(dataset, input, options, mine.indices.size(), ahead.has_value());
     mine.slots.assign(mine.indices.size(), Slot::kUnreadable);
     return {mine.indices.size(), [this, &mine](std::size_t slot) { fill(mine, slot); }};
   }
@@ -212,14 +226,15 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
   }
 
   at::Tensor load(const Batch& batch, const std::vector<std::int64_t>& rows) const {
-    const auto loaded = data::make_rows(dataset, input, options, rows.size());
+    const auto loaded = data::make_rows(dataset, input, options, rows.size(), ahead.has_value());
     std::vector<std::size_t> all(rows.size());
     std::iota(all.begin(), all.end(), std::size_t{0});
     for (const auto i : all) {
       const auto at = static_cast<std::size_t>(rows[i]);
       loaded->read(i, batch.indices[at], batch.epochs[at]);
     }
-    return loaded->finish(all);
+    const auto images = loaded->finish(all);
+    return ahead ? ahead->hand_over(moved(*loaded, images)) : images;
   }
 
   void fill(Filling& mine, std::size_t slot) {
@@ -238,7 +253,20 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
     }
   }
 
+  base::AheadStream::Result moved(const data::Rows& rows, const at::Tensor& images) const {
+    return ahead->run([&] { return rows.to(base::to_torch(options.device), images); });
+  }
+
   std::optional<Batch> next() {
+    auto ready = one_ahead.next();
+    if (!ready) return std::nullopt;
+    if (!ready->on_device) return std::move(ready->batch);
+    ready->batch.images = ahead->hand_over(*ready->on_device);
+    if (prefetcher->is_ready()) one_ahead.prepare();
+    return std::move(ready->batch);
+  }
+
+  std::optional<Ready> produce() {
     for (;;) {
       const auto handed_out = prefetcher->next();
       if (!handed_out) {
@@ -253,7 +281,11 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
       auto batch = finished(node.mapped(), dataset);
       if (batch.indices.empty() && options.share.parts == 1) continue;
       any_readable = true;
-      return batch;
+      Ready ready{std::move(batch), std::nullopt};
+      auto& images = ready.batch.images;
+      if (ahead && images.numel() > 0) ready.on_device = moved(*node.mapped().rows, images);
+      if (ahead && images.numel() == 0) images = images.to(base::to_torch(options.device));  // all of them were skipped
+      return ready;
     }
   }
 
@@ -283,7 +315,7 @@ void DataLoader::start_epoch(std::uint64_t epoch, std::size_t first_batch) {
   base::translated("loader", [&] { impl().start(epoch, first_batch); });
 }
 
-std::size_t DataLoader::next_batch() const { return impl().next_batch; }
+std::size_t DataLoader::next_batch() const { return impl().next_batch - (impl().one_ahead.is_ahead() ? 1 : 0); }
 
 std::size_t DataLoader::batches_per_epoch() const { return impl().batches(); }
 

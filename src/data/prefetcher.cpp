@@ -49,6 +49,11 @@ std::optional<std::size_t> Prefetcher::next() {
   return number;
 }
 
+bool Prefetcher::is_ready() {
+  const std::lock_guard lock(mutex_);
+  return !running_.empty() && running_.front().done == running_.front().job.parts && running_.front().failures.empty();
+}
+
 Prefetcher::Running* Prefetcher::claim(std::size_t& part) {
   for (auto& running : running_) {
     if (running.next_part == running.job.parts) continue;

@@ -32,6 +32,8 @@ class Prefetcher {
   /// Waits until the next job is complete and returns its number; nothing after the last one. Throws Error kCancelled
   /// (graft/cancellation.h).
   std::optional<std::size_t> next();
+  /// Whether next() would return a job at once.
+  bool is_ready();
 
  private:
   struct Running {

@@ -14,6 +14,7 @@
 #include "base/overloaded.h"
 #include "base/translate.h"
 #include "image/pipeline.h"
+#include "image/tensor_transform.h"
 #include "text/padded.h"
 
 namespace graft::data {
@@ -23,24 +24,32 @@ namespace {
 /// Pictures are of one size: each goes straight to its place.
 class ImageRows final : public Rows {
  public:
-  ImageRows(const Dataset& dataset, const Preprocessing& preprocessing, const LoaderOptions& options, std::size_t count)
+  ImageRows(const Dataset& dataset, const Preprocessing& preprocessing, const LoaderOptions& options, std::size_t count,
+            bool later)
       : dataset_(dataset),
         preprocessing_(preprocessing),
         options_(options),
         count_(static_cast<std::int64_t>(count)),
         augments_(options.augment && dataset.augment().enabled()),
-        as_bytes_(options.bytes && !augments_) {}
+        later_(later && (!augments_ || image::can_be_split(dataset.augment()))),
+        as_bytes_(later_ || (options.bytes && !augments_)),
+        changes_(augments_ && later_ ? count : 0) {}
 
   void read(std::size_t row, std::size_t index, std::uint64_t epoch) override {
     std::call_once(wanted_, [&] { images_ = empty(count_); });
     const Image image = dataset_.image(index);
     const auto size = static_cast<std::size_t>(images_.numel() / count_);
     const auto out = [&]<class Value>(Value* data) { return std::span(data + row * size, size); };
+    const image::DrawKey key{options_.seed, epoch, index};
     if (as_bytes_) {
-      image::to_pixels(image, preprocessing_, out(images_.mutable_data_ptr<std::uint8_t>()));
+      const auto bytes = out(images_.mutable_data_ptr<std::uint8_t>());
+      if (augments_) {
+        changes_[row] = image::begin_changes(image, preprocessing_, dataset_.augment(), key, bytes);
+      } else {
+        image::to_pixels(image, preprocessing_, bytes);
+      }
     } else if (augments_) {
-      image::to_input(image, preprocessing_, dataset_.augment(), {options_.seed, epoch, index},
-                      out(images_.mutable_data_ptr<float>()));
+      image::to_input(image, preprocessing_, dataset_.augment(), key, out(images_.mutable_data_ptr<float>()));
     } else {
       image::to_input(image, preprocessing_, out(images_.mutable_data_ptr<float>()));
     }
@@ -50,23 +59,36 @@ class ImageRows final : public Rows {
     if (rows.empty()) return empty(0);
     const auto size = images_.nbytes() / static_cast<std::size_t>(count_);
     auto* data = static_cast<std::byte*>(images_.mutable_data_ptr());
-    for (std::size_t i = 0; i < rows.size(); ++i)
-      if (rows[i] != i) std::copy_n(data + rows[i] * size, size, data + i * size);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      if (rows[i] == i) continue;
+      std::copy_n(data + rows[i] * size, size, data + i * size);
+      if (!changes_.empty()) changes_[i] = changes_[rows[i]];
+    }
     return images_.narrow(0, 0, std::ssize(rows));
+  }
+
+  at::Tensor to(c10::Device device, const at::Tensor& finished) const override {
+    const auto there = finished.to(device, /*non_blocking=*/true);
+    if (!later_ || (options_.bytes && !augments_)) return there;
+    if (!augments_) return image::normalised(there, preprocessing_);
+    const auto first = changes_.begin();
+    return image::finish_changes(there, {first, first + finished.size(0)}, dataset_.augment(), preprocessing_);
   }
 
  private:
   at::Tensor empty(std::int64_t count) const {
-    return at::empty({count, 3, preprocessing_.crop_height_px, preprocessing_.crop_width_px},
-                     at::TensorOptions().dtype(as_bytes_ ? at::kByte : at::kFloat).pinned_memory(options_.pin_memory),
-                     at::MemoryFormat::ChannelsLast);
+    return at::empty(
+        {count, 3, preprocessing_.crop_height_px, preprocessing_.crop_width_px},
+        at::TensorOptions().dtype(as_bytes_ ? at::kByte : at::kFloat).pinned_memory(options_.device.is_cuda()),
+        at::MemoryFormat::ChannelsLast);
   }
 
   const Dataset& dataset_;
   const Preprocessing& preprocessing_;
   const LoaderOptions& options_;
   std::int64_t count_;
-  bool augments_, as_bytes_;
+  bool augments_, later_, as_bytes_;
+  std::vector<image::LaterChanges> changes_;  ///< by row; what to() has still to do
   std::once_flag wanted_;
   at::Tensor images_;  ///< [count, 3, H, W], channels last; undefined until a picture is wanted
 };
@@ -75,7 +97,7 @@ class ImageRows final : public Rows {
 class TextRows final : public Rows {
  public:
   TextRows(const Dataset& dataset, const Tokenizer& tokenizer, const LoaderOptions& options, std::size_t count)
-      : dataset_(dataset), tokenizer_(tokenizer), pinned_(options.pin_memory), tokens_(count) {}
+      : dataset_(dataset), tokenizer_(tokenizer), pinned_(options.device.is_cuda()), tokens_(count) {}
 
   void read(std::size_t row, std::size_t index, std::uint64_t) override {
     const auto text = dataset_.text(index);
@@ -88,6 +110,10 @@ class TextRows final : public Rows {
     return text::padded(chosen, tokenizer_.padding_index(), pinned_);
   }
 
+  at::Tensor to(c10::Device device, const at::Tensor& finished) const override {
+    return finished.to(device, /*non_blocking=*/true);
+  }
+
  private:
   const Dataset& dataset_;
   const Tokenizer& tokenizer_;
@@ -98,9 +124,10 @@ class TextRows final : public Rows {
 }  // namespace
 
 std::unique_ptr<Rows> make_rows(const Dataset& dataset, const Input& input, const LoaderOptions& options,
-                                std::size_t count) {
+                                std::size_t count, bool later) {
   return std::visit(base::Overloaded{[&](const Preprocessing& preprocessing) -> std::unique_ptr<Rows> {
-                                       return std::make_unique<ImageRows>(dataset, preprocessing, options, count);
+                                       return std::make_unique<ImageRows>(dataset, preprocessing, options, count,
+                                                                          later);
                                      },
                                      [&](const Tokenizer& tokenizer) -> std::unique_ptr<Rows> {
                                        return std::make_unique<TextRows>(dataset, tokenizer, options, count);

@@ -21,29 +21,12 @@ namespace graft::image {
 
 namespace {
 
-using Matrix = std::array<double, 9>;  // row by row
-
 Matrix operator*(const Matrix& a, const Matrix& b) {
   Matrix c{};
   for (std::size_t i = 0; i < 3; ++i)
     for (std::size_t j = 0; j < 3; ++j)
       for (std::size_t k = 0; k < 3; ++k) c[i * 3 + j] += a[i * 3 + k] * b[k * 3 + j];
   return c;
-}
-
-/// Output (row, column) to input (row, column).
-Matrix output_to_input(const Draw& d, int width, int height) {
-  constexpr double kRadians = std::numbers::pi / 180;
-  const double theta = d.theta_deg * kRadians, shear = d.shear_deg * kRadians;
-  const Matrix rotate{std::cos(theta), -std::sin(theta), 0, std::sin(theta), std::cos(theta), 0, 0, 0, 1};
-  const Matrix shift{1, 0, d.tx, 0, 1, d.ty, 0, 0, 1};
-  const Matrix skew{1, -std::sin(shear), 0, 0, std::cos(shear), 0, 0, 0, 1};
-  const Matrix zoom{d.zx, 0, 0, 0, d.zy, 0, 0, 0, 1};
-  // Keras centres with (height, width) before it swaps the axes: of consequence for pictures that are not square.
-  const double ox = height / 2.0 - 0.5, oy = width / 2.0 - 0.5;
-  const Matrix offset{1, 0, ox, 0, 1, oy, 0, 0, 1}, reset{1, 0, -ox, 0, 1, -oy, 0, 0, 1};
-  const Matrix m = offset * (rotate * shift * skew * zoom) * reset;
-  return {m[4], m[3], m[5], m[1], m[0], m[2], m[7], m[6], m[8]};
 }
 
 /// Where `i` lies inside [0, n) under the fill mode; -1: nowhere.
@@ -139,10 +122,6 @@ void sample_inside(const Image& image, double row, double column, float* out) {
   std::memcpy(out, &value, 3 * sizeof *out);
 }
 
-bool moves(const Draw& d) {
-  return d.theta_deg != 0 || d.tx != 0 || d.ty != 0 || d.shear_deg != 0 || d.zx != 1 || d.zy != 1;
-}
-
 std::vector<float> moved_and_flipped(const Image& image, const Draw& d, const Augment& augment) {
   const int width = image.width_px(), height = image.height_px();
   std::vector<float> out(image.rgb().size());
@@ -197,6 +176,24 @@ Draw draw(const Augment& a, DrawKey key, int width_px, int height_px) {
   if (a.channel_shift != 0) d.channel_shift = uniform(-a.channel_shift, a.channel_shift);
   if (a.brightness) d.brightness = uniform(a.brightness->low, a.brightness->high);
   return d;
+}
+
+bool moves(const Draw& d) {
+  return d.theta_deg != 0 || d.tx != 0 || d.ty != 0 || d.shear_deg != 0 || d.zx != 1 || d.zy != 1;
+}
+
+Matrix output_to_input(const Draw& d, int width, int height) {
+  constexpr double kRadians = std::numbers::pi / 180;
+  const double theta = d.theta_deg * kRadians, shear = d.shear_deg * kRadians;
+  const Matrix rotate{std::cos(theta), -std::sin(theta), 0, std::sin(theta), std::cos(theta), 0, 0, 0, 1};
+  const Matrix shift{1, 0, d.tx, 0, 1, d.ty, 0, 0, 1};
+  const Matrix skew{1, -std::sin(shear), 0, 0, std::cos(shear), 0, 0, 0, 1};
+  const Matrix zoom{d.zx, 0, 0, 0, d.zy, 0, 0, 0, 1};
+  // Keras centres with (height, width) before it swaps the axes: of consequence for pictures that are not square.
+  const double ox = height / 2.0 - 0.5, oy = width / 2.0 - 0.5;
+  const Matrix offset{1, 0, ox, 0, 1, oy, 0, 0, 1}, reset{1, 0, -ox, 0, 1, -oy, 0, 0, 1};
+  const Matrix m = offset * (rotate * shift * skew * zoom) * reset;
+  return {m[4], m[3], m[5], m[1], m[0], m[2], m[7], m[6], m[8]};
 }
 
 Values apply(const Image& image, const Draw& d, const Augment& augment) {

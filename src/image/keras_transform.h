@@ -1,6 +1,7 @@
 /// Keras' random changes: drawing them and applying them, apart from one another so that each can be tested.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <variant>
 #include <vector>
@@ -27,6 +28,14 @@ struct Draw {
 };
 
 Draw draw(const Augment& augment, DrawKey key, int width_px, int height_px);
+
+/// Whether the affine map is another than the identity.
+bool moves(const Draw& draw);
+
+using Matrix = std::array<double, 9>;  ///< 3 x 3, row by row
+
+/// The affine map, from output (row, column, 1) to input (row, column, 1), without the flips.
+Matrix output_to_input(const Draw& draw, int width_px, int height_px);
 
 /// Values 0..255, [height, width, 3]: bytes for as long as a change yields whole numbers.
 using Values = std::variant<Image, std::vector<float>>;

@@ -17,6 +17,7 @@
 #include "image/operations.h"
 #include "image/pipeline.h"
 #include "image/resample.h"
+#include "image/tensor_transform.h"
 #include "image/torchvision_transform.h"
 
 namespace graft {
@@ -235,18 +236,27 @@ struct Changed {
   std::optional<Window> erased;
 };
 
-Changed change(const Image& image, const Preprocessing& p, const Augment& augment, DrawKey key) {
+/// The part of it that the network is to see, in its size.
+Image seen(const Image& image, const Preprocessing& p, const TorchvisionDraw& drawn) {
+  if (drawn.crop) return crop(image, *drawn.crop).resize(p.crop_width_px, p.crop_height_px, p.interpolation);
+  return fitted(image, p);
+}
+
+TorchvisionDraw torchvision_draw(const Image& image, const Preprocessing& p, const Augment& augment, DrawKey key) {
   if (image.empty()) throw Error(ErrorCode::kConfig, "expected a picture, found an empty image");
-  const auto later =
-      draw_torchvision(augment, key, image.width_px(), image.height_px(), p.crop_width_px, p.crop_height_px);
-  const Image pixels = later.crop ? crop(image, *later.crop).resize(p.crop_width_px, p.crop_height_px, p.interpolation)
-                                  : fitted(image, p);
+  return draw_torchvision(augment, key, image.width_px(), image.height_px(), p.crop_width_px, p.crop_height_px);
+}
+
+Image applied(const TorchvisionDraw& drawn, Image image) {
+  for (const auto& [operation, parameter] : drawn.operations) image = apply(image, operation, parameter);
+  return image;
+}
+
+Changed change(const Image& image, const Preprocessing& p, const Augment& augment, DrawKey key) {
+  const auto later = torchvision_draw(image, p, augment, key);
+  const Image pixels = seen(image, p, later);
   auto values = apply(pixels, draw(augment, key, pixels.width_px(), pixels.height_px()), augment);
-  if (!later.operations.empty()) {
-    Image bytes = rounded(std::move(values), p);
-    for (const auto& [operation, parameter] : later.operations) bytes = apply(bytes, operation, parameter);
-    values = std::move(bytes);
-  }
+  if (!later.operations.empty()) values = applied(later, rounded(std::move(values), p));
   return {std::move(values), later.erased};
 }
 
@@ -282,6 +292,29 @@ void to_input(const Image& image, const Preprocessing& p, const Augment& augment
   const auto [values, erased] = change(image, p, augment, key);
   normalise(values, p, out.data());
   if (erased) fill(out, p.crop_width_px, *erased, 0.0f);
+}
+
+bool can_be_split(const Augment& a) {
+  const bool operates = a.random_rotation_deg != 0 || a.trivial_augment || a.color_jitter;
+  Augment flips_alone = a;
+  flips_alone.rotation_deg = flips_alone.width_shift = flips_alone.height_shift = flips_alone.shear_deg =
+      flips_alone.zoom = flips_alone.channel_shift = 0;
+  flips_alone.brightness.reset();
+  return !operates || flips_alone == a;
+}
+
+LaterChanges begin_changes(const Image& image, const Preprocessing& p, const Augment& augment, DrawKey key,
+                           std::span<std::uint8_t> out) {
+  check_out(p, out);
+  const auto drawn = torchvision_draw(image, p, augment, key);
+  LaterChanges later{draw(augment, key, p.crop_width_px, p.crop_height_px), drawn.erased};
+  auto pixels = seen(image, p, drawn);
+  if (!drawn.operations.empty()) {  // which come after the flips
+    pixels = applied(drawn, flip(pixels, later.draw.horizontal_flip, later.draw.vertical_flip));
+    later.draw.horizontal_flip = later.draw.vertical_flip = false;
+  }
+  std::ranges::copy(pixels.rgb(), out.begin());
+  return later;
 }
 
 Image changed(const Image& image, const Preprocessing& p, const Augment& augment, DrawKey key) {

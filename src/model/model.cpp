@@ -12,6 +12,7 @@
 #include "base/torch_device.h"
 #include "base/translate.h"
 #include "image/pipeline.h"
+#include "image/tensor_transform.h"
 #include "model/autocast.h"
 #include "model/golden.h"
 #include "model/hash.h"
@@ -19,7 +20,6 @@
 #include "model/impl.h"
 #include "model/input.h"
 #include "model/labels.h"
-#include "model/normalised.h"
 #include "model/task.h"
 
 namespace graft {
@@ -141,7 +141,7 @@ at::Tensor Model::Impl::train(const std::function<at::Tensor(const at::Tensor&)>
 at::Tensor Model::Impl::on_device(const at::Tensor& given) const {
   const auto there = given.to(base::to_torch(device), /*non_blocking=*/true);
   const auto laid_out = there.dim() == 4 ? there.contiguous(at::MemoryFormat::ChannelsLast) : there;
-  return laid_out.scalar_type() == at::kByte ? model::normalised(laid_out, model::preprocessing_of(input)) : laid_out;
+  return laid_out.scalar_type() == at::kByte ? image::normalised(laid_out, model::preprocessing_of(input)) : laid_out;
 }
 
 void Model::Impl::set_int8(std::optional<model::Int8> calibrated) {

@@ -119,8 +119,9 @@ Labelled labelled(const Logits& all, const std::vector<Task>& tasks, const Task&
 }
 
 LoaderOptions Evaluator::loader_options(std::int64_t batch_size, int threads) const {
-  const bool on_cuda = model_.device().is_cuda();
-  return {.batch_size = batch_size, .seed = options_.seed, .threads = threads, .bytes = on_cuda, .pin_memory = on_cuda};
+  const auto device = model_.device();
+  return {
+      .batch_size = batch_size, .seed = options_.seed, .threads = threads, .bytes = device.is_cuda(), .device = device};
 }
 
 Logits Evaluator::logits(const Dataset& data, const Reading& reading, bool with_targets) const {

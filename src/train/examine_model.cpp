@@ -34,8 +34,9 @@ std::optional<double> loss_on_sample(const Patient& patient, const Dataset& data
   if (!objective.is_plain() || patient.model.num_classes() != std::ssize(data.classes())) return std::nullopt;
   const Sample sample(data, kSample);
   const Readable readable(sample);
-  DataLoader loader(readable, patient.model.input(),
-                    {.batch_size = patient.fit.batch_size, .threads = patient.fit.loader_threads});
+  DataLoader loader(
+      readable, patient.model.input(),
+      {.batch_size = patient.fit.batch_size, .threads = patient.fit.loader_threads, .device = patient.model.device()});
   double sum = 0;
   std::int64_t count = 0;
   while (const auto batch = loader.next()) {

@@ -112,7 +112,7 @@ LoaderOptions Fit::loader_options(const Dataset& train) {
       .threads = fit_.loader_threads,
       .bytes = model_.device().is_cuda() && !mixes(),
       .share = share_of(fit_.processes, examples_.may_keep() && network_.has_trunk() && !mixes()),
-      .pin_memory = model_.device().is_cuda()};
+      .device = model_.device()};
   return mixes() ? options : examples_.for_loader(options);  // mixing wants all pictures
 }
 

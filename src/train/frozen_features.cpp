@@ -17,7 +17,9 @@ Features features_of(CachedNetwork& network, const Patient& patient, const Datas
   const Readable readable(data);
   Examples examples(network, readable, patient.trainer, /*training=*/false);
   DataLoader loader(readable, patient.model.input(),
-                    examples.for_loader({.batch_size = patient.fit.batch_size, .threads = patient.fit.loader_threads}));
+                    examples.for_loader({.batch_size = patient.fit.batch_size,
+                                         .threads = patient.fit.loader_threads,
+                                         .device = patient.model.device()}));
   Features features;
   std::vector<at::Tensor> values, labels;
   while (const auto batch = loader.next()) {

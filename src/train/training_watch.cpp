@@ -81,8 +81,9 @@ void look_for_dead_features(const Patient& patient, const Dataset& train, Diagno
   if (layer.empty()) return;
   const Sample sample(train, kSample);
   const Readable readable(sample);
-  DataLoader loader(readable, patient.model.input(),
-                    {.batch_size = patient.fit.batch_size, .threads = patient.fit.loader_threads});
+  DataLoader loader(
+      readable, patient.model.input(),
+      {.batch_size = patient.fit.batch_size, .threads = patient.fit.loader_threads, .device = patient.model.device()});
   const model::InputOf given(patient.model, layer);
   at::Tensor largest;
   while (const auto batch = loader.next()) {

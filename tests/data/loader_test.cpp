@@ -10,8 +10,12 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "base/torch_device.h"
+#include "data/one_ahead.h"
 #include "data/prefetcher.h"
+#include "data/rows.h"
 #include "support/drawn_dataset.h"
+#include "support/each_device.h"
 #include "support/expect_error.h"
 
 namespace graft {
@@ -66,6 +70,100 @@ TEST(DataLoader, BytesAreWhatIsNormalised) {
   data.changes = {.horizontal_flip = true};
   DataLoader augmented(data, kSmall, {.batch_size = 5, .augment = true, .bytes = true});
   EXPECT_EQ(epoch(augmented).front().images.scalar_type(), at::kFloat);
+}
+
+/// What the loader hands out where pictures go to a device as bytes; there the CPU plays the device.
+using RowsOnDevice = graft::testing::EachDevice;
+INSTANTIATE_TEST_SUITE_P(Devices, RowsOnDevice, graft::testing::devices(), graft::testing::device_name);
+
+TEST(OneAhead, HandsOutTheSameInTheSameOrder) {
+  int made = 0;
+  data::OneAhead<int> items([&]() -> std::optional<int> {
+    if (++made == 3) throw Error(ErrorCode::kFormat, "the third");
+    return made > 4 ? std::nullopt : std::optional(made);
+  });
+  EXPECT_EQ(items.next(), 1);
+  EXPECT_FALSE(items.is_ahead());
+  items.prepare();
+  EXPECT_TRUE(items.is_ahead());
+  EXPECT_EQ(items.next(), 2);
+  items.prepare();  // the failure comes when it is its turn
+  EXPECT_TRUE(items.is_ahead());
+  EXPECT_EQ(made, 3);
+  EXPECT_GRAFT_ERROR(items.next(), kFormat, "the third");
+  items.prepare();
+  items.clear();
+  EXPECT_EQ(made, 4);
+  EXPECT_FALSE(items.is_ahead());
+  EXPECT_EQ(items.next(), std::nullopt);
+}
+
+TEST_P(RowsOnDevice, AreThoseOfTheThreads) {
+  DrawnDataset data(6, 2, 40);
+  const auto rows = [&](const LoaderOptions& options, bool later) {
+    const Input input = kSmall;
+    const auto made = data::make_rows(data, input, options, 6, later);
+    for (const std::size_t row : {5, 1, 0, 3}) made->read(row, row, 2);
+    const auto finished = made->finish({0, 1, 3, 5});  // those between could not be read
+    const bool as_bytes = finished.scalar_type() == at::kByte;
+    EXPECT_EQ(as_bytes, later || options.bytes);
+    return made->to(base::to_torch(device()), finished).to(at::kCPU);
+  };
+  for (const auto& changes :
+       {Augment{},
+        {.rotation_deg = 20, .shear_deg = 5, .zoom = 0.2, .horizontal_flip = true},
+        {.random_resized_crop = RandomResizedCrop{}, .random_erasing = RandomErasing{.probability = 0.7}},
+        {.horizontal_flip = true, .trivial_augment = true, .color_jitter = ColorJitter{0.4, 0.4, 0.4, 0.1}}}) {
+    data.changes = changes;
+    const LoaderOptions options{.augment = true, .seed = 3, .device = device()};
+    const auto found = rows(options, true), expected = rows(options, false);
+    EXPECT_EQ(found.scalar_type(), at::kFloat);
+    EXPECT_TRUE(found.is_contiguous(at::MemoryFormat::ChannelsLast));
+    const double largest = (found - expected).abs().max().item<double>();
+    EXPECT_LE(largest, changes.zoom > 0 ? 0.01 * (1 / 255.0) / 0.224 : 0);  // bytes alone: to the bit
+    EXPECT_TRUE(!changes.enabled() || !at::allclose(found, rows({.seed = 3}, false), 0, 0.1));
+  }
+  data.changes = {};
+  EXPECT_EQ(rows({.augment = true, .bytes = true, .device = device()}, true).scalar_type(), at::kByte);
+}
+
+TEST_P(RowsOnDevice, KerasMapBeforePillowsOperationsIsMadeByTheThreads) {
+  DrawnDataset data(2, 2, 40);
+  data.changes = {.zoom = 0.2, .trivial_augment = true};
+  const Input input = kSmall;
+  const LoaderOptions options{.augment = true, .device = device()};
+  const auto made = data::make_rows(data, input, options, 1, true);
+  made->read(0, 1, 0);
+  EXPECT_EQ(made->finish({0}).scalar_type(), at::kFloat);
+}
+
+TEST_P(RowsOnDevice, TheLoaderHandsThemOut) {
+  DrawnDataset data(37, 3);
+  data.policy = OnBadImage::kSkip;
+  data.bad = {3, 4, 5, 6, 7, 20};
+  data.changes = {.rotation_deg = 20, .horizontal_flip = true};
+  LoaderOptions options{
+      .batch_size = 5, .shuffle = true, .augment = true, .seed = 2, .threads = 3, .prefetch_batches = 4};
+  DataLoader here(data, kSmall, options);
+  options.device = device();
+  DataLoader there(data, kSmall, options);
+  for (const std::size_t first : {0, 2}) {
+    here.start_epoch(1, first);
+    there.start_epoch(1, first);
+    while (const auto expected = here.next()) {
+      const auto found = there.next();
+      ASSERT_TRUE(found);
+      EXPECT_EQ(found->images.device().is_cuda(), device().is_cuda());
+      EXPECT_EQ(found->indices, expected->indices);
+      EXPECT_TRUE(at::equal(found->labels, expected->labels));
+      EXPECT_TRUE(at::allclose(found->images.to(at::kCPU), expected->images, 0, 2e-4));
+      EXPECT_TRUE(at::allclose(there.load(*found, {0}), found->images.narrow(0, 0, 1)));
+      EXPECT_EQ(there.next_batch(), here.next_batch());
+    }
+    EXPECT_FALSE(there.next());
+  }
+  if (cuda_device_count() == 0)
+    EXPECT_GRAFT_ERROR(DataLoader(data, kSmall, {.device = Device::cuda()}), kConfig, "cuda:0 is not there");
 }
 
 TEST(DataLoader, ResultsDoNotDependOnThreads) {
