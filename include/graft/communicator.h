@@ -11,6 +11,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <graft/device.h>
 #include <graft/export.h>
 
 namespace graft {
@@ -43,6 +44,9 @@ class GRAFT_EXPORT Communicator {
   /// other functions be called meanwhile; all begin, and are waited for, in the same order in every process. Default:
   /// wait() calls sum(), so that they must not change before it.
   virtual std::unique_ptr<Pending> start_sum(const std::vector<at::Tensor>& tensors);
+  /// Whether sums of tensors on this device run there, in its stream: start_sum() and wait() then do not hold up the
+  /// caller, and may be called by any thread, one at a time. Every process calls it. Default: false.
+  virtual bool sums_on(Device device);
 
   /// Each tensor becomes that of rank 0.
   virtual void broadcast(const std::vector<at::Tensor>& tensors) = 0;

@@ -63,6 +63,8 @@ class Deferred final : public Communicator::Pending {
 Communicator::~Communicator() = default;
 Communicator::Pending::~Pending() = default;
 
+bool Communicator::sums_on(Device) { return false; }
+
 std::unique_ptr<Communicator::Pending> Communicator::start_sum(const std::vector<at::Tensor>& tensors) {
   return std::make_unique<Deferred>(*this, tensors);
 }

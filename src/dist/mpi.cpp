@@ -20,6 +20,10 @@
 
 #include <graft/error.h>
 
+#include "base/side_stream.h"
+#include "base/torch_device.h"
+#include "dist/device_sums.h"
+
 namespace graft {
 
 namespace {
@@ -91,7 +95,16 @@ class MpiCommunicator final : public Communicator {
   int rank() const noexcept override { return rank_; }
   int size() const noexcept override { return size_; }
 
+  bool sums_on(Device device) override {
+    if (!device.is_cuda()) return false;
+    translated("connecting GPUs", [&] {
+      if (!std::exchange(asked_for_devices_, true)) devices_ = dist::connect_devices(*this, base::to_torch(device));
+    });
+    return devices_ != nullptr;
+  }
+
   void sum(const std::vector<at::Tensor>& tensors) override {
+    if (run_on_devices(tensors)) return start_sum(tensors)->wait();
     translated("summing over processes", [&] {
       const at::NoGradGuard no_grad;
       std::deque<Bucket> under_way;
@@ -108,6 +121,12 @@ class MpiCommunicator final : public Communicator {
     translated("summing over processes", [&] {
       const at::NoGradGuard no_grad;
       started = std::make_unique<Started>();
+      if (run_on_devices(tensors)) {
+        for_each_bucket(tensors, [&](std::vector<at::Tensor> of_type, at::ScalarType type) {
+          started->on_device.emplace_back(std::move(of_type), type, *devices_);
+        });
+        return;
+      }
       for_each_bucket(tensors, [&](std::vector<at::Tensor> of_type, at::ScalarType type) {
         started->buckets.emplace_back(std::move(of_type), type, comm_);
       });
@@ -172,13 +191,28 @@ class MpiCommunicator final : public Communicator {
   }
 
  private:
+  bool run_on_devices(const std::vector<at::Tensor>& tensors) const {
+    return devices_ && !tensors.empty() && tensors.front().is_cuda();
+  }
+
+  static at::Tensor joined(const std::vector<at::Tensor>& tensors, c10::Device device, at::ScalarType type) {
+    std::vector<at::Tensor> parts;
+    for (const auto& tensor : tensors) parts.push_back(tensor.to(device, type).reshape({-1}));
+    return at::cat(parts);
+  }
+  static void hand_out_parts(const at::Tensor& flat, const std::vector<at::Tensor>& tensors) {
+    std::int64_t first = 0;
+    for (const auto& tensor : tensors) {
+      tensor.copy_(flat.narrow(0, first, tensor.numel()).view(tensor.sizes()));
+      first += tensor.numel();
+    }
+  }
+
   /// Tensors of a type that are summed together, from its making on.
   class Bucket {
    public:
-    Bucket(std::vector<at::Tensor> tensors, at::ScalarType type, MPI_Comm comm) : tensors_(std::move(tensors)) {
-      std::vector<at::Tensor> parts;
-      for (const auto& tensor : tensors_) parts.push_back(tensor.to(at::kCPU, type).reshape({-1}));
-      flat_ = at::cat(parts);
+    Bucket(std::vector<at::Tensor> tensors, at::ScalarType type, MPI_Comm comm)
+        : tensors_(std::move(tensors)), flat_(joined(tensors_, at::kCPU, type)) {
       auto* data = static_cast<std::byte*>(flat_.mutable_data_ptr());
       const auto size = at::elementSize(type), at_once = kLargestMessage / size;
       for (std::size_t left = static_cast<std::size_t>(flat_.numel()); left > 0;) {
@@ -208,18 +242,32 @@ class MpiCommunicator final : public Communicator {
       for (auto& request : requests_) wait(request, "a sum");
     }
     /// Once complete.
-    void hand_out() const {
-      std::int64_t first = 0;
-      for (const auto& tensor : tensors_) {
-        tensor.copy_(flat_.narrow(0, first, tensor.numel()).view(tensor.sizes()));
-        first += tensor.numel();
-      }
-    }
+    void hand_out() const { hand_out_parts(flat_, tensors_); }
 
    private:
     std::vector<at::Tensor> tensors_;
     at::Tensor flat_;
     std::vector<MPI_Request> requests_;
+  };
+
+  /// The same on a CUDA device.
+  class DeviceBucket {
+   public:
+    DeviceBucket(std::vector<at::Tensor> tensors, at::ScalarType type, dist::DeviceSums& devices)
+        : tensors_(std::move(tensors)),
+          flat_(joined(tensors_, tensors_.front().device(), type)),
+          there_(devices.start(flat_)) {}
+
+    /// The device waits, not the caller.
+    void hand_out() const {
+      there_.block(base::current_stream(flat_.device()));
+      hand_out_parts(flat_, tensors_);
+    }
+
+   private:
+    std::vector<at::Tensor> tensors_;
+    at::Tensor flat_;
+    c10::Event there_;
   };
 
   class Started final : public Pending {
@@ -233,9 +281,11 @@ class MpiCommunicator final : public Communicator {
       translated("summing over processes", [&] {
         const at::NoGradGuard no_grad;
         while (!buckets.empty()) finish(buckets);
+        for (; !on_device.empty(); on_device.pop_front()) on_device.front().hand_out();
       });
     }
     std::deque<Bucket> buckets;
+    std::deque<DeviceBucket> on_device;
   };
 
   template <class Function>
@@ -277,6 +327,8 @@ class MpiCommunicator final : public Communicator {
 
   MPI_Comm comm_ = MPI_COMM_NULL;
   int rank_ = 0, size_ = 1;
+  bool asked_for_devices_ = false;
+  std::unique_ptr<dist::DeviceSums> devices_;
 };
 
 bool initialize() {

@@ -359,6 +359,7 @@ void Fit::find_summed() {
     if (some[static_cast<std::int64_t>(i)].item<std::int64_t>() > 0)
       summed.push_back(optimizer_->parameters()[i].tensor);
   sum_.emplace(*fit_.processes, std::move(summed));
+  if (sum_->overlaps()) pass_->do_not_record();
 }
 
 /// torch/nn/utils/clip_grad.py.

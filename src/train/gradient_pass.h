@@ -43,6 +43,9 @@ class GradientPass {
   /// `wait` all. After a loss that is not finite the buffers are as before that batch.
   std::vector<Scores> finished(bool wait);
 
+  /// From now on nothing is recorded: hooks on the gradients have to be called.
+  void do_not_record() { can_record_ = false; }
+
   /// [1] float32 on the device: 1 once a loss was not finite, else 0.
   const at::Tensor& failed() const { return failed_; }
 

@@ -31,16 +31,19 @@ GradientSum::GradientSum(Communicator& processes, std::vector<at::Tensor> parame
     bytes += parameter.nbytes();
     buckets_.back().parameters.push_back(std::move(parameter));
   }
+  if (buckets_.empty()) return;
+  const auto device = buckets_.front().parameters.front().device();
+  overlaps_ = device.is_cpu() || (processes.sums_on(Device::cuda(device.index())) && buckets_.size() > 1);
+  if (!overlaps_) return;
   for (auto& bucket : buckets_)
     for (const auto& parameter : bucket.parameters)
-      if (parameter.is_cpu())
-        torch::autograd::impl::set_post_acc_grad_hooks(parameter, std::make_unique<Hook>(*this, bucket));
+      torch::autograd::impl::set_post_acc_grad_hooks(parameter, std::make_unique<Hook>(*this, bucket));
 }
 
 GradientSum::~GradientSum() {
+  if (!overlaps_) return;
   for (const auto& bucket : buckets_)
-    for (const auto& parameter : bucket.parameters)
-      if (parameter.is_cpu()) torch::autograd::impl::set_post_acc_grad_hooks(parameter, nullptr);
+    for (const auto& parameter : bucket.parameters) torch::autograd::impl::set_post_acc_grad_hooks(parameter, nullptr);
 }
 
 void GradientSum::expect() {

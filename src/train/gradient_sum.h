@@ -14,7 +14,8 @@ namespace graft::train {
 
 /// The backward pass yields the gradients of the last layers first. They are summed in buckets, the last parameters'
 /// first, each as soon as it and those before it are there: in the same order in every process, also in one that has
-/// nothing of a batch. On CUDA, where gradients are there only in the stream's time, all are summed at the end.
+/// nothing of a batch. On CUDA, where gradients are there only in the stream's time, all are summed at the end, unless
+/// the sums run in the stream's time too and there is more than a bucket of them.
 class GradientSum {
  public:
   static constexpr std::size_t kBucketBytes = std::size_t{4} << 20;
@@ -25,6 +26,9 @@ class GradientSum {
   ~GradientSum();
   GradientSum(const GradientSum&) = delete;
   GradientSum& operator=(const GradientSum&) = delete;
+
+  /// Whether the backward pass is to begin sums: it must then not be recorded.
+  bool overlaps() const { return overlaps_; }
 
   /// The next backward pass is the last before finish(): what it leaves in the parameters is to be summed.
   void expect();
@@ -45,6 +49,7 @@ class GradientSum {
 
   Communicator& processes_;
   std::vector<Bucket> buckets_;
+  bool overlaps_ = false;
   std::size_t begun_ = 0;  ///< buckets
   bool expects_ = false;
   std::deque<std::unique_ptr<Communicator::Pending>> pending_;

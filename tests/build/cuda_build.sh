@@ -18,10 +18,10 @@ if [[ "$(cat "$venv/graft-stamp" 2>/dev/null)" != "$version" ]]; then
     exit 1
   fi
   # Headers of CUDA's runtime that the wheels beside LibTorch leave out, of the same release.
-  "$python" -m pip install -q --disable-pip-version-check "nvidia-cuda-crt==$cuda.*"
+  "$python" -m pip install -q --disable-pip-version-check "nvidia-cuda-crt==$cuda.*" "nvidia-cuda-cccl==$cuda.*"
   echo "$version" > "$venv/graft-stamp"
 fi
 torch="$("$python" -c 'import torch.utils; print(torch.utils.cmake_prefix_path)')/Torch"
-cmake -S . -B build/cuda -G Ninja -DCMAKE_BUILD_TYPE=Release -DGRAFT_WERROR=ON -DGRAFT_BUILD_BENCHMARKS=ON -DGRAFT_WITH_CUDA=ON -DTorch_DIR="$torch"
+cmake -S . -B build/cuda -G Ninja -DCMAKE_BUILD_TYPE=Release -DGRAFT_WERROR=ON -DGRAFT_BUILD_BENCHMARKS=ON -DGRAFT_WITH_CUDA=ON -DGRAFT_WITH_MPI=AUTO -DTorch_DIR="$torch"
 cmake --build build/cuda -j "${GRAFT_JOBS:-2}"
 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive ctest --test-dir build/cuda --output-on-failure -j 2 -LE 'slow|build' "${@:2}"

@@ -1,4 +1,5 @@
 // Run by mpirun: every process runs all of it.
+#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <string>
@@ -8,8 +9,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <graft/device.h>
 #include <graft/mpi.h>
 
+#include "base/torch_device.h"
+#include "dist/device_sums.h"
 #include "support/expect_error.h"
 
 namespace {
@@ -70,6 +74,34 @@ TEST(Mpi, SeveralSumsAreUnderWayAndOthersBetweenThem) {
     if (pending[at]) pending[at]->wait();
     EXPECT_TRUE(at::equal(tensors[at], at::full({100'000 * i + 1}, i == 2 ? mine : sum))) << i;
   }
+}
+
+TEST(Mpi, SumsOnDevicesAreThoseOnTheCpu) {
+  EXPECT_FALSE(world->sums_on(graft::Device::cpu()));
+  const int devices = graft::cuda_device_count();
+  if (devices == 0) GTEST_SKIP() << "no CUDA device";
+  const auto device = graft::Device::cuda(world->rank() % devices);
+  // From device to device where each process has its own, else by way of the CPU.
+  std::printf("sums run on devices: %d\n", world->sums_on(device));
+  const auto there = graft::base::to_torch(device);
+  std::vector<at::Tensor> tensors, expected;
+  for (const auto type : {at::kFloat, at::kDouble, at::kLong, at::kBFloat16}) {
+    tensors.push_back(at::arange(5'000'000, at::kLong).remainder(50).mul_(world->rank() + 1).to(there, type));
+    expected.push_back(
+        at::arange(5'000'000, at::kLong).remainder(50).mul_(static_cast<std::int64_t>(total())).to(type));
+  }
+  const auto pending = world->start_sum(tensors);
+  const auto first = tensors.front()[1].item<double>();
+  EXPECT_EQ(first, world->rank() + 1);  // it waits for wait()
+  pending->wait();
+  for (std::size_t i = 0; i < tensors.size(); ++i) EXPECT_TRUE(at::equal(tensors[i].to(at::kCPU), expected[i])) << i;
+}
+
+TEST(DeviceSums, DevicesHaveToBeApart) {
+  using graft::dist::all_apart;
+  EXPECT_TRUE(all_apart({"a 1", "b 1", "a 2"}));
+  EXPECT_FALSE(all_apart({"a 1", "b 1", "a 1"}));
+  EXPECT_FALSE(all_apart({"a 1", ""}));
 }
 
 TEST(Mpi, SumsAreTheSameBitsEverywhere) {
