@@ -38,15 +38,16 @@ GRAFT_EXPORT int cuda_device_count();
 enum class Precision {
   kFloat32,
   kBFloat16,  ///< weights stay float32; convolutions and matrix products run in bfloat16 (autocast)
+  kFloat16,   ///< the same in float16; in training the loss is scaled (TrainerOptions::precision)
   /// Weights stay float32; inference on the CPU runs in eight bits, by the ranges that quantize() has found
   /// (quantize.h). Where the processor has no arithmetic for it (VNNI or AMX) it runs in float32.
   kInt8,
-  /// For inference: bfloat16 where the device computes in it (AVX-512, AMX, CUDA devices from Ampere on) and a picture's
-  /// answer differs from that in float32 by at most 0.02 of the largest value, or of 1; float32 elsewhere.
+  /// For inference: bfloat16 where the device computes in it (AVX-512, AMX, CUDA devices from Ampere on) and a
+  /// picture's answer differs from that in float32 by at most 0.02 of the largest value, or of 1; float32 elsewhere.
   kAuto,
 };
 
-/// "float32", "bfloat16", "int8" or "auto".
+/// "float32", "bfloat16", "float16", "int8" or "auto".
 GRAFT_EXPORT std::string_view to_string(Precision precision) noexcept;
 
 /// The reverse of to_string. Throws Error kConfig for any other text.

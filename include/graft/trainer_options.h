@@ -54,6 +54,9 @@ enum class ClassBalance {
 struct TrainerOptions {
   OptimizerSpec optimizer = Adam{};
   Numerics numerics = Numerics::kTorch;
+  /// kFloat32, kBFloat16 or kFloat16. In float16 the loss is scaled as torch.amp.GradScaler scales it by default: by
+  /// 65536 at first, by half as much after gradients that are not finite, whose step is left out (schedules count it),
+  /// by twice as much after 2000 steps in a row. A scale below 2^-14 is an Error kNumeric.
   Precision precision = Precision::kFloat32;
   Schedule schedule = {};  ///< of the learning rate
   /// The first that covers a parameter counts; the others train as the optimiser says.

@@ -31,6 +31,8 @@ std::string_view to_string(Precision precision) noexcept {
   switch (precision) {
     case Precision::kBFloat16:
       return "bfloat16";
+    case Precision::kFloat16:
+      return "float16";
     case Precision::kInt8:
       return "int8";
     case Precision::kAuto:
@@ -43,10 +45,11 @@ std::string_view to_string(Precision precision) noexcept {
 Precision parse_precision(std::string_view text) {
   if (text == "float32") return Precision::kFloat32;
   if (text == "bfloat16") return Precision::kBFloat16;
+  if (text == "float16") return Precision::kFloat16;
   if (text == "int8") return Precision::kInt8;
   if (text == "auto") return Precision::kAuto;
   throw Error(ErrorCode::kConfig,
-              "precision: expected float32, bfloat16, int8 or auto, found \"" + std::string(text) + "\"");
+              "precision: expected float32, bfloat16, float16, int8 or auto, found \"" + std::string(text) + "\"");
 }
 
 }  // namespace graft

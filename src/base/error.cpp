@@ -49,6 +49,13 @@ bool tells_of_memory(std::string_view message) {
   return false;
 }
 
+// Few operators have no kernel for it, and their names are known to nobody before they run.
+bool tells_of_float16(std::string_view message) {
+  for (const char* words : {"not implemented for 'Half'", "Unsupported dtype Half"})
+    if (message.find(words) != std::string_view::npos) return true;
+  return false;
+}
+
 // Made when the program starts. Copying it takes no memory.
 const Error kNoMemoryForAMessage(ErrorCode::kOutOfMemory, "not enough memory");
 
@@ -63,7 +70,8 @@ const Error kNoMemoryForAMessage(ErrorCode::kOutOfMemory, "not enough memory");
 }
 
 ErrorCode code_of(std::string_view message) {
-  return tells_of_memory(message) ? ErrorCode::kOutOfMemory : ErrorCode::kInternal;
+  if (tells_of_memory(message)) return ErrorCode::kOutOfMemory;
+  return tells_of_float16(message) ? ErrorCode::kConfig : ErrorCode::kInternal;
 }
 
 }  // namespace

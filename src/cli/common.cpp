@@ -69,7 +69,7 @@ void add_precision(CLI::App& app, std::string& precision) {
   app.add_option("--precision", precision,
                  "arithmetic of the network; int8 wants a file that graft quantize has written, auto is bfloat16 where "
                  "the processor has it and answers hardly change")
-      ->check(CLI::IsMember({"float32", "bfloat16", "int8", "auto"}))
+      ->check(CLI::IsMember({"float32", "bfloat16", "float16", "int8", "auto"}))
       ->capture_default_str();
 }
 

@@ -12,7 +12,7 @@ Command add_inspect(CLI::App& app) {
   add_model_options(app, o->model);
   auto* plan = app.add_flag("--plan", o->plan, "What the network is compiled to for the CPU, and what is not, and why");
   app.add_option("--precision", o->precision, "of the plan")
-      ->check(CLI::IsMember({"float32", "bfloat16", "int8", "auto"}))
+      ->check(CLI::IsMember({"float32", "bfloat16", "float16", "int8", "auto"}))
       ->capture_default_str()
       ->needs(plan);
   return [o](const Common& common) {

@@ -168,8 +168,8 @@ void add_data_part(CLI::App& app, TrainingFlags& f) {
   app.add_option("--numerics", f.numerics, "formulas and defaults of torch or keras")
       ->check(CLI::IsMember({"torch", "keras"}))
       ->capture_default_str();
-  app.add_option("--precision", f.precision, "arithmetic of the network")
-      ->check(CLI::IsMember({"float32", "bfloat16"}))
+  app.add_option("--precision", f.precision, "arithmetic of the network; in float16 the loss is scaled")
+      ->check(CLI::IsMember({"float32", "bfloat16", "float16"}))
       ->capture_default_str();
   app.add_option("--seed", f.seed, "of the head, the order and the augmentation")->capture_default_str();
   app.add_option("--feature-cache", f.feature_cache,

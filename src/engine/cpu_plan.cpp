@@ -135,6 +135,7 @@ void prepack_linear(Graph& graph, std::vector<c10::IValue>& weights) {
 std::string obstacle_to(Precision precision) {
   if (!at::hasMKLDNN()) return "this LibTorch has no oneDNN";
   if (precision == Precision::kFloat32) return "";
+  if (precision == Precision::kFloat16) return "on the CPU there are no plans in float16";
   if (precision == Precision::kInt8) return has_eight_bit_arithmetic() ? "" : "this processor has no VNNI or AMX";
   const auto supported = c10::Dispatcher::singleton().findSchema({"mkldnn::_is_mkldnn_bf16_supported", ""});
   return supported && supported->typed<bool()>().call() ? "" : "this processor has no AVX-512 for bfloat16";

@@ -90,7 +90,9 @@ std::unique_ptr<Plan> compile_for_cuda(const graph::Network& network, Precision 
                            : "it has no convolution over two dimensions with known weights";
     return nullptr;
   }
-  const auto type = precision == Precision::kBFloat16 ? at::kBFloat16 : at::kFloat;
+  auto type = at::kFloat;
+  if (precision == Precision::kBFloat16) type = at::kBFloat16;
+  if (precision == Precision::kFloat16) type = at::kHalf;
   lower(*graph, type);
   describe(*graph, network, summary);
   graph->lint();

@@ -51,6 +51,8 @@ double tolerance_of(Precision precision, const at::Tensor& input) {
   switch (precision) {
     case Precision::kBFloat16:
       return 0.1;
+    case Precision::kFloat16:
+      return 0.02;
     case Precision::kInt8:
       return std::numeric_limits<double>::max();
     default:

@@ -15,11 +15,11 @@ namespace graft::model {
 class Autocast {
  public:
   Autocast(Precision precision, Device device) : type_(base::to_torch(device).type()) {
-    if (precision != Precision::kBFloat16) return;
+    if (precision != Precision::kBFloat16 && precision != Precision::kFloat16) return;
     was_enabled_ = at::autocast::is_autocast_enabled(type_);
     old_type_ = at::autocast::get_autocast_dtype(type_);
     at::autocast::set_autocast_enabled(type_, true);
-    at::autocast::set_autocast_dtype(type_, at::kBFloat16);
+    at::autocast::set_autocast_dtype(type_, precision == Precision::kFloat16 ? at::kHalf : at::kBFloat16);
     at::autocast::increment_nesting();
   }
   ~Autocast() {

@@ -269,8 +269,8 @@ at::Tensor Model::forward(const at::Tensor& batch, Precision precision) const {
   if (!impl().training) return impl().infer(impl().runner, batch, precision);
   impl().check_batch(batch, /*evaluation=*/false);
   if (precision == Precision::kInt8 || precision == Precision::kAuto)
-    throw Error(ErrorCode::kConfig,
-                std::string(to_string(precision)) + " is for inference: expected float32 or bfloat16 in training mode");
+    throw Error(ErrorCode::kConfig, std::string(to_string(precision)) +
+                                        " is for inference: expected float32, bfloat16 or float16 in training mode");
   return base::translated("running the network", [&] {
     return impl().train([&](const at::Tensor& input) { return impl().runner.run(input); }, batch, precision);
   });

@@ -61,8 +61,8 @@ void check(const Model& model, const TrainerOptions& options, const FitOptions& 
   const auto not_negative = [](double value, const char* name) {
     base::require(value >= 0 && std::isfinite(value), name, "0 or more", value);
   };
-  if (options.precision != Precision::kFloat32 && options.precision != Precision::kBFloat16)
-    base::refuse("precision", "float32 or bfloat16 for training", std::string(to_string(options.precision)));
+  if (options.precision == Precision::kInt8 || options.precision == Precision::kAuto)
+    base::refuse("precision", "float32, bfloat16 or float16 for training", std::string(to_string(options.precision)));
   const double smoothing = options.label_smoothing;
   base::require(smoothing >= 0 && smoothing < 1, "label_smoothing", "0 to below 1", smoothing);
   not_negative(options.mixup_alpha, "mixup_alpha");
@@ -95,6 +95,7 @@ Fit::Fit(Model& model, const TrainerOptions& options, const FitOptions& fit, con
       objective_(model.tasks(), options.label_smoothing, class_weights(model, options, train), options.numerics),
       loader_(train, model.input(), loader_options(train)) {
   check(model, options, fit, train);
+  if (options.precision == Precision::kFloat16) scaler_.emplace(base::to_torch(model.device()));
 }
 
 LoaderOptions Fit::loader_options(const Dataset& train) {
@@ -287,6 +288,7 @@ bool Fit::trains_ahead() const {
 void Fit::collect(bool wait) {
   if (!pass_) return;
   for (const auto& scores : pass_->finished(wait)) add(scores);
+  if (wait && scaler_) scaler_->check();
 }
 
 void Fit::add(const GradientPass::Scores& scores) {
@@ -319,7 +321,7 @@ void Fit::make_pass() {
   batch_norm_trains_ = !buffers.empty();
   pass_.emplace(
       objective_, [this](const at::Tensor& features) { return network_.forward(features); }, std::move(parameters),
-      buffers, base::to_torch(model_.device()));
+      buffers, base::to_torch(model_.device()), scaler_ ? scaler_->scale() : at::Tensor());
   started_.clear();
   sum_.reset();
 }
@@ -327,16 +329,24 @@ void Fit::make_pass() {
 void Fit::step_optimizer(std::int64_t batches) {
   const at::NoGradGuard no_grad;
   if (fit_.processes) average_over_processes();
-  if (batches > 1)
-    for (const auto& parameter : optimizer_->parameters())
-      if (const auto& gradient = parameter.tensor.grad(); gradient.defined())
-        gradient.div_(static_cast<double>(batches));
-  clip_gradients();
+  if (scaler_) scaler_->unscale(gradients());
+  // Ahead, nobody knows yet whether there will be a step.
+  const bool steps = !scaler_ || trains_ahead() || !scaler_->overflowed();
   const auto update = updates_++;
   optimizer_->set_learning_rate(rates_ ? rates_(update) : learning_rate_->at(update));
-  optimizer_->step(trains_ahead() ? pass_->failed() : at::Tensor());
+  if (steps) {
+    if (batches > 1)
+      for (const auto& gradient : gradients()) gradient.div_(static_cast<double>(batches));
+    clip_gradients();
+    at::Tensor skip;
+    if (trains_ahead()) skip = scaler_ ? at::maximum(pass_->failed(), scaler_->overflow()) : pass_->failed();
+    optimizer_->step(skip, /*goes_on=*/scaler_.has_value());
+  }
   optimizer_->zero_grad();
-  if (average_) average_->update();
+  if (average_ && steps) average_->update();
+  if (!scaler_) return;
+  scaler_->update();
+  if (!trains_ahead()) scaler_->check();
 }
 
 void Fit::average_over_processes() {
@@ -362,11 +372,17 @@ void Fit::find_summed() {
   if (sum_->overlaps()) pass_->do_not_record();
 }
 
+std::vector<at::Tensor> Fit::gradients() const {
+  std::vector<at::Tensor> all;
+  for (const auto& parameter : optimizer_->parameters())
+    if (parameter.tensor.grad().defined()) all.push_back(parameter.tensor.grad());
+  return all;
+}
+
 /// torch/nn/utils/clip_grad.py.
 void Fit::clip_gradients() const {
-  std::vector<at::Tensor> gradients;
-  for (const auto& parameter : optimizer_->parameters())
-    if (parameter.tensor.grad().defined()) gradients.push_back(parameter.tensor.grad());
+  if (options_.clip_norm == 0 && options_.clip_value == 0) return;
+  const auto gradients = this->gradients();
   if (options_.clip_norm > 0 && !gradients.empty()) {
     std::vector<at::Tensor> norms;
     for (const auto& gradient : gradients) norms.push_back(at::linalg_vector_norm(gradient));
@@ -414,6 +430,7 @@ void Fit::save(RunState& state) {
   set("plateau_waited", plateau.waited);
   state.add("optimizer", optimizer_->state());
   if (average_) state.add("average", average_->average());
+  if (scaler_) scaler_->save("fit/loss", state);
 }
 
 void Fit::load(const RunState& state) {
@@ -436,6 +453,7 @@ void Fit::load(const RunState& state) {
   optimizer_->set_state(state.under("optimizer"));
   optimizer_->set_learning_rate(state.number("fit/learning_rate"));
   if (average_) copy_into(state.under("average"), average_->average());
+  if (scaler_) scaler_->load("fit/loss", state);
   loader_.start_epoch(data_epoch_, static_cast<std::size_t>(integer("next_batch")));
 }
 

@@ -19,6 +19,7 @@
 #include "train/checkpoint.h"
 #include "train/gradient_pass.h"
 #include "train/gradient_sum.h"
+#include "train/loss_scaler.h"
 #include "train/objective.h"
 #include "train/optimizer.h"
 #include "train/parameter_groups.h"
@@ -102,6 +103,7 @@ class Fit {
   void collect(bool wait);
   /// Of the gradients of `batches` batches.
   void step_optimizer(std::int64_t batches);
+  std::vector<at::Tensor> gradients() const;
   void clip_gradients() const;
   bool mixes() const { return options_.mixup_alpha > 0 || options_.cutmix_alpha > 0; }
   void start_over();
@@ -116,6 +118,7 @@ class Fit {
   DataLoader loader_;
   ParameterGroups groups_;
   std::unique_ptr<Optimizer> optimizer_;
+  std::optional<LossScaler> scaler_;  ///< in float16
   std::optional<GradientPass> pass_;  ///< for what is frozen now
   bool batch_norm_trains_ = false;    ///< there
   struct Started {

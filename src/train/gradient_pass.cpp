@@ -48,12 +48,13 @@ struct GradientPass::Recording {
 };
 
 GradientPass::GradientPass(const Objective& objective, Forward forward, std::vector<at::Tensor> parameters,
-                           std::vector<at::Tensor> buffers, c10::Device device)
+                           std::vector<at::Tensor> buffers, c10::Device device, at::Tensor loss_scale)
     : objective_(objective),
       forward_(std::move(forward)),
       parameters_(std::move(parameters)),
       buffers_(std::move(buffers)),
       device_(device),
+      loss_scale_(std::move(loss_scale)),
       failed_(at::zeros({1}, at::TensorOptions(device).dtype(at::kFloat))),
       can_record_(device.is_cuda() && base::CudaGraph::available()) {
   for (const auto& buffer : buffers_) saved_.push_back(at::empty_like(buffer));
@@ -65,7 +66,7 @@ at::Tensor GradientPass::compute(const at::Tensor& input, const at::Tensor& targ
   const at::AutoGradMode with_gradients(true);
   const auto logits = forward_(input);
   const auto loss = objective_.loss(logits, targets, shares_);
-  loss.backward();
+  (loss_scale_.defined() ? loss * loss_scale_ : loss).backward();
   const at::NoGradGuard no_grad;
   failed_.copy_(at::maximum(failed_, loss.isfinite().logical_not()));
   const auto counts = objective_.counts(logits.detach(), targets);

@@ -31,8 +31,9 @@ class GradientPass {
   using Forward = std::function<at::Tensor(const at::Tensor&)>;
 
   /// The objective must outlive it. `parameters` are those that get gradients, `buffers` what a forward pass changes.
+  /// `loss_scale`, [1] float32 on the device, if it is given: gradients are those of the loss times what it then holds.
   GradientPass(const Objective& objective, Forward forward, std::vector<at::Tensor> parameters,
-               std::vector<at::Tensor> buffers, c10::Device device);
+               std::vector<at::Tensor> buffers, c10::Device device, at::Tensor loss_scale = {});
   ~GradientPass();
 
   /// Adds the gradients of the mean loss over a batch. `alone`: no gradients wait there yet. `shares` are those of
@@ -68,6 +69,7 @@ class GradientPass {
   const Forward forward_;
   std::vector<at::Tensor> parameters_, buffers_;
   const c10::Device device_;
+  const at::Tensor loss_scale_;
   std::vector<at::Tensor> saved_;  ///< the buffers before the step
   at::Tensor failed_;
   at::Tensor shares_;  ///< [tasks] float32 on the device, for recordings always the same tensor; undefined without

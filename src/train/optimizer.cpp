@@ -142,7 +142,7 @@ class AdamStep : public Optimizer {
     const bool couple = !decoupled_ && now.weight_decay != 0;
     const auto g = couple ? gradient.add(p, now.weight_decay) : gradient;
     if (decoupled_ && now.weight_decay != 0) p.mul_(1 - now.learning_rate * now.weight_decay);
-    const auto t = static_cast<double>(s.steps);
+    const auto t = static_cast<double>(steps_of(s));
     const double correction1 = 1 - std::pow(o_.beta1, t), correction2 = 1 - std::pow(o_.beta2, t);
     s.first.lerp_(g, 1 - o_.beta1);
     s.second.mul_(o_.beta2).addcmul_(g, g, 1 - o_.beta2);
@@ -182,16 +182,18 @@ class AdamStep : public Optimizer {
 
   /// PyTorch's formula in one pass over memory instead of nine, for parameters with the same rates and steps.
   void fused(const std::vector<Update>& updates, const at::Tensor& skip = {}) const {
-    std::vector<at::Tensor> parameters, gradients, first, second;
+    std::vector<at::Tensor> parameters, gradients, first, second, skipped;
     for (const auto& [p, s, now] : updates) {
       parameters.push_back(p);
       gradients.push_back(p.grad());
       first.push_back(s.first);
       second.push_back(s.second);
+      if (s.skipped.defined()) skipped.push_back(s.skipped);
     }
     const auto& [p, s, now] = updates.front();
-    const std::vector<at::Tensor> steps(updates.size(),
-                                        at::full({}, static_cast<double>(s.steps), p.options().dtype(at::kFloat)));
+    std::vector<at::Tensor> steps(updates.size(),
+                                  at::full({}, static_cast<double>(s.steps), p.options().dtype(at::kFloat)));
+    if (!skipped.empty()) steps = at::_foreach_sub(steps, skipped);
     const auto kernel = decoupled_ ? static_cast<Kernel>(at::_fused_adamw_) : static_cast<Kernel>(at::_fused_adam_);
     kernel(parameters, gradients, first, second, {}, steps, now.learning_rate, o_.beta1, o_.beta2, now.weight_decay,
            epsilon_, /*amsgrad=*/false, /*maximize=*/false, /*grad_scale=*/{},
@@ -266,8 +268,9 @@ std::unique_ptr<Optimizer> Optimizer::create(const OptimizerSpec& spec, Numerics
       spec);
 }
 
-void Optimizer::step(const at::Tensor& skip) {
+void Optimizer::step(const at::Tensor& skip, bool goes_on) {
   const at::NoGradGuard no_grad;
+  if (skip.defined() && skip.is_cpu() && skip.item<float>() != 0) return;
   std::vector<Update> updates;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     auto& [tensor, name, rate, weight_decay] = parameters_[i];
@@ -275,7 +278,21 @@ void Optimizer::step(const at::Tensor& skip) {
     ++slots_[i].steps;
     updates.push_back({tensor, slots_[i], {learning_rate_ * rate, weight_decay.value_or(weight_decay_)}});
   }
+  if (goes_on && skip.defined() && skip.is_cuda()) count_skipped(updates, skip);
   update_all(updates, skip);
+}
+
+std::int64_t Optimizer::steps_of(const Slots& slots) {
+  return slots.steps - (slots.skipped.defined() ? static_cast<std::int64_t>(slots.skipped.item<float>()) : 0);
+}
+
+void Optimizer::count_skipped(const std::vector<Update>& updates, const at::Tensor& skip) {
+  std::vector<at::Tensor> counters;
+  for (const auto& [parameter, slots, rates] : updates) {
+    if (!slots.skipped.defined()) slots.skipped = at::zeros({}, skip.options());
+    counters.push_back(slots.skipped);
+  }
+  if (!counters.empty()) at::_foreach_add_(counters, skip.squeeze());
 }
 
 void Optimizer::update_all(std::vector<Update>& updates, const at::Tensor& skip) {
@@ -290,9 +307,9 @@ void Optimizer::zero_grad() {
 std::map<std::string, at::Tensor> Optimizer::state() const {
   std::map<std::string, at::Tensor> state;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    const auto& [steps, first, second] = slots_[i];
+    const auto& [steps, skipped, first, second] = slots_[i];
     const auto& name = parameters_[i].name;
-    state[name + ".steps"] = at::full({}, steps, at::kLong);
+    state[name + ".steps"] = at::full({}, steps_of(slots_[i]), at::kLong);
     if (first.defined()) state[name + ".first"] = first;
     if (second.defined()) state[name + ".second"] = second;
   }
@@ -306,6 +323,7 @@ void Optimizer::set_state(const std::map<std::string, at::Tensor>& state) {
     const auto steps = state.find(name + ".steps");
     if (steps == state.end()) throw Error(ErrorCode::kMismatch, "the optimiser's state knows nothing of " + name);
     slots_[i].steps = steps->second.item<std::int64_t>();
+    slots_[i].skipped.reset();
     const auto take = [&](const std::string& slot, at::Tensor& into) {
       const auto it = state.find(name + slot);
       if (it != state.end() && it->second.sizes() != tensor.sizes())

@@ -30,8 +30,9 @@ class Optimizer {
   virtual ~Optimizer() = default;
 
   /// One step from the parameters' gradients; a parameter without one is left alone. `skip`, [1] float32 on their
-  /// device, if it is given: no step where it is not 0.
-  void step(const at::Tensor& skip = {});
+  /// device, 0 or 1, if it is given: at 1 nothing is changed. With `goes_on` there are steps after one that is skipped,
+  /// which then do not count it.
+  void step(const at::Tensor& skip = {}, bool goes_on = false);
   void zero_grad();
   double learning_rate() const { return learning_rate_; }
   void set_learning_rate(double rate) { learning_rate_ = rate; }
@@ -51,7 +52,8 @@ class Optimizer {
 
   /// What an optimiser remembers of a parameter; undefined until it is first used.
   struct Slots {
-    std::int64_t steps = 0;
+    std::int64_t steps = 0;  ///< with those skipped on CUDA
+    at::Tensor skipped;      ///< [] float32, how many of them were; undefined for none
     at::Tensor first, second;
   };
   /// The parameter's own, in this step.
@@ -59,6 +61,8 @@ class Optimizer {
     double learning_rate;
     double weight_decay;
   };
+  /// Steps there were. Waits for the device if some may have been skipped there.
+  static std::int64_t steps_of(const Slots& slots);
   virtual void update(at::Tensor& parameter, const at::Tensor& gradient, Slots& slots, const Rates& rates) = 0;
   struct Update {
     at::Tensor& parameter;
@@ -69,6 +73,8 @@ class Optimizer {
   virtual void update_all(std::vector<Update>& updates, const at::Tensor& skip);
 
  private:
+  static void count_skipped(const std::vector<Update>& updates, const at::Tensor& skip);
+
   double learning_rate_;
   double weight_decay_;
   std::vector<Parameter> parameters_;

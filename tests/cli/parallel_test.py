@@ -274,6 +274,13 @@ class Training(Scratch):
                             "--optimizer", "sgd", "--label-smoothing", 0.1, "--ema", 0.8)
         self.assert_same(one, two)
 
+    def test_float16_learns_as_in_one_process(self):
+        options = ["--epochs", 10, "--lr", 0.01, "--precision", "float16"]
+        for count in (1, 2):  # which steps overflow at first may differ: sums of parts are smaller
+            last = self.finetune(count, f"of{count}", *options)[0]["epochs"][-1]
+            self.assertLess(last["loss"], 0.2)
+            self.assertEqual(last["val_accuracy"], 1)
+
     def test_batch_norm_that_trains_has_the_same_statistics_everywhere(self):
         options = ["--freeze", "none", "--bn", "train", "--batch", 6, "--epochs", 1, "--lr", 1e-4]
         said, weights = self.finetune(2, "two", *options)

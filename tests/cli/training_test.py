@@ -55,6 +55,18 @@ class Training(unittest.TestCase):
             self.assertIn(message, self.finetune("--config", config, code=code))
         self.assertIn("cannot open", self.finetune("--config", self.root / "missing.json", code=1))
 
+    def test_float16_learns_as_float32(self):
+        options = ["--epochs", 10, "--lr", 0.01, "--batch", 4]
+        exact, rough = self.finetune(*options), self.finetune(*options, "--precision", "float16")
+        self.assertNotEqual(exact["epochs"][0]["loss"], rough["epochs"][0]["loss"])
+        for last in exact["epochs"][-1], rough["epochs"][-1]:  # which are not the same: some of the first steps overflow
+            self.assertLess(last["loss"], 0.2)
+            self.assertEqual(last["val_accuracy"], 1)
+        scores = [json.loads(run("evaluate", self.root / "out.pt", "--data", self.root / "val", "--json", "--precision", precision).stdout)
+                  for precision in ("float32", "float16")]
+        self.assertLess(abs(scores[0]["loss"] - scores[1]["loss"]), 0.02)
+        self.assertIn("precision", self.finetune("--precision", "int8", code=2))
+
     def test_early_stopping(self):
         result = self.finetune("--epochs", 50, "--lr", 1e-9, "--early-stopping", "2:0.1")
         self.assertEqual(len(result["epochs"]), 3)

@@ -7,6 +7,8 @@ optimizers.json: for each case the parameters after 1 and after 100 steps on the
 schedules.json: learning rates of PyTorch's schedulers. mixing.json: a batch, mixed and cut. smoothed.json: as losses.json,
 with label smoothing. recipes.json: losses and last answers with parameter groups, clipping, accumulation, averaged and class
 weights. valleys.json: what fastai suggests for a curve. mlp.json: with a new head of two dense layers, and its first weights.
+loss_scaling.json: the course of GradScaler over given steps. float16.json: as mlp.json, in float16 with features so large that
+gradients overflow at first.
 losses.json: 20 training losses of the tiny ResNet of make_networks.py, for each freeze point and batch norm policy.
 pictures.u8: 40 pictures [40, 32, 32, 3] to train on; the class of picture i is i % 5.
 """
@@ -241,6 +243,57 @@ def mlp_losses(images, steps=20, batch=8):
     return {"head": start, "losses": found}
 
 
+def loss_scaling():
+    """Steps whose gradients are what is given (times the scale, where that overflows float32), as GradScaler goes on from them."""
+    largest = float(torch.finfo(torch.float32).max)
+    course = [(1.0, 1), (float("inf"), 3), (0.5, 1), (float("nan"), 1), (-2.0, 1999), (largest, 1), (0.25, 2000), (1.0, 1999), (-float("inf"), 1),
+              (1.0, 2001), (1.0, 4000), (float("inf"), 18), (3.0, 1)]
+    scaler = torch.amp.GradScaler("cpu")
+    parameter = torch.tensor([1.0], requires_grad=True)
+    optimizer = torch.optim.SGD([parameter], lr=1e-4)
+    found = []
+    for gradient, times in course:
+        for _ in range(times):
+            optimizer.zero_grad()
+            scaler.scale(parameter.sum() * gradient).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        found.append({"gradient": str(gradient), "times": times, "scale": scaler.get_scale(), "growth": scaler._get_growth_tracker(),
+                      "parameter": parameter.item()})
+    return found
+
+
+def float16_losses(images, steps=20, batch=8):
+    """Losses and scales before each step; with a scale of 1, nothing of this would overflow."""
+    net = make_networks.randomise(make_networks.TinyResNet(), 2)
+    net.fc = torch.nn.Identity()
+    with torch.no_grad():
+        net.layer2[1].bn3.weight *= 100
+    torch.manual_seed(5)
+    head = torch.nn.Linear(16, 5)
+    with torch.no_grad():
+        head.weight *= 0.01
+    start = {"head.fc.weight": head.weight.tolist(), "head.fc.bias": head.bias.tolist()}
+    optimizer, scaler = torch.optim.Adam(head.parameters(), lr=1e-4), torch.amp.GradScaler("cpu")
+    found, scales = [], []
+    x = torch.tensor(images).permute(0, 3, 1, 2).float() / 255
+    y = torch.arange(40) % 5
+    for step in range(steps):
+        at = step * batch % 40
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.float16):
+            with torch.no_grad():
+                features = net(x[at:at + batch]).float()
+            logits = head(features).float()
+        loss = torch.nn.functional.cross_entropy(logits, y[at:at + batch])
+        scales.append(scaler.get_scale())
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        found.append(loss.item())
+    return {"head": start, "losses": found, "scales": scales}
+
+
 def main():
     OUT.mkdir(exist_ok=True)
     (OUT / "optimizers.json").write_text(json.dumps(optimizers(), indent=1))
@@ -251,6 +304,8 @@ def main():
         runs[f"until:layer2.{bn}"] = losses(images, ("layer2",), bn)
     (OUT / "smoothed.json").write_text(json.dumps(losses(images, (), "follow", smoothing=0.1), indent=1))
     (OUT / "mlp.json").write_text(json.dumps(mlp_losses(images), indent=1))
+    (OUT / "loss_scaling.json").write_text(json.dumps(loss_scaling(), indent=1))
+    (OUT / "float16.json").write_text(json.dumps(float16_losses(images), indent=1))
     (OUT / "schedules.json").write_text(json.dumps(schedules(), indent=1))
     (OUT / "recipes.json").write_text(json.dumps(recipes(images), indent=1))
     (OUT / "valleys.json").write_text(json.dumps(valleys(), indent=1))

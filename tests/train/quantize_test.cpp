@@ -214,7 +214,7 @@ TEST_F(Quantize, EvaluationAndTrainingFollowThePrecision) {
   EXPECT_NE(float32.loss, int8.loss);
   EXPECT_NEAR(float32.loss, int8.loss, 0.1);
   EXPECT_GRAFT_ERROR(Trainer(model, {.precision = Precision::kInt8}).fit(data, {.epochs = 1}), kConfig,
-                     "float32 or bfloat16");
+                     "float32, bfloat16 or float16");
   EXPECT_EQ(parse_precision("int8"), Precision::kInt8);
   EXPECT_EQ(to_string(Precision::kInt8), "int8");
 }

@@ -8,6 +8,7 @@
 #include <stop_token>
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
@@ -249,6 +250,7 @@ struct Setting {
   FitOptions fit;
   bool augmented = false;
   bool new_head = true;
+  bool overflows = false;  ///< gradients do, in float16, at the first scales
 };
 
 std::vector<Setting> settings() {
@@ -268,6 +270,12 @@ std::vector<Setting> settings() {
   all.push_back({"two phases",
                  {.clip_norm = 1, .balance = ClassBalance::kSampling},
                  {.phases = {{.freeze = "all", .epochs = 2}, {.freeze = "until:layer2", .epochs = 2, .rate = 0.1}}}});
+  all.push_back({"float16",
+                 {.precision = Precision::kFloat16},
+                 {.phases = {{.freeze = "all", .epochs = 2}, {.freeze = "until:layer2", .epochs = 2, .rate = 0.1}}},
+                 /*augmented=*/false,
+                 /*new_head=*/true,
+                 /*overflows=*/true});
   for (auto& setting : all) setting.fit.batch_size = 8;
   return all;
 }
@@ -282,6 +290,10 @@ struct Outcome {
 Outcome run(const Setting& setting, FitOptions fit, std::function<void(std::string_view)> on_warning = {}) {
   auto model = load();
   if (setting.new_head) model.replace_head(heads::mlp({.hidden = {8}, .classes = 3, .dropout = 0.5, .seed = 1}));
+  if (setting.overflows) {
+    const at::NoGradGuard no_grad;
+    model.named_parameters().at("layer2.1.bn3.weight").mul_(100);
+  }
   const std::size_t classes = setting.new_head ? 3 : 5;
   DrawnDataset train(28, classes), val(12, classes, 32, 9);
   if (setting.augmented) train.changes = {.zoom = 0.3, .horizontal_flip = true};
