@@ -52,6 +52,7 @@ struct History {
   bool stopped_early = false;        ///< by EarlyStopping
   bool interrupted = false;          ///< by FitOptions::stop
   std::size_t resumed_at = 0;        ///< epochs that an earlier run had done
+  std::int64_t batch_size = 0;       ///< FitOptions::batch_size
   double images_per_second = 0;      ///< trained images over the time spent training
   std::vector<BadImage> bad_images;  ///< left out under OnBadImage::kSkip
 };

@@ -1,5 +1,7 @@
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <optional>
 
 #include "cli/common.h"
 #include "cli/config.h"
@@ -13,6 +15,9 @@
 namespace graft::cli {
 
 namespace {
+
+/// What --batch auto stands for as a number.
+constexpr std::int64_t kAutoBatch = 0;
 
 struct Options {
   TrainingFlags training;
@@ -69,6 +74,57 @@ class EpochProgress {
   std::string title_;
 };
 
+CLI::Validator at_least_one_or_auto() {
+  return {[](std::string& text) {
+            if (text != "auto") return at_least_one()(text);
+            text = std::to_string(kAutoBatch);
+            return std::string();
+          },
+          "INT >= 1 or auto"};
+}
+
+/// That of the run which is resumed, if there is one; the same in all processes.
+std::optional<std::int64_t> resumed_batch_size(const Options& o, const Common& common) {
+  if (!o.resume) return std::nullopt;
+  std::optional<std::int64_t> known;
+  if (is_first(common)) known = batch_size_of_checkpoint(o.checkpoint_dir);
+  if (!common.processes) return known;
+  const auto text = common.processes->broadcast(known ? std::to_string(*known) : std::string());
+  return text.empty() ? std::nullopt : std::optional<std::int64_t>(std::stoll(text));
+}
+
+/// The same in all processes.
+std::int64_t chosen_batch_size(const Options& o, const Common& common, const TrainerOptions& options,
+                               const FitOptions& fit, Model& model, const Dataset& train,
+                               const Interruption& interruption) {
+  if (const auto known = resumed_batch_size(o, common)) {
+    note(common, "--batch auto: " + std::to_string(*known) + ", as the run has it that is resumed");
+    return *known;
+  }
+  // On the CPU larger batches are no faster, and trials take their time.
+  constexpr std::int64_t kFirst = 2, kLargest = 4096, kLargestOnCpu = 64;
+  const auto processes = common.processes ? common.processes->size() : 1;
+  const auto share = static_cast<std::int64_t>(train.size()) / processes;
+  const BatchFinderOptions finder{
+      .first = kFirst,
+      .largest = std::max(kFirst, std::min(share, model.device().is_cuda() ? kLargest : kLargestOnCpu)),
+      .loader_threads = fit.loader_threads,
+      .phases = fit.phases,
+      .processes = common.processes};
+  // Of several processes one that ended would leave the others waiting.
+  std::optional<CancellationScope> until_stopped;
+  if (!common.processes) until_stopped.emplace(interruption.token());
+  std::int64_t found = 0;
+  try {
+    found = find_batch_size(model, options, train, finder);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kCancelled) interruption.rethrow();
+    throw;
+  }
+  note(common, "--batch auto: " + std::to_string(found));
+  return found;
+}
+
 void run(const Options& o, const CLI::App& app, const Common& common) {
   const Interruption interruption(common);
   const auto options = trainer_options(o.training, common);
@@ -85,6 +141,8 @@ void run(const Options& o, const CLI::App& app, const Common& common) {
   });
 
   auto fit = fit_options(o.training, common, model);
+  if (fit.batch_size == kAutoBatch)
+    fit.batch_size = chosen_batch_size(o, common, options, fit, model, *train, interruption);
   report.begin(model, *train, *val, fit, options.seed);
   EpochProgress progress(common, fit);
   fit.checkpoint = {.directory = o.checkpoint_dir, .every_steps = o.checkpoint_steps, .resume = o.resume};
@@ -126,6 +184,12 @@ void run(const Options& o, const CLI::App& app, const Common& common) {
 Command add_finetune(CLI::App& app) {
   auto o = std::make_shared<Options>();
   add_training_options(app, o->training);
+  app.remove_option(app.get_option("--batch"));
+  app.add_option("--batch", o->training.batch,
+                 "pictures in a batch; auto: the most of 2, 4, 8 and so on for which there is memory, on the CPU up to "
+                 "64, and no more than there are")
+      ->transform(at_least_one_or_auto())
+      ->capture_default_str();
   app.add_option("--out", o->out, "file for the trained model")->required();
   app.add_option("--keep", o->keep, "which epoch's weights to save")
       ->check(CLI::IsMember({"best", "last"}))

@@ -115,6 +115,7 @@ std::string to_json(const History& history) {
                  {"stopped_early", history.stopped_early},
                  {"interrupted", history.interrupted},
                  {"resumed_at", history.resumed_at},
+                 {"batch_size", history.batch_size},
                  {"images_per_second", history.images_per_second},
                  {"bad_images", bad_images_json(history.bad_images)}});
   });

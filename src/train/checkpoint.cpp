@@ -49,6 +49,26 @@ Number parsed(const std::string& name, const std::string& text) {
   return value;
 }
 
+std::optional<RunState> read(const fs::path& path, const WarningCallback& on_warning) {
+  if (!fs::exists(path)) return std::nullopt;
+  try {
+    auto content = base::read_own_safetensors(path);
+    RunState state;
+    state.tensors = std::move(content.tensors);
+    state.values = std::move(content.metadata);
+    (void)state.integer(kNumber);
+    if (const auto format = state.integer(kFormatKey); format > kFormat)
+      throw Error(ErrorCode::kMismatch, path.string() + ": expected a checkpoint of format " + std::to_string(kFormat) +
+                                            " or before, found " + std::to_string(format) +
+                                            ", which a newer version of Graft has written");
+    return state;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kFormat) throw;
+    if (on_warning) on_warning(std::string(error.what()) + "; it is left out");
+    return std::nullopt;
+  }
+}
+
 }  // namespace
 
 double RunState::number(const std::string& name) const { return parsed<double>(name, text(name)); }
@@ -82,34 +102,26 @@ CheckpointFiles::CheckpointFiles(const CheckpointOptions& options, WarningCallba
                                         "of its own");
 }
 
-fs::path CheckpointFiles::file(std::int64_t number) const {
-  return directory_ / ("checkpoint-" + std::to_string(number % 2) + ".safetensors");
+fs::path CheckpointFiles::file(const fs::path& directory, std::int64_t number) {
+  return directory / ("checkpoint-" + std::to_string(number % 2) + ".safetensors");
 }
 
-std::optional<RunState> CheckpointFiles::read(const fs::path& path) const {
-  if (!fs::exists(path)) return std::nullopt;
-  try {
-    auto content = base::read_own_safetensors(path);
-    RunState state;
-    state.tensors = std::move(content.tensors);
-    state.values = std::move(content.metadata);
-    (void)state.integer(kNumber);
-    if (const auto format = state.integer(kFormatKey); format > kFormat)
-      throw Error(ErrorCode::kMismatch, path.string() + ": expected a checkpoint of format " + std::to_string(kFormat) +
-                                            " or before, found " + std::to_string(format) +
-                                            ", which a newer version of Graft has written");
-    return state;
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kFormat) throw;
-    if (on_warning_) on_warning_(std::string(error.what()) + "; it is left out");
-    return std::nullopt;
-  }
+std::optional<RunState> CheckpointFiles::newest(const fs::path& directory, const WarningCallback& on_warning) {
+  auto state = read(file(directory, 0), on_warning), other = read(file(directory, 1), on_warning);
+  if (!state || (other && other->integer(kNumber) > state->integer(kNumber))) state = std::move(other);
+  return state;
+}
+
+std::optional<std::string> CheckpointFiles::setting_of_newest(const fs::path& directory, const std::string& name) {
+  const auto state = newest(directory, {});
+  if (!state) return std::nullopt;
+  const auto it = state->values.find(std::string(kSetting) + name);
+  return it == state->values.end() ? std::nullopt : std::optional(it->second);
 }
 
 std::optional<RunState> CheckpointFiles::newest(const std::map<std::string, std::string>& settings) {
   if (!resume_) return std::nullopt;
-  auto state = read(file(0)), other = read(file(1));
-  if (!state || (other && other->integer(kNumber) > state->integer(kNumber))) state = std::move(other);
+  auto state = newest(directory_, on_warning_);
   if (!state) return std::nullopt;
   number_ = state->integer(kNumber);
   std::string differences;

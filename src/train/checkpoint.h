@@ -46,6 +46,10 @@ class CheckpointFiles {
   /// `settings`: of this run, by name. Throws Error kMismatch naming those that the checkpoint's run had otherwise.
   std::optional<RunState> newest(const std::map<std::string, std::string>& settings);
 
+  /// A setting of the run whose newest whole checkpoint is in `directory`; nothing if there is none, or no such
+  /// setting. A damaged one is as none.
+  static std::optional<std::string> setting_of_newest(const std::filesystem::path& directory, const std::string& name);
+
   /// Over the older one. Throws Error kIo; what was there stays whole.
   void write(const RunState& state, const std::map<std::string, std::string>& settings);
 
@@ -55,8 +59,9 @@ class CheckpointFiles {
   }
 
  private:
-  std::filesystem::path file(std::int64_t number) const;
-  std::optional<RunState> read(const std::filesystem::path& path) const;
+  std::filesystem::path file(std::int64_t number) const { return file(directory_, number); }
+  static std::filesystem::path file(const std::filesystem::path& directory, std::int64_t number);
+  static std::optional<RunState> newest(const std::filesystem::path& directory, const WarningCallback& on_warning);
 
   std::filesystem::path directory_;
   bool resume_;

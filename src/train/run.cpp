@@ -12,6 +12,7 @@
 #include "base/torch_version.h"
 #include "dist/message.h"
 #include "train/clock.h"
+#include "train/phases.h"
 #include "train/run_settings.h"
 #include "train/together.h"
 
@@ -32,28 +33,6 @@ std::vector<Phase> phases_of(const FitOptions& options) {
     base::require(phase.rate > 0 && std::isfinite(phase.rate), "rate of a phase", "above 0", phase.rate);
   }
   return phases;
-}
-
-/// Leaves frozen what the first phase freezes. Returns all that trains in one of them.
-std::vector<std::string> apply_phases(Model& model, const std::vector<Phase>& phases) {
-  std::vector<std::string> names;
-  const auto collect = [&] {
-    for (const auto& [name, tensor] : model.trainable_parameters())
-      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
-  };
-  const auto flags = [&] {
-    std::vector<std::pair<at::Tensor, bool>> found;
-    for (const auto& [name, tensor] : model.named_parameters()) found.emplace_back(tensor, tensor.requires_grad());
-    return found;
-  };
-  if (!phases[0].freeze.empty()) model.apply_freeze(phases[0].freeze);
-  const auto first = flags();
-  for (const auto& phase : phases) {
-    if (!phase.freeze.empty()) model.apply_freeze(phase.freeze);
-    collect();
-  }
-  for (const auto& [tensor, trains] : first) tensor.set_requires_grad(trains);
-  return names;
 }
 
 /// Lower is better.
@@ -164,11 +143,12 @@ Run::Run(Model& model, const TrainerOptions& options, const FitOptions& fit, con
       fit_options_(fit),
       val_(val),
       phases_(phases_of(fit)),
-      trained_names_(apply_phases(model, phases_)),
+      trained_names_(trained_in(model, phases_)),
       generator_(base::to_torch(model.device()), seed_of_dropout(options.seed, fit.processes)) {
   base::require(fit.steps_per_epoch >= 0, "steps_per_epoch", "0 or more", fit.steps_per_epoch);
   base::require(fit.early_stopping.patience >= 0, "early_stopping.patience", "0 or more", fit.early_stopping.patience);
   base::require(fit.checkpoint.every_steps >= 0, "checkpoint.every_steps", "0 or more", fit.checkpoint.every_steps);
+  if (!phase().freeze.empty()) model.apply_freeze(phase().freeze);
   history_.frozen_unchanged = true;
   frozen_ = model.frozen_hash();
   if (writes() || fit.processes) settings_ = settings_of(model, options, fit, phases_, train, val);
@@ -352,6 +332,7 @@ bool Run::is_time_to_stop() const {
 void Run::finish() {
   if (fit_->average()) fit_->average()->exchange();
   if (!history_.epochs.empty()) last_ = copy_of(weights_of(model_, trained_names_));
+  history_.batch_size = fit_options_.batch_size;
   history_.images_per_second = fit_->images_per_second();
   history_.bad_images = bad_in_training_;
   history_.bad_images.insert(history_.bad_images.end(), bad_in_validation_.begin(), bad_in_validation_.end());

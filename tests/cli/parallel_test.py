@@ -281,6 +281,15 @@ class Training(Scratch):
             self.assertLess(last["loss"], 0.2)
             self.assertEqual(last["val_accuracy"], 1)
 
+    def test_batch_auto_is_what_all_have_room_for(self):
+        options = ["--epochs", 2, "--lr", 0.05, "--optimizer", "sgd"]
+        state = ["--checkpoint-dir", self.root / "state", "--resume"]
+        two = self.finetune(2, "two", *options, *state, "--batch", "auto")
+        self.assertEqual(two[0]["batch_size"], 8)  # 4 of the 6 that each of them has
+        self.assert_same(self.finetune(1, "one", *options, "--batch", 8), two)
+        again = run_several(2, *self.data, "--out", self.root / "x.pt", *options, *state, "--batch", "auto")
+        self.assertIn("--batch auto: 8, as the run has it that is resumed", again.stderr)
+
     def test_batch_norm_that_trains_has_the_same_statistics_everywhere(self):
         options = ["--freeze", "none", "--bn", "train", "--batch", 6, "--epochs", 1, "--lr", 1e-4]
         said, weights = self.finetune(2, "two", *options)

@@ -67,6 +67,33 @@ class Training(unittest.TestCase):
         self.assertLess(abs(scores[0]["loss"] - scores[1]["loss"]), 0.02)
         self.assertIn("precision", self.finetune("--precision", "int8", code=2))
 
+    def batch_auto(self, *options):
+        result = run(*self.data, "--out", self.root / "auto.pt", "--json", "--batch", "auto", *options)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return json.loads(result.stdout)["batch_size"], result.stderr
+
+    def test_batch_auto_is_the_run_with_what_it_chose(self):
+        options = ["--recipe", "fine-tune", "--epochs", 2, "--head", "mlp:8", "--augment", "hflip", "--threads", 1]
+        found, said = self.batch_auto(*options)
+        self.assertEqual(found, 8)  # of 12 pictures
+        self.assertIn("--batch auto: 8\n", said)
+        self.assertEqual(self.finetune(*options, "--batch", 8)["batch_size"], 8)
+        self.assertEqual((self.root / "auto.pt").read_bytes(), (self.root / "out.pt").read_bytes())
+
+    def test_batch_auto_stays_what_it_was_when_a_run_is_resumed(self):
+        checkpoints = ["--checkpoint-dir", self.root / "run", "--epochs", 2, "--resume"]
+        self.assertEqual(self.batch_auto(*checkpoints)[0], 8)
+        result = self.batch_auto(*checkpoints)
+        self.assertEqual(result[0], 8)
+        self.assertIn("--batch auto: 8, as the run has it that is resumed", result[1])
+        self.finetune("--checkpoint-dir", self.root / "other", "--epochs", 1, "--batch", 3)
+        self.assertEqual(self.batch_auto("--checkpoint-dir", self.root / "other", "--epochs", 1, "--resume")[0], 3)
+
+    def test_batch_is_a_number_or_auto(self):
+        for text in ("0", "-1", "many", "1.5"):
+            self.assertIn("--batch", self.finetune("--batch", text, code=2))
+        self.assertEqual(run("lr-find", *self.data[1:], "--batch", "auto").returncode, 2)
+
     def test_early_stopping(self):
         result = self.finetune("--epochs", 50, "--lr", 1e-9, "--early-stopping", "2:0.1")
         self.assertEqual(len(result["epochs"]), 3)
