@@ -106,6 +106,31 @@ class GRAFT_EXPORT ImageFolder : public Dataset {
   std::unique_ptr<Impl> impl_;
 };
 
+/// Some examples of a data set, in any order and as often as they are named, with all that it says of them.
+class GRAFT_EXPORT Subset : public Dataset {
+ public:
+  /// The data set must outlive it. Throws Error kConfig for an index that it has not.
+  Subset(const Dataset& all, std::vector<std::size_t> indices);
+
+  std::size_t size() const override;
+  const std::vector<std::string>& classes() const override;
+  std::int64_t label(std::size_t i) const override;
+  std::vector<float> targets(std::size_t i) const override;
+  Image image(std::size_t i) const override;
+  std::string text(std::size_t i) const override;
+  std::string content_id(std::size_t i) const override;
+  std::string name(std::size_t i) const override;
+  OnBadImage on_bad_image() const override;
+  const Augment& augment() const override;
+
+  /// Which of the data set's examples i is.
+  std::size_t original(std::size_t i) const { return indices_.at(i); }
+
+ private:
+  const Dataset* all_;
+  std::vector<std::size_t> indices_;
+};
+
 /// All picture files of `paths` (files, or folders walked recursively in code-point order; hidden names ignored).
 /// Throws Error kIo for a path that does not exist.
 GRAFT_EXPORT std::vector<std::filesystem::path> list_images(const std::vector<std::filesystem::path>& paths);

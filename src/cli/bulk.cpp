@@ -51,23 +51,6 @@ std::string hash_of(const Dataset& data, bool texts) {
   return hash.hex();
 }
 
-/// Some of a data set.
-class Chosen : public Dataset {
- public:
-  Chosen(const Dataset& all, const std::vector<std::size_t>& indices) : all_(all), indices_(indices) {}
-  std::size_t size() const override { return indices_.size(); }
-  const std::vector<std::string>& classes() const override { return all_.classes(); }
-  std::int64_t label(std::size_t) const override { return 0; }
-  Image image(std::size_t i) const override { return all_.image(indices_[i]); }
-  std::string text(std::size_t i) const override { return all_.text(indices_[i]); }
-  std::string name(std::size_t i) const override { return all_.name(indices_[i]); }
-  OnBadImage on_bad_image() const override { return all_.on_bad_image(); }
-
- private:
-  const Dataset& all_;
-  const std::vector<std::size_t>& indices_;
-};
-
 /// The folder's parts, by number.
 class Parts {
  public:
@@ -203,7 +186,7 @@ class Maker {
 
   void make(const Model& model, std::int64_t batch_size, const Common& common, Progress& progress) {
     if (indices_.empty()) return;
-    const Chosen chosen(data_, indices_);
+    const Subset chosen(data_, indices_);
     DataLoader loader(chosen, model.input(), loader_options(model, batch_size, common));
     while (const auto batch = next(loader)) {
       std::vector<std::size_t> taken;

@@ -127,25 +127,6 @@ class FileHashes {
 
 }  // namespace
 
-Dataset::~Dataset() = default;
-
-std::vector<float> Dataset::targets(std::size_t i) const { return {static_cast<float>(label(i))}; }
-
-Image Dataset::image(std::size_t) const {
-  throw Error(ErrorCode::kMismatch, "this network takes pictures, which this data set has none of");
-}
-
-std::string Dataset::text(std::size_t) const {
-  throw Error(ErrorCode::kMismatch, "this network takes texts, which this data set has none of");
-}
-
-std::string Dataset::content_id(std::size_t) const { return {}; }
-
-const Augment& Dataset::augment() const {
-  static const Augment none;
-  return none;
-}
-
 struct [[gnu::visibility("hidden")]] ImageFolder::Impl {
   ImageFolderOptions options;
   std::vector<std::string> classes;

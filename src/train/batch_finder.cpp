@@ -31,24 +31,17 @@ namespace {
 std::size_t steps_on(Device device) { return device.is_cuda() ? 4 : 2; }
 
 /// Some pictures of a data set again and again, enough for `batch_size` and known to no cache.
-class Repeated : public Dataset {
+class Repeated : public Subset {
  public:
-  Repeated(const Dataset& data, std::size_t size) : data_(data), size_(size) {}
-  std::size_t size() const override { return size_; }
-  const std::vector<std::string>& classes() const override { return data_.classes(); }
-  std::int64_t label(std::size_t i) const override { return data_.label(original(i)); }
-  std::vector<float> targets(std::size_t i) const override { return data_.targets(original(i)); }
-  Image image(std::size_t i) const override { return data_.image(original(i)); }
-  std::string text(std::size_t i) const override { return data_.text(original(i)); }
-  std::string name(std::size_t i) const override { return data_.name(original(i)); }
-  OnBadImage on_bad_image() const override { return data_.on_bad_image(); }
-  const Augment& augment() const override { return data_.augment(); }
+  Repeated(const Dataset& data, std::size_t size) : Subset(data, over_and_over(data.size(), size)) {}
+  std::string content_id(std::size_t) const override { return {}; }
 
  private:
-  std::size_t original(std::size_t i) const { return i % data_.size(); }
-
-  const Dataset& data_;
-  std::size_t size_;
+  static std::vector<std::size_t> over_and_over(std::size_t from, std::size_t count) {
+    std::vector<std::size_t> places(count);
+    for (std::size_t i = 0; i < count; ++i) places[i] = i % from;
+    return places;
+  }
 };
 
 /// What a trial leaves with LibTorch's allocator is the next one's.

@@ -14,6 +14,7 @@
 #include "model/task.h"
 #include "train/clock.h"
 #include "train/objective.h"
+#include "train/sample.h"
 #include "train/together.h"
 #include "train/view_mean.h"
 
@@ -31,21 +32,12 @@ void require_answers(const std::vector<Task>& tasks, const at::Tensor& logits, c
 }
 
 /// A data set with other random changes than its own.
-class Augmented : public Dataset {
+class Augmented : public Sample {
  public:
-  Augmented(const Dataset& data, const Augment& augment) : data_(data), augment_(augment) {}
-  std::size_t size() const override { return data_.size(); }
-  const std::vector<std::string>& classes() const override { return data_.classes(); }
-  std::int64_t label(std::size_t i) const override { return data_.label(i); }
-  std::vector<float> targets(std::size_t i) const override { return data_.targets(i); }
-  Image image(std::size_t i) const override { return data_.image(i); }
-  std::string text(std::size_t i) const override { return data_.text(i); }
-  std::string name(std::size_t i) const override { return data_.name(i); }
-  OnBadImage on_bad_image() const override { return data_.on_bad_image(); }
+  Augmented(const Dataset& data, const Augment& augment) : Sample(data, data.size()), augment_(augment) {}
   const Augment& augment() const override { return augment_; }
 
  private:
-  const Dataset& data_;
   const Augment& augment_;
 };
 
