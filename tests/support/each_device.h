@@ -20,7 +20,7 @@ class EachDevice : public ::testing::TestWithParam<Device::Type> {
 /// For INSTANTIATE_TEST_SUITE_P of a suite derived from EachDevice.
 inline auto devices() { return ::testing::Values(Device::Type::kCpu, Device::Type::kCuda); }
 inline std::string device_name(const ::testing::TestParamInfo<Device::Type>& info) {
-  return info.param == Device::Type::kCuda ? "Cuda" : "Cpu";
+  return info.param == Device::Type::kCuda ? "cuda" : "cpu";
 }
 
 }  // namespace graft::testing

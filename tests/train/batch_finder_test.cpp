@@ -19,6 +19,7 @@
 #include <graft/trainer.h>
 
 #include "support/drawn_dataset.h"
+#include "support/each_device.h"
 #include "support/expect_error.h"
 #include "support/golden.h"
 #include "support/scratch.h"
@@ -29,21 +30,17 @@ namespace {
 using graft::testing::DrawnDataset;
 using graft::testing::golden;
 
-class FindBatchSize : public ::testing::TestWithParam<Device::Type> {
+class FindBatchSize : public graft::testing::EachDevice {
  protected:
-  void SetUp() override {
-    if (GetParam() == Device::Type::kCuda && cuda_device_count() == 0) GTEST_SKIP() << "no CUDA device";
-  }
   static Model load(int side) {
     auto model = Model::load(golden("networks/resnet_scripted.pt"),
-                             {.device = {GetParam(), 0}, .preprocessing = Preprocessing::rescale_mode(side)});
+                             {.device = device(), .preprocessing = Preprocessing::rescale_mode(side)});
     model.replace_head(heads::linear({.classes = 3}));
     model.freeze();
     return model;
   }
 };
-INSTANTIATE_TEST_SUITE_P(Devices, FindBatchSize, ::testing::Values(Device::Type::kCpu, Device::Type::kCuda),
-                         [](const auto& param) { return param.param == Device::Type::kCpu ? "cpu" : "cuda"; });
+INSTANTIATE_TEST_SUITE_P(Devices, FindBatchSize, graft::testing::devices(), graft::testing::device_name);
 
 TEST_P(FindBatchSize, TheLargestThatWasAskedForWhereAllFitAndTheModelStays) {
   auto model = load(32);
@@ -60,7 +57,7 @@ TEST_P(FindBatchSize, TheLargestThatWasAskedForWhereAllFitAndTheModelStays) {
 }
 
 TEST_P(FindBatchSize, RunsOutOfMemoryAndTheModelTrainsAfterwards) {
-  if (GetParam() == Device::Type::kCpu) GTEST_SKIP() << "a system that grants everything has no end";
+  if (!device().is_cuda()) GTEST_SKIP() << "a system that grants everything has no end";
   auto model = load(128);
   model.apply_freeze("none");
   const DrawnDataset data(4, 3, 128);

@@ -6,25 +6,22 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include <graft/device.h>
+#include "base/torch_device.h"
+#include "support/each_device.h"
 
 namespace graft::train {
 namespace {
 
-class DeviceRowsTest : public ::testing::TestWithParam<c10::DeviceType> {
+class DeviceRowsTest : public graft::testing::EachDevice {
  protected:
-  void SetUp() override {
-    if (device().is_cuda() && cuda_device_count() == 0) GTEST_SKIP() << "no CUDA device";
-  }
-  static c10::Device device() { return {GetParam(), static_cast<c10::DeviceIndex>(GetParam() == c10::kCUDA ? 0 : -1)}; }
+  static c10::Device device() { return base::to_torch(EachDevice::device()); }
   static std::vector<std::string> keys(int from, int to) {
     std::vector<std::string> all;
     for (int i = from; i < to; ++i) all.push_back("key " + std::to_string(i));
     return all;
   }
 };
-INSTANTIATE_TEST_SUITE_P(Devices, DeviceRowsTest, ::testing::Values(c10::kCPU, c10::kCUDA),
-                         [](const auto& param) { return param.param == c10::kCPU ? "cpu" : "cuda"; });
+INSTANTIATE_TEST_SUITE_P(Devices, DeviceRowsTest, graft::testing::devices(), graft::testing::device_name);
 
 TEST_P(DeviceRowsTest, GiveWhatWasPutInAlsoWhenThereAreMoreThanAtFirst) {
   DeviceRows kept(device(), std::int64_t{1} << 30);
@@ -34,7 +31,7 @@ TEST_P(DeviceRowsTest, GiveWhatWasPutInAlsoWhenThereAreMoreThanAtFirst) {
   EXPECT_FALSE(kept.contains("key 1000"));
   const std::vector<std::string> some{"key 700", "key 3", "key 999"};
   EXPECT_TRUE(at::equal(kept.rows(some).cpu(), rows.index_select(0, at::tensor({700, 3, 999}, at::kLong))));
-  EXPECT_EQ(kept.rows(some).device().type(), GetParam());
+  EXPECT_EQ(kept.rows(some).device().type(), device().type());
 }
 
 TEST_P(DeviceRowsTest, TheFirstOfAKeyStays) {

@@ -17,7 +17,9 @@
 #include <graft/script_head.h>
 #include <graft/trainer.h>
 
+#include "base/torch_device.h"
 #include "support/drawn_dataset.h"
+#include "support/each_device.h"
 #include "support/expect_error.h"
 #include "support/golden.h"
 #include "support/golden_pictures.h"
@@ -36,17 +38,12 @@ using graft::testing::measured;
 using graft::testing::step_losses;
 using nlohmann::json;
 
-class Float16 : public ::testing::TestWithParam<Device::Type> {
+class Float16 : public graft::testing::EachDevice {
  protected:
-  void SetUp() override {
-    if (GetParam() == Device::Type::kCuda && cuda_device_count() == 0) GTEST_SKIP() << "no CUDA device";
-  }
-  at::TensorOptions options() const {
-    return at::TensorOptions(GetParam() == Device::Type::kCuda ? at::kCUDA : at::kCPU).dtype(at::kFloat);
-  }
+  at::TensorOptions options() const { return at::TensorOptions(base::to_torch(device())).dtype(at::kFloat); }
   static Model load() {
     return Model::load(golden("networks/resnet_scripted.pt"),
-                       {.device = {GetParam(), 0}, .preprocessing = Preprocessing::rescale_mode(32)});
+                       {.device = device(), .preprocessing = Preprocessing::rescale_mode(32)});
   }
   /// With features so large that gradients overflow at the first scales, and its first weights: as
   /// make_train_vectors.py has it.
@@ -70,8 +67,7 @@ class Float16 : public ::testing::TestWithParam<Device::Type> {
     return model;
   }
 };
-INSTANTIATE_TEST_SUITE_P(Devices, Float16, ::testing::Values(Device::Type::kCpu, Device::Type::kCuda),
-                         [](const auto& param) { return param.param == Device::Type::kCpu ? "cpu" : "cuda"; });
+INSTANTIATE_TEST_SUITE_P(Devices, Float16, graft::testing::devices(), graft::testing::device_name);
 
 json vectors_of(const char* name) { return json::parse(std::ifstream(golden(std::string("train/") + name))); }
 

@@ -8,16 +8,18 @@
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
-#include <graft/device.h>
+#include "base/torch_device.h"
+#include "support/each_device.h"
 
 namespace graft::train {
 namespace {
 
 /// A linear layer behind a buffer that each forward pass adds one to.
-class GradientPassTest : public ::testing::TestWithParam<c10::DeviceType> {
+class GradientPassTest : public graft::testing::EachDevice {
  protected:
   void SetUp() override {
-    if (GetParam() == c10::kCUDA && cuda_device_count() == 0) GTEST_SKIP() << "no CUDA device";
+    EachDevice::SetUp();
+    if (IsSkipped()) return;
     weight = at::randn({3, 4}).to(device).set_requires_grad(true);
     passes = at::zeros({1}, at::TensorOptions(device));
   }
@@ -38,12 +40,11 @@ class GradientPassTest : public ::testing::TestWithParam<c10::DeviceType> {
     return copy.grad();
   }
 
-  const c10::Device device{GetParam(), static_cast<c10::DeviceIndex>(GetParam() == c10::kCUDA ? 0 : -1)};
+  const c10::Device device = base::to_torch(EachDevice::device());
   const Objective objective{{Task{.kind = TaskKind::kSingleLabel, .outputs = 3}}, 0};
   at::Tensor weight, passes;
 };
-INSTANTIATE_TEST_SUITE_P(Devices, GradientPassTest, ::testing::Values(c10::kCPU, c10::kCUDA),
-                         [](const auto& param) { return param.param == c10::kCPU ? "cpu" : "cuda"; });
+INSTANTIATE_TEST_SUITE_P(Devices, GradientPassTest, graft::testing::devices(), graft::testing::device_name);
 
 TEST_P(GradientPassTest, GradientsAndScoresAreThoseOfTheBatch) {
   auto pass = made();

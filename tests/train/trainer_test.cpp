@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "support/drawn_dataset.h"
+#include "support/each_device.h"
 #include "support/expect_error.h"
 #include "support/golden.h"
 #include "support/golden_pictures.h"
@@ -31,23 +32,22 @@ using graft::testing::step_losses;
 
 /// CPU always, CUDA where there is one: there with all bits of float32, which cuDNN otherwise rounds to
 /// TensorFloat-32's.
-class OnDevice : public ::testing::TestWithParam<Device::Type> {
+class OnDevice : public graft::testing::EachDevice {
  protected:
   void SetUp() override {
-    if (GetParam() == Device::Type::kCuda && cuda_device_count() == 0) GTEST_SKIP() << "no CUDA device";
+    EachDevice::SetUp();
     at::globalContext().setAllowTF32CuDNN(false);
   }
   void TearDown() override { at::globalContext().setAllowTF32CuDNN(was_rounded_); }
   static Model load(const std::string& name = "resnet_scripted") {
     return Model::load(golden("networks/" + name + ".pt"),
-                       {.device = {GetParam(), 0}, .preprocessing = Preprocessing::rescale_mode(32)});
+                       {.device = device(), .preprocessing = Preprocessing::rescale_mode(32)});
   }
 
  private:
   bool was_rounded_ = at::globalContext().allowTF32CuDNN();
 };
-INSTANTIATE_TEST_SUITE_P(Devices, OnDevice, ::testing::Values(Device::Type::kCpu, Device::Type::kCuda),
-                         [](const auto& param) { return param.param == Device::Type::kCpu ? "cpu" : "cuda"; });
+INSTANTIATE_TEST_SUITE_P(Devices, OnDevice, graft::testing::devices(), graft::testing::device_name);
 
 double largest_difference(const std::vector<double>& losses, const nlohmann::json& expected) {
   if (losses.size() != expected.size()) return INFINITY;
@@ -324,7 +324,7 @@ TEST_P(OnDevice, SeveralTasksAreTrainedScoredAndSaved) {
   EXPECT_EQ(model.labels().at(4).id, "not last");
 
   model.save(scratch / "tasks.pt");
-  const auto loaded = Model::load(scratch / "tasks.pt", {.device = {GetParam(), 0}});
+  const auto loaded = Model::load(scratch / "tasks.pt", {.device = device()});
   EXPECT_EQ(loaded.tasks(), model.tasks());
   const auto picture = data.image(7);
   const auto batch = model.preprocess(std::span(&picture, 1));
