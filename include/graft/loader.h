@@ -47,7 +47,7 @@ struct LoaderOptions {
   /// whose pictures can be read is no error.
   BatchShare share = {};
   /// Where Batch::images is. To a CUDA device pictures go as bytes, page-locked and ahead of their use, beside what it
-  /// computes; changes that Pillow has not and normalisation are made there, equal to the threads' but for rounding.
+  /// computes; there Keras' changes and normalisation are computed, equal to the threads' but for rounding.
   Device device = {};
   /// Says that a picture is not wanted, as it would be augmented in `epoch` (Batch::epochs): it is not read, its
   /// example is in the batch without it. Called from the loader's threads, once for each example.

@@ -37,22 +37,29 @@ void on_side_stream(c10::Device device, const Work& work) {
   order(side, current);
 }
 
-/// A stream for what is needed later, such as the next batch, while the device is at work on the current one.
-class AheadStream {
+/// A stream of its own, for what is needed later, such as the next batch, while the device is at work on the current
+/// one.
+class SideStream {
  public:
-  explicit AheadStream(c10::Device device)
+  explicit SideStream(c10::Device device)
       : device_(device), stream_(c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device)) {}
 
   struct Result {
     at::Tensor tensor;
     c10::Event there;
   };
-  /// work() gives a tensor that depends on nothing launched before.
+  /// What run() launches from now on begins after what was launched on the current stream.
+  void follow() const {
+    const c10::DeviceGuard on_device(device_);
+    order(current_stream(device_), stream_);
+  }
+  /// work() gives a tensor; without follow() it depends on nothing launched before.
   template <class Work>
   Result run(const Work& work) const {
     const c10::DeviceGuard on_device(device_);
     const c10::StreamGuard guard(stream_);
     Result result{work(), c10::Event(device_.type())};
+    result.tensor.record_stream(stream_);
     result.there.record(stream_);
     return result;
   }

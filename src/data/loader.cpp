@@ -52,7 +52,7 @@ struct Filling {
 /// A batch whose pictures may still be on their way to the device.
 struct Ready {
   Batch batch;
-  std::optional<base::AheadStream::Result> on_device;
+  std::optional<base::SideStream::Result> on_device;
 };
 
 /// What is left when the unreadable slots are taken out.
@@ -107,7 +107,7 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
   std::mutex filling_mutex;
   std::map<std::size_t, Filling> filling;  ///< by batch number; elements do not move
 
-  std::optional<base::AheadStream> ahead;  ///< where batches go to a CUDA device
+  std::optional<base::SideStream> ahead;  ///< where batches go to a CUDA device
   data::OneAhead<Ready> one_ahead{[this] { return produce(); }};
 
   std::unique_ptr<data::Prefetcher> prefetcher;  ///< last: its threads end before what they use
@@ -253,7 +253,7 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
     }
   }
 
-  base::AheadStream::Result moved(const data::Rows& rows, const at::Tensor& images) const {
+  base::SideStream::Result moved(const data::Rows& rows, const at::Tensor& images) const {
     return ahead->run([&] { return rows.to(base::to_torch(options.device), images); });
   }
 

@@ -121,14 +121,13 @@ class MpiCommunicator final : public Communicator {
     translated("summing over processes", [&] {
       const at::NoGradGuard no_grad;
       started = std::make_unique<Started>();
-      if (run_on_devices(tensors)) {
-        for_each_bucket(tensors, [&](std::vector<at::Tensor> of_type, at::ScalarType type) {
-          started->on_device.emplace_back(std::move(of_type), type, *devices_);
-        });
-        return;
-      }
+      const bool there = run_on_devices(tensors);
       for_each_bucket(tensors, [&](std::vector<at::Tensor> of_type, at::ScalarType type) {
-        started->buckets.emplace_back(std::move(of_type), type, comm_);
+        if (there) {
+          started->on_device.emplace_back(std::move(of_type), type, *devices_);
+        } else {
+          started->buckets.emplace_back(std::move(of_type), type, comm_);
+        }
       });
     });
     return started;

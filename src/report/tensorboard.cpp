@@ -19,6 +19,7 @@
 #include <graft/error.h>
 
 #include "base/alive.h"
+#include "base/host_name.h"
 #include "base/translate.h"
 
 namespace graft {
@@ -121,10 +122,9 @@ class EventFile {
     std::error_code error;
     std::filesystem::create_directories(directory, error);
     if (error) throw Error(ErrorCode::kIo, directory.string() + ": cannot be made: " + error.message());
-    std::array<char, 256> host{};
-    if (::gethostname(host.data(), host.size() - 1) != 0) host = {'l', 'o', 'c', 'a', 'l'};
+    const auto host = base::host_name();
     const auto stem = "events.out.tfevents." + std::to_string(static_cast<long long>(seconds_since_1970())) + "." +
-                      host.data() + "." + std::to_string(::getpid()) + ".";
+                      (host.empty() ? "local" : host) + "." + std::to_string(::getpid()) + ".";
     for (int number = 0;; ++number)
       if (auto path = directory / (stem + std::to_string(number)); !std::filesystem::exists(path)) return path;
   }

@@ -1,18 +1,17 @@
 #include <graft/batch_finder.h>
 
 #include <algorithm>
-#include <array>
 #include <optional>
 #include <string>
 
 #include <c10/core/CachingDeviceAllocator.h>
-#include <unistd.h>
 
 #include <graft/communicator.h>
 #include <graft/model.h>
 
 #include "base/check.h"
 #include "base/host_memory.h"
+#include "base/host_name.h"
 #include "base/seeded_generator.h"
 #include "base/text.h"
 #include "base/torch_device.h"
@@ -75,10 +74,8 @@ bool fits(Model& model, const TrainerOptions& options, const Dataset& train, con
 /// Processes of `processes` that are on this machine.
 std::int64_t processes_here(Communicator* processes) {
   if (!processes) return 1;
-  std::array<char, 256> name{};
-  if (::gethostname(name.data(), name.size() - 1) != 0) name[0] = '\0';
-  const auto all = processes->all_gather(name.data());
-  return std::ranges::count(all, std::string(name.data()));
+  const auto mine = base::host_name();
+  return std::ranges::count(processes->all_gather(mine), mine);
 }
 
 /// On the CPU: whether a step may take what it is expected to.
