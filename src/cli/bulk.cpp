@@ -9,6 +9,7 @@
 
 #include <torch/headeronly/version.h>
 
+#include "cli/json.h"
 #include "cli/numbers.h"
 #include "cli/processes.h"
 
@@ -112,7 +113,7 @@ class Parts {
                                   {"parts", count()},
                                   {"first_part", name(0)},
                                   {"about", about_}};
-    write_atomically(manifest_, manifest.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    write_atomically(manifest_, indented(manifest));
   }
 
   /// By one look at the folder, which may have very many.

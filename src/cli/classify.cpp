@@ -79,7 +79,7 @@ void run_bulk(const Options& o, const ClassifyOptions& options, const Model& mod
       } else {
         const auto json = answer ? entry(file, answer.mapped())
                                  : nlohmann::json{{"file", file}, {"error", part.unreadable.at(example)}};
-        lines += json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+        lines += compact(json) + "\n";
       }
     }
     parquet ? parquet->write_answers(part.path, rows) : write_atomically(part.path, lines);

@@ -16,9 +16,6 @@ namespace graft::cli {
 
 namespace {
 
-/// What --batch auto stands for as a number.
-constexpr std::int64_t kAutoBatch = 0;
-
 struct Options {
   TrainingFlags training;
   std::string out, keep = "best";
@@ -73,15 +70,6 @@ class EpochProgress {
   std::int64_t epochs_;
   std::string title_;
 };
-
-CLI::Validator at_least_one_or_auto() {
-  return {[](std::string& text) {
-            if (text != "auto") return at_least_one()(text);
-            text = std::to_string(kAutoBatch);
-            return std::string();
-          },
-          "INT >= 1 or auto"};
-}
 
 /// That of the run which is resumed, if there is one; the same in all processes.
 std::optional<std::int64_t> resumed_batch_size(const Options& o, const Common& common) {
@@ -183,13 +171,7 @@ void run(const Options& o, const CLI::App& app, const Common& common) {
 
 Command add_finetune(CLI::App& app) {
   auto o = std::make_shared<Options>();
-  add_training_options(app, o->training);
-  app.remove_option(app.get_option("--batch"));
-  app.add_option("--batch", o->training.batch,
-                 "pictures in a batch; auto: the most of 2, 4, 8 and so on for which there is memory, on the CPU up to "
-                 "64, and no more than there are")
-      ->transform(at_least_one_or_auto())
-      ->capture_default_str();
+  add_training_options(app, o->training, /*auto_batch=*/true);
   app.add_option("--out", o->out, "file for the trained model")->required();
   app.add_option("--keep", o->keep, "which epoch's weights to save")
       ->check(CLI::IsMember({"best", "last"}))

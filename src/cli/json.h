@@ -1,15 +1,24 @@
 /// Results for other programs.
 #pragma once
 
+#include <string>
+
 #include <nlohmann/json.hpp>
 
 #include "cli/common.h"
 
 namespace graft::cli {
 
-/// A document on standard output; bytes of file names that are not UTF-8 are replaced.
-inline void print_json(const nlohmann::json& document) {
-  print(document.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+/// Bytes that are not UTF-8, as of file names, are replaced.
+inline std::string indented(const nlohmann::json& document) {
+  return document.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
+/// The same without white space.
+inline std::string compact(const nlohmann::json& document) {
+  return document.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+/// A document on standard output.
+inline void print_json(const nlohmann::json& document) { print(indented(document)); }
 
 }  // namespace graft::cli

@@ -6,9 +6,9 @@
 
 #include <dlfcn.h>
 
-#include <nlohmann/json.hpp>
-
 #include <graft/graft.h>
+
+#include "cli/json.h"
 
 namespace graft::cli {
 
@@ -34,8 +34,7 @@ const ParquetModule* load_module() {
 void replace_invalid(std::string& text) {
   for (const char c : text)
     if (static_cast<unsigned char>(c) >= 0x80) {
-      const auto json = nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-      text = nlohmann::json::parse(json).get<std::string>();
+      text = nlohmann::json::parse(compact(text)).get<std::string>();
       return;
     }
 }
@@ -57,9 +56,8 @@ void write(const std::filesystem::path& path, const std::function<std::string()>
 ParquetWriter::ParquetWriter() : module_(load_module()) {}
 
 void ParquetWriter::describe(const std::map<std::string, std::string>& about) {
-  metadata_ = {{"graft.version", GRAFT_VERSION},
-               {"graft.model_sha256", about.at("model")},
-               {"graft.about", nlohmann::json(about).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)}};
+  metadata_ = {
+      {"graft.version", GRAFT_VERSION}, {"graft.model_sha256", about.at("model")}, {"graft.about", compact(about)}};
 }
 
 void ParquetWriter::write_answers(const std::filesystem::path& path, std::span<AnswerRow> rows) const {

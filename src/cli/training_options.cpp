@@ -112,7 +112,30 @@ void add_model_part(CLI::App& app, TrainingFlags& f) {
   app.add_option("--bn", f.bn, "batch norm: follow, inference or train")->capture_default_str();
 }
 
-void add_duration_part(CLI::App& app, TrainingFlags& f) {
+CLI::Validator at_least_one_or_auto() {
+  return {[](std::string& text) {
+            if (text != "auto") return at_least_one()(text);
+            text = std::to_string(kAutoBatch);
+            return std::string();
+          },
+          "INT >= 1 or auto"};
+}
+
+void add_batch(CLI::App& app, TrainingFlags& f, bool auto_batch) {
+  auto* option = app.add_option("--batch", f.batch, "pictures in a batch");
+  if (auto_batch) {
+    option
+        ->description(
+            "pictures in a batch; auto: the most of 2, 4, 8 and so on for which there is memory, on the CPU up to 64, "
+            "and no more than there are")
+        ->transform(at_least_one_or_auto());
+  } else {
+    option->check(at_least_one());
+  }
+  option->capture_default_str();
+}
+
+void add_duration_part(CLI::App& app, TrainingFlags& f, bool auto_batch) {
   app.add_option("--epochs", f.epochs, "times through the data")->check(at_least_one())->capture_default_str();
   app.add_option(
          "--recipe", f.recipe,
@@ -125,7 +148,7 @@ void add_duration_part(CLI::App& app, TrainingFlags& f) {
       ->capture_default_str();
   app.add_option("--steps-per-epoch", f.steps_per_epoch, "batches in an epoch; without it all of the data")
       ->check(at_least_one());
-  app.add_option("--batch", f.batch, "pictures in a batch")->check(at_least_one())->capture_default_str();
+  add_batch(app, f, auto_batch);
   app.add_option("--accumulate", f.accumulate, "batches in a step")->check(at_least_one())->capture_default_str();
   app.add_option("--early-stopping", f.early_stopping,
                  "EPOCHS[:DELTA][:accuracy]: end (a phase) when the validation loss has not fallen for so long");
@@ -193,9 +216,9 @@ Initializer initializer(const TrainingFlags& flags) {
   return parse_numerics(flags.numerics) == Numerics::kKeras ? Initializer::kKeras : Initializer::kTorch;
 }
 
-void add_training_options(CLI::App& app, TrainingFlags& flags) {
+void add_training_options(CLI::App& app, TrainingFlags& flags, bool auto_batch) {
   add_model_part(app, flags);
-  add_duration_part(app, flags);
+  add_duration_part(app, flags, auto_batch);
   add_optimizer_part(app, flags);
   add_data_part(app, flags);
 }

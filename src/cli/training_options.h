@@ -37,7 +37,10 @@ struct TrainingFlags {
 /// First weights as the numerics have them.
 Initializer initializer(const TrainingFlags& flags);
 
-void add_training_options(CLI::App& app, TrainingFlags& flags);
+/// What --batch auto stands for as a number.
+inline constexpr std::int64_t kAutoBatch = 0;
+/// `auto_batch`: the command finds the size that --batch auto asks for.
+void add_training_options(CLI::App& app, TrainingFlags& flags, bool auto_batch = false);
 
 /// Throws Error kConfig for what does not parse.
 TrainerOptions trainer_options(const TrainingFlags& flags, const Common& common);
