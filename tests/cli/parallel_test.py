@@ -15,9 +15,8 @@ import unittest
 
 import numpy as np
 import torch
-from PIL import Image
 
-from program import GRAFT, MODEL, ROOT, make_folder, run
+from program import GRAFT, MODEL, ROOT, draw_noise, make_folder, run
 
 MPIRUN = shlex.split(os.environ["GRAFT_MPIRUN"])
 KILLS = int(os.environ.get("GRAFT_KILLS", 3))
@@ -73,12 +72,7 @@ class Scratch(unittest.TestCase):
 class Bulk(Scratch):
     def setUp(self):
         super().setUp()
-        self.pictures = self.root / "pictures"
-        self.pictures.mkdir()
-        rng = np.random.default_rng(1)
-        for i in range(61):
-            size = rng.integers(40, 90, 2)
-            Image.fromarray(rng.integers(0, 255, (*size, 3), dtype=np.uint8)).save(self.pictures / f"{i:03}.png")
+        self.pictures = draw_noise(self.root / "pictures", 61)
         (self.pictures / "007.png").write_bytes(b"\x89PNG\r\n\x1a\n")
         self.options = [self.pictures, "--batch", 4, "--on-bad-image", "skip"]
 

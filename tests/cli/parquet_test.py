@@ -12,9 +12,8 @@ import tempfile
 import unittest
 
 import numpy as np
-from PIL import Image
 
-from program import GRAFT, MODEL, ROOT, run
+from program import GRAFT, MODEL, ROOT, draw_noise, run
 
 HAS_PARQUET = os.environ.get("GRAFT_PARQUET") == "ON"
 MPIRUN = shlex.split(os.environ.get("GRAFT_MPIRUN", ""))
@@ -30,12 +29,7 @@ class Scratch(unittest.TestCase):
         scratch = tempfile.TemporaryDirectory()
         self.addCleanup(scratch.cleanup)
         self.root = pathlib.Path(scratch.name)
-        self.pictures = self.root / "pictures"
-        self.pictures.mkdir()
-        rng = np.random.default_rng(1)
-        for i in range(21):
-            size = rng.integers(40, 90, 2)
-            Image.fromarray(rng.integers(0, 255, (*size, 3), dtype=np.uint8)).save(self.pictures / f"{i:03}.png")
+        self.pictures = draw_noise(self.root / "pictures", 21)
 
     def done(self, *arguments):
         result = run(*arguments, "--threads", 1)

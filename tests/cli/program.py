@@ -17,6 +17,16 @@ def run(*arguments, **options):
     return subprocess.run([GRAFT, *map(str, arguments)], capture_output=True, text=True, **options)
 
 
+def draw_noise(folder, count):
+    """Pictures of noise in several sizes: 000.png and so on."""
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    for i in range(count):
+        size = rng.integers(40, 90, 2)
+        Image.fromarray(rng.integers(0, 255, (*size, 3), dtype=np.uint8)).save(folder / f"{i:03}.png")
+    return folder
+
+
 def make_folder(root, per_class=6):
     """Stripes across and stripes down, with noise. The embedded network looks at shapes and not at colours, so shapes it is."""
     rng = np.random.default_rng(0)

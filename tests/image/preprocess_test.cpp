@@ -9,6 +9,7 @@
 #include <graft/augment.h>
 #include <graft/error.h>
 
+#include "image/keras_cases.h"
 #include "image/keras_transform.h"
 #include "image/pipeline.h"
 #include "support/expect_error.h"
@@ -141,7 +142,7 @@ double largest_difference(const image::Values& values, const std::string& golden
   const auto* bytes_of = std::get_if<Image>(&values);
   const auto found = bytes_of ? std::vector<float>(bytes_of->rgb().begin(), bytes_of->rgb().end())
                               : std::get<std::vector<float>>(values);
-  const auto bytes = slurp(golden("images/" + golden_name));
+  const auto bytes = slurp(golden(golden_name));
   std::vector<float> expected(bytes.size() / 4);
   std::memcpy(expected.data(), bytes.data(), bytes.size());
   if (expected.size() != found.size()) return 1e9;
@@ -151,20 +152,10 @@ double largest_difference(const image::Values& values, const std::string& golden
 }
 
 TEST(Augment, GivenDrawsEqualKeras) {
-  const auto check = [](const std::string& name, image::Draw draw, FillMode mode = FillMode::kNearest) {
-    const auto found = image::apply(photo(), draw, {.fill_mode = mode, .fill_value = 7});
-    EXPECT_TRUE(
-        measured("Keras' transform, " + name, largest_difference(found, "keras_" + name + ".f32"), 1e-3));  // of 255
-  };
-  check("shear_zoom", {.shear_deg = 13, .zx = 0.85, .zy = 1.15, .horizontal_flip = true});
-  check("rotate_shift", {.theta_deg = 20, .tx = 4.5, .ty = -7.25});
-  check("constant", {.theta_deg = -35, .zx = 1.3, .zy = 1.2}, FillMode::kConstant);
-  check("reflect", {.tx = 11, .ty = 9.5, .zx = 1.4, .zy = 1.4}, FillMode::kReflect);
-  check("wrap", {.tx = -13, .ty = 6.5}, FillMode::kWrap);
-  check("flips", {.horizontal_flip = true, .vertical_flip = true});
-  check("channel_shift", {.theta_deg = 5, .channel_shift = 31.5});
-  check("brighter", {.shear_deg = 4, .vertical_flip = true, .brightness = 1.35});
-  check("darker", {.channel_shift = -20.25, .brightness = 0.4});
+  for (const auto& each : graft::testing::keras_cases()) {
+    const auto found = image::apply(photo(), each.draw, each.augment());
+    EXPECT_TRUE(measured("Keras' transform, " + each.name, largest_difference(found, each.vectors()), 1e-3));  // of 255
+  }
 }
 
 TEST(Augment, DrawsStayInTheirRangesAndDependOnTheKeyAlone) {

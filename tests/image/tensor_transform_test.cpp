@@ -1,6 +1,7 @@
 #include "image/tensor_transform.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "base/torch_device.h"
+#include "image/keras_cases.h"
 #include "support/each_device.h"
 #include "support/golden.h"
 #include "support/measured.h"
@@ -42,27 +44,20 @@ class TensorTransform : public graft::testing::EachDevice {
 INSTANTIATE_TEST_SUITE_P(Devices, TensorTransform, graft::testing::devices(), graft::testing::device_name);
 
 TEST_P(TensorTransform, GivenDrawsEqualKeras) {
-  const auto check = [&](const std::string& name, const image::Draw& draw, FillMode mode = FillMode::kNearest,
-                         double tolerance = 0.01) {  // of 255: positions are float32
-    const image::LaterChanges turned{{.theta_deg = 90}, {}};
+  // Of 255: positions are float32. What goes by way of bytes that are cut off may lose one of them to a rounding, times
+  // the brightness.
+  const auto tolerance = [](const image::Draw& draw) { return draw.brightness ? std::ceil(*draw.brightness) : 0.01; };
+  const image::LaterChanges turned{{.theta_deg = 90}, {}};
+  for (const auto& each : graft::testing::keras_cases()) {
     // Between two others, so that each picture is seen to have its own.
     const auto batch = pixels(photo_).expand({3, -1, -1, -1});
-    const auto found = image::finish_changes(batch, {turned, {draw, {}}, turned}, {.fill_mode = mode, .fill_value = 7},
-                                             plain(photo_))[1];
-    const auto expected = golden_tensor("images/keras_" + name + ".f32", {photo_.height_px(), photo_.width_px(), 3});
-    EXPECT_TRUE(measured("Keras' transform on tensors, " + name,
-                         (found.permute({1, 2, 0}).to(at::kCPU) - expected).abs().max().item<double>(), tolerance));
-  };
-  check("shear_zoom", {.shear_deg = 13, .zx = 0.85, .zy = 1.15, .horizontal_flip = true});
-  check("rotate_shift", {.theta_deg = 20, .tx = 4.5, .ty = -7.25});
-  check("constant", {.theta_deg = -35, .zx = 1.3, .zy = 1.2}, FillMode::kConstant);
-  check("reflect", {.tx = 11, .ty = 9.5, .zx = 1.4, .zy = 1.4}, FillMode::kReflect);
-  check("wrap", {.tx = -13, .ty = 6.5}, FillMode::kWrap);
-  check("flips", {.horizontal_flip = true, .vertical_flip = true});
-  check("channel_shift", {.theta_deg = 5, .channel_shift = 31.5});
-  // By way of bytes that are cut off: a rounding may cost one of them, times the brightness.
-  check("brighter", {.shear_deg = 4, .vertical_flip = true, .brightness = 1.35}, FillMode::kNearest, 2);
-  check("darker", {.channel_shift = -20.25, .brightness = 0.4}, FillMode::kNearest, 1);
+    const auto found =
+        image::finish_changes(batch, {turned, {each.draw, {}}, turned}, each.augment(), plain(photo_))[1];
+    const auto expected = golden_tensor(each.vectors(), {photo_.height_px(), photo_.width_px(), 3});
+    EXPECT_TRUE(measured("Keras' transform on tensors, " + each.name,
+                         (found.permute({1, 2, 0}).to(at::kCPU) - expected).abs().max().item<double>(),
+                         tolerance(each.draw)));
+  }
 }
 
 TEST_P(TensorTransform, BothStepsEqualTheThreads) {

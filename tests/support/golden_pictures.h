@@ -1,10 +1,15 @@
-/// The pictures that tests/golden/make_train_vectors.py trains on, and the losses of single steps.
+/// What tests/golden/make_train_vectors.py trains, and on which pictures, and the losses of single steps.
 #pragma once
 
 #include <string>
 #include <vector>
 
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <nlohmann/json.hpp>
+
 #include <graft/dataset.h>
+#include <graft/model.h>
 #include <graft/trainer.h>
 
 #include "support/golden.h"
@@ -27,6 +32,22 @@ class GoldenPictures : public Dataset {
   std::string bytes_ = slurp(golden("train/pictures.u8"));
   std::vector<std::string> classes_{"a", "b", "c", "d", "e"};
 };
+
+/// The head's weights as a reference had them at the beginning: by name, rows of numbers or numbers.
+inline void set_head(Model& model, const nlohmann::json& head) {
+  const at::NoGradGuard no_grad;
+  for (auto [name, tensor] : model.trainable_parameters()) {
+    std::vector<float> flat;
+    for (const auto& row : head.at(name)) {
+      if (row.is_array()) {
+        for (const auto& element : row) flat.push_back(element);
+      } else {
+        flat.push_back(row);
+      }
+    }
+    tensor.copy_(at::tensor(flat).reshape(tensor.sizes()));
+  }
+}
 
 inline std::vector<double> step_losses(Model& model, const Dataset& data, FitOptions options,
                                        TrainerOptions trainer = {}) {

@@ -7,8 +7,6 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
-#include <unistd.h>
 #include <nlohmann/json.hpp>
 
 #include "support/drawn_dataset.h"
@@ -16,6 +14,7 @@
 #include "support/expect_error.h"
 #include "support/golden.h"
 #include "support/golden_pictures.h"
+#include "support/little_memory.h"
 #include "support/measured.h"
 
 namespace graft {
@@ -27,6 +26,7 @@ using graft::testing::golden;
 using graft::testing::GoldenPictures;
 using graft::testing::measured;
 using graft::testing::Scratch;
+using graft::testing::set_head;
 using graft::testing::slurp;
 using graft::testing::step_losses;
 
@@ -218,22 +218,6 @@ TEST_P(OnDevice, StepsPerEpochContinueAcrossEpochsAsInKeras) {
     EXPECT_EQ(trainer.fit(data, options).epochs.size(), expected["epochs"].get<std::size_t>());
     EXPECT_EQ(steps, expected["steps"].get<std::vector<std::int64_t>>()) << expected;
     EXPECT_EQ(warning.find("ran out of data") != std::string::npos, expected["ran_out"].get<bool>()) << expected;
-  }
-}
-
-/// The head's weights as a reference had them at the beginning.
-void set_head(Model& model, const nlohmann::json& head) {
-  const at::NoGradGuard no_grad;
-  for (auto [name, tensor] : model.trainable_parameters()) {
-    std::vector<float> flat;
-    for (const auto& row : head.at(name)) {
-      if (row.is_array()) {
-        for (const auto& element : row) flat.push_back(element);
-      } else {
-        flat.push_back(row);
-      }
-    }
-    tensor.copy_(at::tensor(flat).reshape(tensor.sizes()));
   }
 }
 
@@ -446,27 +430,19 @@ TEST(BadTraining, OutputsThatAreNotNumbersAreNotTakenForUnreadablePictures) {
 }
 
 TEST(BadTraining, Case99OutOfMemoryIsCaughtAndASmallerBatchTrains) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "sanitizers need the address space";
-#endif
+  if (!graft::testing::kMayTakeMemoryAway) GTEST_SKIP() << "sanitizers need the address space";
   auto model = Model::load(golden("networks/resnet_scripted.pt"), {.preprocessing = Preprocessing::rescale_mode(256)});
   model.replace_head(heads::linear({.classes = 5}));
   model.freeze();  // oneDNN's own gradients do not survive that they get no memory
   const DrawnDataset data(1500, 5, 256);
   Trainer(model).fit(DrawnDataset(8, 5, 256), {.epochs = 1, .batch_size = 4});  // what is made once is there now
-  rlimit before{};
-  ASSERT_EQ(::getrlimit(RLIMIT_AS, &before), 0);
-  std::size_t pages = 0;
-  std::ifstream("/proc/self/statm") >> pages;
-  const rlimit little{pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)) + (700u << 20), before.rlim_max};
-  ASSERT_EQ(::setrlimit(RLIMIT_AS, &little), 0);
+  const graft::testing::LittleMemory little(700);
   const auto fit = [&](std::int64_t batch) {
     Trainer(model).fit(data, {.epochs = 1, .steps_per_epoch = 1, .batch_size = batch});
   };
   EXPECT_GRAFT_ERROR(fit(1500), kOutOfMemory, "");  // 1.2 GB of pictures
   EXPECT_FALSE(model.is_training());
   EXPECT_NO_THROW(fit(4));
-  ASSERT_EQ(::setrlimit(RLIMIT_AS, &before), 0);
 }
 
 TEST(BadTraining, Case97ALastBatchOfOne) {
