@@ -33,6 +33,7 @@ namespace {
 constexpr std::size_t kBucketBytes = std::size_t{4} << 20;
 constexpr std::size_t kBucketsUnderWay = 4;
 constexpr std::size_t kLargestMessage = std::size_t{1} << 30;
+constexpr std::size_t kLargestSum = kBucketBytes;  ///< of one message: MPI keeps a copy, best in the processor's cache
 
 /// As base::translated, which a shared libgraft keeps to itself.
 template <class Function>
@@ -72,6 +73,26 @@ void wait(MPI_Request& request, const char* what) {
   }
 }
 
+/// Memory for what is summed, kept: new pages cost as much as the sum.
+class Buffers {
+ public:
+  /// At least as many numbers.
+  at::Tensor take(std::int64_t numbers, at::ScalarType type) {
+    const auto fits = [&](const at::Tensor& each) { return each.scalar_type() == type && each.numel() >= numbers; };
+    auto best = spare_.end();
+    for (auto it = spare_.begin(); it != spare_.end(); ++it)
+      if (fits(*it) && (best == spare_.end() || it->numel() < best->numel())) best = it;
+    if (best == spare_.end()) return at::empty({numbers}, type);
+    auto taken = std::move(*best);
+    spare_.erase(best);
+    return taken;
+  }
+  void give_back(at::Tensor buffer) { spare_.push_back(std::move(buffer)); }
+
+ private:
+  std::vector<at::Tensor> spare_;
+};
+
 /// Which type tensors of this one are summed in.
 at::ScalarType summed_as(at::ScalarType type) {
   if (type == at::kDouble) return at::kDouble;
@@ -110,7 +131,7 @@ class MpiCommunicator final : public Communicator {
       std::deque<Bucket> under_way;
       for_each_bucket(tensors, [&](std::vector<at::Tensor> of_type, at::ScalarType type) {
         if (under_way.size() == kBucketsUnderWay) finish(under_way);
-        under_way.emplace_back(std::move(of_type), type, comm_);
+        under_way.emplace_back(std::move(of_type), type, comm_, buffers_);
       });
       while (!under_way.empty()) finish(under_way);
     });
@@ -126,7 +147,7 @@ class MpiCommunicator final : public Communicator {
         if (there) {
           started->on_device.emplace_back(std::move(of_type), type, *devices_);
         } else {
-          started->buckets.emplace_back(std::move(of_type), type, comm_);
+          started->buckets.emplace_back(std::move(of_type), type, comm_, buffers_);
         }
       });
     });
@@ -194,27 +215,32 @@ class MpiCommunicator final : public Communicator {
     return devices_ && !tensors.empty() && tensors.front().is_cuda();
   }
 
-  static at::Tensor joined(const std::vector<at::Tensor>& tensors, c10::Device device, at::ScalarType type) {
-    std::vector<at::Tensor> parts;
-    for (const auto& tensor : tensors) parts.push_back(tensor.to(device, type).reshape({-1}));
-    return at::cat(parts);
+  static std::int64_t numel_of(const std::vector<at::Tensor>& tensors) {
+    std::int64_t sum = 0;
+    for (const auto& tensor : tensors) sum += tensor.numel();
+    return sum;
   }
-  static void hand_out_parts(const at::Tensor& flat, const std::vector<at::Tensor>& tensors) {
+  /// Views of a buffer, as large as the tensors, one after the other.
+  static std::vector<at::Tensor> parts_of(const at::Tensor& buffer, const std::vector<at::Tensor>& tensors) {
+    std::vector<at::Tensor> parts;
     std::int64_t first = 0;
     for (const auto& tensor : tensors) {
-      tensor.copy_(flat.narrow(0, first, tensor.numel()).view(tensor.sizes()));
+      parts.push_back(buffer.narrow(0, first, tensor.numel()).view(tensor.sizes()));
       first += tensor.numel();
     }
+    return parts;
   }
 
   /// Tensors of a type that are summed together, from its making on.
   class Bucket {
    public:
-    Bucket(std::vector<at::Tensor> tensors, at::ScalarType type, MPI_Comm comm)
-        : tensors_(std::move(tensors)), flat_(joined(tensors_, at::kCPU, type)) {
-      auto* data = static_cast<std::byte*>(flat_.mutable_data_ptr());
-      const auto size = at::elementSize(type), at_once = kLargestMessage / size;
-      for (std::size_t left = static_cast<std::size_t>(flat_.numel()); left > 0;) {
+    Bucket(std::vector<at::Tensor> tensors, at::ScalarType type, MPI_Comm comm, Buffers& buffers)
+        : tensors_(std::move(tensors)), buffers_(buffers), buffer_(buffers.take(numel_of(tensors_), type)) {
+      const auto parts = parts_of(buffer_, tensors_);
+      at::_foreach_copy_(parts, tensors_);
+      auto* data = static_cast<std::byte*>(buffer_.mutable_data_ptr());
+      const auto size = at::elementSize(type), at_once = kLargestSum / size;
+      for (std::size_t left = static_cast<std::size_t>(numel_of(tensors_)); left > 0;) {
         const auto count = std::min(left, at_once);
         check(MPI_Iallreduce(MPI_IN_PLACE, data, static_cast<int>(count), mpi_type(type), MPI_SUM, comm,
                              &requests_.emplace_back()),
@@ -226,8 +252,9 @@ class MpiCommunicator final : public Communicator {
     Bucket(const Bucket&) = delete;
     Bucket& operator=(const Bucket&) = delete;
     ~Bucket() {
-      try {  // MPI writes to flat_ until then
+      try {  // MPI writes to the buffer until then
         complete();
+        buffers_.give_back(std::move(buffer_));
       } catch (const std::exception&) {
         // Nobody asks for the sum.
       }
@@ -241,11 +268,12 @@ class MpiCommunicator final : public Communicator {
       for (auto& request : requests_) wait(request, "a sum");
     }
     /// Once complete.
-    void hand_out() const { hand_out_parts(flat_, tensors_); }
+    void hand_out() const { at::_foreach_copy_(tensors_, parts_of(buffer_, tensors_)); }
 
    private:
     std::vector<at::Tensor> tensors_;
-    at::Tensor flat_;
+    Buffers& buffers_;
+    at::Tensor buffer_;
     std::vector<MPI_Request> requests_;
   };
 
@@ -253,19 +281,24 @@ class MpiCommunicator final : public Communicator {
   class DeviceBucket {
    public:
     DeviceBucket(std::vector<at::Tensor> tensors, at::ScalarType type, dist::DeviceSums& devices)
-        : tensors_(std::move(tensors)),
-          flat_(joined(tensors_, tensors_.front().device(), type)),
-          there_(devices.start(flat_)) {}
+        : tensors_(std::move(tensors)), buffer_(joined(tensors_, type)), there_(devices.start(buffer_)) {}
 
     /// The device waits, not the caller.
     void hand_out() const {
-      there_.block(base::current_stream(flat_.device()));
-      hand_out_parts(flat_, tensors_);
+      there_.block(base::current_stream(buffer_.device()));
+      at::_foreach_copy_(tensors_, parts_of(buffer_, tensors_));
     }
 
    private:
+    static at::Tensor joined(const std::vector<at::Tensor>& tensors, at::ScalarType type) {
+      auto buffer = at::empty({numel_of(tensors)}, tensors.front().options().dtype(type));
+      const auto parts = parts_of(buffer, tensors);
+      at::_foreach_copy_(parts, tensors);
+      return buffer;
+    }
+
     std::vector<at::Tensor> tensors_;
-    at::Tensor flat_;
+    at::Tensor buffer_;
     c10::Event there_;
   };
 
@@ -326,6 +359,7 @@ class MpiCommunicator final : public Communicator {
 
   MPI_Comm comm_ = MPI_COMM_NULL;
   int rank_ = 0, size_ = 1;
+  Buffers buffers_;
   bool asked_for_devices_ = false;
   std::unique_ptr<dist::DeviceSums> devices_;
 };

@@ -60,6 +60,22 @@ def processes_of(mpirun):
     return found
 
 
+def killed_runs(command, kills, draw, undisturbed):
+    """Runs a command of several() again and again and kills one of its processes, or all at once, as when the machine fails, at random
+    moments of a run that takes `undisturbed` seconds. Yields, after each, whether it was still at work."""
+    for kill in range(kills):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+        time.sleep(draw.uniform(0.3, 1) * undisturbed)
+        at_work, ranks = process.poll() is None, processes_of(process)
+        for pid in [draw.choice(list(ranks.values()))] if ranks and kill % 2 else [process.pid, *ranks.values()]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        process.communicate(timeout=60)
+        yield at_work
+
+
 class Scratch(unittest.TestCase):
     def setUp(self):
         self.scratch = tempfile.TemporaryDirectory()
@@ -125,19 +141,7 @@ class Bulk(Scratch):
         run_several(2, *arguments)
         undisturbed = time.monotonic() - start
         shutil.rmtree(out)
-        for kill in range(KILLS):
-            process = subprocess.Popen(several(2, *arguments), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
-            time.sleep(draw.uniform(0.3, 1) * undisturbed)
-            ranks = processes_of(process)
-            if ranks and kill % 2:
-                os.kill(draw.choice(list(ranks.values())), signal.SIGKILL)
-            else:  # all at once, as when the machine fails
-                for pid in [process.pid, *ranks.values()]:
-                    try:
-                        os.kill(pid, signal.SIGKILL)
-                    except ProcessLookupError:
-                        pass
-            process.communicate(timeout=60)
+        for _ in killed_runs(several(2, *arguments), KILLS, draw, undisturbed):
             for part in out.glob("part-*.jsonl"):
                 self.assertEqual(len([json.loads(line) for line in part.read_text().splitlines()]), 4 if "15" not in part.name else 1)
             if draw.random() < 0.3 and (parts := list(out.glob("part-*.jsonl"))):

@@ -143,6 +143,30 @@ class RealData(unittest.TestCase):
         print(f"{killed} of {kills} runs were killed; all wrote the same file")
         self.assertGreaterEqual(killed, kills // 2)
 
+    @unittest.skipUnless(os.environ["GRAFT_MPIRUN"], "this build has no MPI")
+    def test_bulk_classification_survives_kills_at_random_moments(self):
+        import parallel_test as parallel
+
+        kills, draw, out = int(os.environ.get("GRAFT_KILLS", 1)), random.Random(1), self.out / "answers"
+        options = [self.out / "resnet50.pt", DATA / "imagenet_sample", "--batch", 4]
+        alone = run("classify", *options, "--threads", 1)["predictions"]
+        command = ["classify", *options, "--out", out, "--shard", 8]
+        begin = time.monotonic()
+        parallel.run_several(2, *command)
+        seconds = time.monotonic() - begin
+        shutil.rmtree(out)
+        at_work = 0
+        for was_at_work in parallel.killed_runs(parallel.several(2, *command), kills, draw, seconds):
+            at_work += was_at_work
+            parts = sorted(out.glob("part-*.jsonl"))
+            for part in draw.sample(parts, len(parts) * 3 // 4):  # so that later kills have something to hit
+                part.unlink()
+        parallel.run_several(2, *command)
+        lines = [json.loads(line) for part in sorted(out.glob("part-*.jsonl")) for line in part.read_text().splitlines()]
+        print(f"{at_work} of {kills} kills met a run at work; {len(lines)} answers, each once, those of one process")
+        self.assertEqual(lines, alone)
+        self.assertGreaterEqual(at_work, kills // 2)
+
     def test_a_custom_head_with_two_branches(self):
         head = self.out / "two_branch.pt"
         folders = [DATA / "ants_bees" / "train", DATA / "ants_bees" / "val"]
