@@ -1,7 +1,8 @@
 /// Fine-tuning, evaluation and prediction over data sets.
 ///
 /// One Trainer per Model, one thread at a time. Deterministic: the same seed, data and options on the same device and
-/// thread count give the same losses. No global state is touched.
+/// thread count give the same losses; on CUDA to rounding, as some kernels add in any order. No global state is
+/// touched.
 #pragma once
 
 #include <cstdint>

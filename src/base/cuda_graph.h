@@ -21,8 +21,10 @@ class CudaGraph {
   using Pool = std::pair<std::uint64_t, std::uint64_t>;
   static Pool new_pool();
 
-  /// Calls `work`, whose launches do not happen yet. It must have run before, so that libraries have chosen their
-  /// kernels. Null where it does what cannot be recorded, such as waiting for the device, or throws.
+  /// Calls `work` on the stream that it will be recorded on: libraries choose their kernels, and take their memory.
+  static void rehearse(c10::Device device, const std::function<void()>& work);
+  /// Calls `work`, whose launches do not happen yet. It must have run before. Null where it does what cannot be
+  /// recorded, such as waiting for the device, or throws. Any thread; other threads' recordings and launches wait.
   static std::unique_ptr<CudaGraph> record(c10::Device device, Pool pool, const std::function<void()>& work);
 
   virtual ~CudaGraph() = default;

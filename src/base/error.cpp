@@ -42,9 +42,10 @@ namespace base {
 namespace {
 
 // LibTorch's CPU allocator throws a plain c10::Error for a failed allocation, and its interpreter makes a text of what
-// an operator threw; only the words tell.
+// an operator threw; only the words tell. cuBLAS and cuDNN take some memory themselves.
 bool tells_of_memory(std::string_view message) {
-  for (const char* words : {"DefaultCPUAllocator", "out of memory", "std::bad_alloc"})
+  for (const char* words : {"DefaultCPUAllocator", "out of memory", "std::bad_alloc", "CUBLAS_STATUS_ALLOC_FAILED",
+                            "CUDNN_STATUS_ALLOC_FAILED"})
     if (message.find(words) != std::string_view::npos) return true;
   return false;
 }

@@ -23,12 +23,16 @@ inline void order(const c10::Stream& earlier, const c10::Stream& later) {
   event.block(later);
 }
 
-/// Calls `work` with another stream than the current one as the current, in order with that.
+/// Another one than the current.
+inline c10::Stream new_stream(c10::Device device) {
+  return c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device);
+}
+
+/// Calls `work` with `side` as the current stream, in order with the one that is.
 template <class Work>
-void on_side_stream(c10::Device device, const Work& work) {
-  const c10::DeviceGuard there(device);
-  const auto current = current_stream(device);
-  const auto side = c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device);
+void on_stream(const c10::Stream& side, const Work& work) {
+  const c10::DeviceGuard there(side.device());
+  const auto current = current_stream(side.device());
   order(current, side);
   {
     const c10::StreamGuard guard(side);
@@ -41,8 +45,7 @@ void on_side_stream(c10::Device device, const Work& work) {
 /// one.
 class SideStream {
  public:
-  explicit SideStream(c10::Device device)
-      : device_(device), stream_(c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device)) {}
+  explicit SideStream(c10::Device device) : device_(device), stream_(new_stream(device)) {}
 
   struct Result {
     at::Tensor tensor;

@@ -63,10 +63,13 @@ struct CudaGraphs::Impl {
     if (recordings.size() == kRecordings) recordings.pop_back();
     if (!pool) pool = base::CudaGraph::new_pool();
     Recording made{layout, input.to(type, /*non_blocking=*/true, /*copy=*/true), {}, {}};
-    base::on_side_stream(input.device(), [&] { (void)function(made.input); });
+    base::CudaGraph::rehearse(input.device(), [&] { (void)function(made.input); });
     made.graph = base::CudaGraph::record(input.device(), *pool, [&] { made.output = function(made.input); });
     possible = made.graph != nullptr;
-    if (!possible) return nullptr;
+    if (!possible) {
+      recordings.clear();
+      return nullptr;
+    }
     recordings.push_front(std::move(made));
     return &recordings.front();
   }

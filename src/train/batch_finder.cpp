@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include <c10/core/CachingDeviceAllocator.h>
 
@@ -48,8 +49,14 @@ void give_back(c10::Device device) {
   if (device.is_cuda()) c10::getDeviceAllocator(device.type())->emptyCache();
 }
 
+/// LibTorch tries one of cuDNN's algorithms after the other, and does not say that there was no memory for any.
+bool tells_of_no_algorithm(std::string_view message) {
+  return message.find("unable to find an engine to execute this computation") != std::string_view::npos;
+}
+
+/// `fewer_fit`: some batch does.
 bool fits(Model& model, const TrainerOptions& options, const Dataset& train, const std::vector<Phase>& phases,
-          const FitOptions& fit_options) {
+          const FitOptions& fit_options, bool fewer_fit) {
   const train::KeptFreeze kept(model);
   const Repeated data(train, steps_on(model.device()) * static_cast<std::size_t>(fit_options.batch_size));
   bool fine = true;
@@ -63,7 +70,7 @@ bool fits(Model& model, const TrainerOptions& options, const Dataset& train, con
       }
     });
   } catch (const Error& error) {
-    if (error.code() != ErrorCode::kOutOfMemory) throw;
+    if (error.code() != ErrorCode::kOutOfMemory && !(fewer_fit && tells_of_no_algorithm(error.what()))) throw;
     fine = false;
   }
   for (auto [name, tensor] : model.named_parameters()) tensor.mutable_grad().reset();  // what a failure has left
@@ -115,7 +122,7 @@ std::int64_t largest_that_fits(Model& model, const TrainerOptions& options, cons
   std::int64_t best = 0;
   for (auto size = o.first; size <= o.largest; size *= 2) {
     const bool fine = budget.allows_the_next() && budget.watch([&] {
-      return fits(model, options, train, phases, {.batch_size = size, .loader_threads = o.loader_threads});
+      return fits(model, options, train, phases, {.batch_size = size, .loader_threads = o.loader_threads}, best > 0);
     });
     if (o.on_trial) o.on_trial(size, fine);
     if (!fine) break;

@@ -18,13 +18,14 @@ at::Tensor on_device(const std::vector<std::int64_t>& places, c10::Device device
   return here.to(device, /*non_blocking=*/true);
 }
 
+std::int64_t free_bytes(c10::Device device) {
+  return static_cast<std::int64_t>(c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).first);
+}
+
 }  // namespace
 
 bool DeviceRows::insert(std::span<const std::string> keys, const at::Tensor& rows) {
   if (!memory_.defined()) {
-    if (!max_bytes_)
-      max_bytes_ =
-          static_cast<std::int64_t>(c10::getDeviceAllocator(device_.type())->getMemoryInfo(device_.index()).first / 2);
     auto sizes = rows.sizes().vec();
     sizes[0] = 0;
     memory_ = at::empty(sizes, at::TensorOptions(device_).dtype(at::kFloat), rows.suggest_memory_format());
@@ -47,7 +48,8 @@ bool DeviceRows::grow(std::int64_t rows) {
   auto sizes = memory_.sizes().vec();
   const auto row_bytes = std::max<std::int64_t>(
       1, static_cast<std::int64_t>(memory_.element_size()) * c10::multiply_integers(memory_.sizes().slice(1)));
-  sizes[0] = std::min(std::max({rows, 2 * memory_.size(0), kFirstRoom}), *max_bytes_ / row_bytes);
+  const auto most = max_bytes_ ? *max_bytes_ : (static_cast<std::int64_t>(memory_.nbytes()) + free_bytes(device_)) / 2;
+  sizes[0] = std::min(std::max({rows, 2 * memory_.size(0), kFirstRoom}), most / row_bytes);
   if (sizes[0] < rows) return false;
   try {
     const auto larger = at::empty(sizes, memory_.options(), memory_.suggest_memory_format());

@@ -15,7 +15,8 @@ namespace graft::train {
 /// As many as fit. One thread at a time.
 class DeviceRows {
  public:
-  /// At most `max_bytes`; without it, on CUDA, half of the memory that is free when there is the first row.
+  /// At most `max_bytes`; without it, on CUDA, as much as stays free, whenever more is needed: training has taken what
+  /// it needs by the time that the rows are many.
   DeviceRows(c10::Device device, std::optional<std::int64_t> max_bytes) : device_(device), max_bytes_(max_bytes) {}
 
   bool contains(const std::string& key) const { return places_.contains(key); }

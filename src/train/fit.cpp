@@ -183,14 +183,14 @@ std::optional<Running> Fit::epoch(std::int64_t number, const AfterStep& after_st
     learned += together_.size;
     const bool steps_now = ++waiting == options_.accumulate;
     const bool goes_on = !steps_now || go_on();
-    if (fit_.on_step) {
-      collect(/*wait=*/false);
+    if (fit_.on_step)
       fit_.on_step({number, step_, steps(), running_.loss(), running_.accuracy(),
                     static_cast<double>(running_.seen) / seconds_since(began), false, running_.seen});
-    }
     if (!goes_on) return std::nullopt;
   }
   if (waiting > 0 && !go_on()) return std::nullopt;
+  collect(/*wait=*/true);
+  training_seconds_ += seconds_since(start);
   if (fit_.processes && running().seen == 0)
     throw Error(ErrorCode::kMismatch, "none of the pictures of an epoch can be read");
   return running();
@@ -266,7 +266,7 @@ void Fit::learn_from(const Batch& batch, const at::Tensor& on_cpu, std::int64_t 
   if (sums) sum_->begin_rest();
   started_.push_back(started);
   if (fit_.processes) return add(of_all(pass_->finished(/*wait=*/true).front()));
-  if (!trains_ahead()) collect(/*wait=*/true);
+  collect(/*wait=*/!trains_ahead());
 }
 
 GradientPass::Scores Fit::of_all(const GradientPass::Scores& mine) const {

@@ -17,6 +17,8 @@ namespace {
 constexpr std::size_t kRecordings = 4;
 /// Batches of a size before it is recorded: libraries have chosen their kernels by then.
 constexpr std::int64_t kBefore = 2;
+/// Batches that the device may be behind: enough for it to have work, and each keeps its memory.
+constexpr std::size_t kBehind = 4;
 
 /// All at once where the device has one kernel for that; by type, as those want it.
 void copy_all(const std::vector<at::Tensor>& to, const std::vector<at::Tensor>& from) {
@@ -84,13 +86,19 @@ void GradientPass::forget_gradients() {
   for (auto& parameter : parameters_) parameter.mutable_grad().reset();
 }
 
+/// And their memory's pool, which nobody can use again once all are gone.
+void GradientPass::forget_recordings() {
+  recordings_.clear();
+  pool_.reset();
+}
+
 GradientPass::Recording* GradientPass::recording_for(const at::Tensor& input, const at::Tensor& targets) {
   auto sizes = input.sizes().vec();
   sizes.insert(sizes.end(), targets.sizes().begin(), targets.sizes().end());
   const auto found = std::ranges::find_if(recordings_, [&](const auto& each) { return each->sizes == sizes; });
   if (found != recordings_.end()) {
     if ((*found)->places == places()) return found->get();
-    recordings_.clear();  // somebody has put other tensors in their place
+    forget_recordings();  // somebody has put other tensors in their place
   }
   auto counted = std::ranges::find_if(seen_, [&](const auto& each) { return each.first == sizes; });
   if (counted == seen_.end()) counted = seen_.emplace(seen_.begin(), sizes, 0);
@@ -108,6 +116,7 @@ GradientPass::Recording* GradientPass::recording_for(const at::Tensor& input, co
   // A forward pass that puts a new tensor in a buffer's place would do so once, when it is recorded.
   if (!made->graph || places() != made->places) {
     can_record_ = false;
+    forget_recordings();
     return nullptr;
   }
   if (recordings_.size() == kRecordings) recordings_.pop_back();
@@ -140,6 +149,7 @@ void GradientPass::start(const at::Tensor& input, const at::Tensor& targets, boo
   here.copy_(*scores, /*non_blocking=*/true);
   waiting_.push_back({here, c10::Event(device_.type())});
   waiting_.back().there->record(base::current_stream(device_));
+  if (waiting_.size() > kBehind) waiting_[waiting_.size() - 1 - kBehind].there->synchronize();
 }
 
 std::vector<GradientPass::Scores> GradientPass::finished(bool wait) {

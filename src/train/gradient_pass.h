@@ -36,8 +36,8 @@ class GradientPass {
                std::vector<at::Tensor> buffers, c10::Device device, at::Tensor loss_scale = {});
   ~GradientPass();
 
-  /// Adds the gradients of the mean loss over a batch. `alone`: no gradients wait there yet. `shares` are those of
-  /// Objective::loss, on the CPU, given always or never.
+  /// Adds the gradients of the mean loss over a batch, and waits until few batches are under way. `alone`: no gradients
+  /// wait there yet. `shares` are those of Objective::loss, on the CPU, given always or never.
   void start(const at::Tensor& input, const at::Tensor& targets, bool alone, const at::Tensor& shares = {});
 
   /// The scores of the batches that were started, oldest first, each handed out once: those that are there, or with
@@ -64,6 +64,7 @@ class GradientPass {
   Recording* recording_for(const at::Tensor& input, const at::Tensor& targets);
   std::vector<const void*> places() const;
   void forget_gradients();
+  void forget_recordings();
 
   const Objective& objective_;
   const Forward forward_;

@@ -175,9 +175,12 @@ class AdamStep : public Optimizer {
     s.second = at::zeros_like(p);
   }
 
-  /// The kernel walks all tensors in the order of their memory.
+  /// The kernel walks all tensors in the order of their memory, in which a size of 1 has no part.
   bool can_fuse(const at::Tensor& p, const at::Tensor& gradient) const {
-    return !keras_ && p.is_non_overlapping_and_dense() && p.strides() == gradient.strides();
+    if (keras_ || !p.is_non_overlapping_and_dense()) return false;
+    for (std::int64_t i = 0; i < p.dim(); ++i)
+      if (p.size(i) > 1 && p.stride(i) != gradient.stride(i)) return false;
+    return true;
   }
 
   /// PyTorch's formula in one pass over memory instead of nine, for parameters with the same rates and steps.

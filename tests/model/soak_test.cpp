@@ -16,6 +16,7 @@
 
 #include "support/files.h"
 #include "support/resident.h"
+#include "support/sanitized.h"
 
 namespace graft {
 namespace {
@@ -85,9 +86,7 @@ TEST(Soak, ThreadsOnOneModelGetTheSerialResult) {
 }
 
 TEST(Soak, MemoryIsLevelOverManyInputSizes) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "sanitizers keep what is freed";
-#endif
+  if (testing::kSanitized) GTEST_SKIP() << "sanitizers keep what is freed";
   const auto model = load();
   std::vector<at::Tensor> inputs;
   for (int i = 0; i < kSizes; ++i) inputs.push_back(at::rand({1, 3, size(i).first, size(i).second}));
@@ -97,9 +96,7 @@ TEST(Soak, MemoryIsLevelOverManyInputSizes) {
 }
 
 TEST(Soak, MemoryIsLevelOverManyPictureSizes) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "sanitizers keep what is freed";
-#endif
+  if (testing::kSanitized) GTEST_SKIP() << "sanitizers keep what is freed";
   const auto model = load();
   std::vector<std::vector<std::byte>> files;
   for (int i = 0; i < kSizes; ++i) {
@@ -115,9 +112,7 @@ TEST(Soak, MemoryIsLevelOverManyPictureSizes) {
 }
 
 TEST(Soak, MemoryIsLevelOverLoadingAndUnloading) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "sanitizers keep what is freed";
-#endif
+  if (testing::kSanitized) GTEST_SKIP() << "sanitizers keep what is freed";
   const int times = is_small() ? number(30, 1000) : number(3, 30);
   expect_level("a model loaded, asked and unloaded", times, 2,
                [&](int i) { (void)load().classify(at::zeros({1, 3, size(i).first, size(i).second})); });

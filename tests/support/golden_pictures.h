@@ -1,6 +1,8 @@
 /// What tests/golden/make_train_vectors.py trains, and on which pictures, and the losses of single steps.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,7 +14,10 @@
 #include <graft/model.h>
 #include <graft/trainer.h>
 
+#include "base/seeded_generator.h"
+#include "base/torch_device.h"
 #include "support/golden.h"
+#include "train/fit.h"
 
 namespace graft::testing {
 
@@ -49,18 +54,25 @@ inline void set_head(Model& model, const nlohmann::json& head) {
   }
 }
 
+/// As Trainer::fit trains, without validation and phases. On CUDA the mean that StepInfo has is behind.
 inline std::vector<double> step_losses(Model& model, const Dataset& data, FitOptions options,
-                                       TrainerOptions trainer = {}) {
-  // on_step reports the mean so far; the single losses follow from it.
+                                       const TrainerOptions& trainer = {}) {
   std::vector<double> losses;
-  double sum = 0;
-  options.on_step = [&](const StepInfo& info) {
-    if (info.validating) return;
-    if (info.step == 1) sum = 0;
-    losses.push_back(info.loss * static_cast<double>(info.step) - sum);
-    sum = info.loss * static_cast<double>(info.step);
+  std::optional<train::Fit> fit;
+  train::Running before;
+  options.on_step = [&](const StepInfo&) {
+    const auto& now = fit->running();
+    losses.push_back((now.loss_sum - before.loss_sum) / static_cast<double>(now.seen - before.seen));
+    before = now;
   };
-  Trainer(model, trainer).fit(data, options);
+  const base::SeededGenerator generator(base::to_torch(model.device()), trainer.seed);
+  fit.emplace(model, trainer, options, data);
+  fit->begin({});
+  for (std::int64_t epoch = 0; epoch < options.epochs; ++epoch) {
+    before = {};
+    fit->epoch_ended(fit->epoch(epoch, [] { return true; }).value().loss());
+  }
+  if (auto* average = fit->average()) average->exchange();
   return losses;
 }
 

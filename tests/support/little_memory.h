@@ -10,13 +10,6 @@
 
 namespace graft::testing {
 
-/// Sanitizers need the address space that LittleMemory takes away.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-inline constexpr bool kMayTakeMemoryAway = false;
-#else
-inline constexpr bool kMayTakeMemoryAway = true;
-#endif
-
 /// As long as it lives the process's addresses are those that it has, and `more_mib` more (RLIMIT_AS).
 class LittleMemory {
  public:

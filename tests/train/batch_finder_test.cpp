@@ -15,6 +15,7 @@
 #include <graft/communicator.h>
 #include <graft/head.h>
 #include <graft/model.h>
+#include <graft/script_head.h>
 #include <graft/trainer.h>
 
 #include "support/drawn_dataset.h"
@@ -22,6 +23,7 @@
 #include "support/expect_error.h"
 #include "support/golden.h"
 #include "support/little_memory.h"
+#include "support/sanitized.h"
 #include "support/scratch.h"
 
 namespace graft {
@@ -55,6 +57,28 @@ TEST_P(FindBatchSize, TheLargestThatWasAskedForWhereAllFitAndTheModelStays) {
   EXPECT_THAT(trials, ::testing::ElementsAre(std::pair(3, true), std::pair(6, true), std::pair(12, true)));
   EXPECT_EQ(model.inspect().sha256, before);
   EXPECT_FALSE(model.is_training());
+}
+
+/// As LibTorch does where cuDNN has no memory for any of its algorithms.
+Head refusing_more_than(int rows) {
+  return heads::script({.source = "def forward(self, x: Tensor) -> Tensor:\n"
+                                  "    assert x.size(0) <= " +
+                                  std::to_string(rows) +
+                                  ", 'GET was unable to find an engine to execute this computation'\n"
+                                  "    return torch.linear(x.mean([2, 3]), self.weight)\n",
+                        .parameters = [](const std::vector<std::int64_t>& shape) {
+                          return heads::NamedTensors{{"weight", at::full({3, shape[1]}, 0.1)}};
+                        }});
+}
+
+TEST_P(FindBatchSize, ALargerOneThatNoAlgorithmIsFoundForDoesNotFit) {
+  auto model = load(32);
+  model.replace_head(refusing_more_than(4));
+  model.freeze();
+  const DrawnDataset data(5, 3);
+  EXPECT_EQ(find_batch_size(model, {}, data, {.first = 2, .largest = 16}), 4);
+  EXPECT_GRAFT_ERROR(find_batch_size(model, {}, data, {.first = 8, .largest = 16}), kMismatch,
+                     "unable to find an engine");
 }
 
 TEST_P(FindBatchSize, RunsOutOfMemoryAndTheModelTrainsAfterwards) {
@@ -91,7 +115,9 @@ std::pair<std::vector<double>, std::string> trained(Model& model, const TrainerO
 TEST_P(FindBatchSize, AFitThatFollowsIsTheOneWithoutIt) {
   DrawnDataset data(20, 3);
   data.changes = {.zoom = 0.3, .horizontal_flip = true};
-  const std::vector<Phase> phases{{.freeze = "all", .epochs = 2}, {.freeze = "none", .epochs = 2}};
+  // CUDA's gradients of max pooling, in the stem, are not the same bits each time.
+  const std::vector<Phase> phases{{.freeze = "all", .epochs = 2},
+                                  {.freeze = device().is_cuda() ? "until:layer2" : "none", .epochs = 2}};
   for (const auto precision : {Precision::kFloat32, Precision::kFloat16}) {
     const TrainerOptions options{.precision = precision, .ema_decay = 0.9, .mixup_alpha = 0.2, .seed = 5};
     auto model = load(32), other = load(32);
@@ -123,7 +149,7 @@ TEST(FindBatchSizeOnCpu, StopsBeforeThereIsMoreThanItMayTake) {
 }
 
 TEST(FindBatchSizeOnCpu, SurvivesThatThereIsNoMemory) {
-  if (!graft::testing::kMayTakeMemoryAway) GTEST_SKIP() << "sanitizers need the address space";
+  if (graft::testing::kSanitized) GTEST_SKIP() << "sanitizers need the address space";
   const auto load = [] {
     auto model =
         Model::load(golden("networks/resnet_scripted.pt"), {.preprocessing = Preprocessing::rescale_mode(256)});

@@ -27,7 +27,7 @@ class GradientPassTest : public graft::testing::EachDevice {
     return {objective,
             [this](const at::Tensor& input) {
               passes.add_(1);
-              return input.matmul(weight.t());
+              return input.to(device).matmul(weight.t());
             },
             {weight},
             {passes},

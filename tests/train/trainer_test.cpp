@@ -16,6 +16,7 @@
 #include "support/golden_pictures.h"
 #include "support/little_memory.h"
 #include "support/measured.h"
+#include "support/sanitized.h"
 
 namespace graft {
 namespace {
@@ -430,7 +431,7 @@ TEST(BadTraining, OutputsThatAreNotNumbersAreNotTakenForUnreadablePictures) {
 }
 
 TEST(BadTraining, Case99OutOfMemoryIsCaughtAndASmallerBatchTrains) {
-  if (!graft::testing::kMayTakeMemoryAway) GTEST_SKIP() << "sanitizers need the address space";
+  if (graft::testing::kSanitized) GTEST_SKIP() << "sanitizers need the address space";
   auto model = Model::load(golden("networks/resnet_scripted.pt"), {.preprocessing = Preprocessing::rescale_mode(256)});
   model.replace_head(heads::linear({.classes = 5}));
   model.freeze();  // oneDNN's own gradients do not survive that they get no memory
