@@ -27,8 +27,8 @@ class Recorded : public CudaGraph {
  public:
   at::cuda::CUDAGraph graph;
   void launch() override {
-    std::shared_lock alone(recordings, std::defer_lock);
-    if (!recording_here) alone.lock();
+    std::shared_lock lock(recordings, std::defer_lock);
+    if (!recording_here) lock.lock();
     graph.replay();
   }
 };
@@ -37,7 +37,6 @@ class Recorded : public CudaGraph {
 template <class Work>
 void alone(c10::Device device, const Work& work) {
   const std::lock_guard lock(recordings);
-  const c10::DeviceGuard there(device);
   auto stream = streams.find(device.index());
   if (stream == streams.end()) stream = streams.emplace(device.index(), new_stream(device)).first;
   recording_here = true;

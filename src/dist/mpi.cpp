@@ -236,8 +236,7 @@ class MpiCommunicator final : public Communicator {
    public:
     Bucket(std::vector<at::Tensor> tensors, at::ScalarType type, MPI_Comm comm, Buffers& buffers)
         : tensors_(std::move(tensors)), buffers_(buffers), buffer_(buffers.take(numel_of(tensors_), type)) {
-      const auto parts = parts_of(buffer_, tensors_);
-      at::_foreach_copy_(parts, tensors_);
+      at::_foreach_copy_(parts_of(buffer_, tensors_), tensors_);
       auto* data = static_cast<std::byte*>(buffer_.mutable_data_ptr());
       const auto size = at::elementSize(type), at_once = kLargestSum / size;
       for (std::size_t left = static_cast<std::size_t>(numel_of(tensors_)); left > 0;) {
@@ -292,8 +291,7 @@ class MpiCommunicator final : public Communicator {
    private:
     static at::Tensor joined(const std::vector<at::Tensor>& tensors, at::ScalarType type) {
       auto buffer = at::empty({numel_of(tensors)}, tensors.front().options().dtype(type));
-      const auto parts = parts_of(buffer, tensors);
-      at::_foreach_copy_(parts, tensors);
+      at::_foreach_copy_(parts_of(buffer, tensors), tensors);
       return buffer;
     }
 

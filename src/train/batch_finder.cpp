@@ -49,7 +49,8 @@ void give_back(c10::Device device) {
   if (device.is_cuda()) c10::getDeviceAllocator(device.type())->emptyCache();
 }
 
-/// LibTorch tries one of cuDNN's algorithms after the other, and does not say that there was no memory for any.
+/// LibTorch tries one of cuDNN's algorithms after the other, and does not say that there was no memory for any: so it
+/// speaks of a network that cuDNN has none for, too, whatever the size.
 bool tells_of_no_algorithm(std::string_view message) {
   return message.find("unable to find an engine to execute this computation") != std::string_view::npos;
 }

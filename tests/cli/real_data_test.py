@@ -17,6 +17,8 @@ import unittest
 
 import numpy as np
 
+import parallel_test as parallel
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GRAFT = os.environ["GRAFT_PROGRAM"]
 DATA = pathlib.Path(os.environ.get("GRAFT_DATA", "/nonexistent"))
@@ -145,8 +147,6 @@ class RealData(unittest.TestCase):
 
     @unittest.skipUnless(os.environ["GRAFT_MPIRUN"], "this build has no MPI")
     def test_bulk_classification_survives_kills_at_random_moments(self):
-        import parallel_test as parallel
-
         kills, draw, out = int(os.environ.get("GRAFT_KILLS", 1)), random.Random(1), self.out / "answers"
         options = [self.out / "resnet50.pt", DATA / "imagenet_sample", "--batch", 4]
         alone = run("classify", *options, "--threads", 1)["predictions"]

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -55,8 +56,10 @@ inline void set_head(Model& model, const nlohmann::json& head) {
 }
 
 /// As Trainer::fit trains, without validation and phases. On CUDA the mean that StepInfo has is behind.
-inline std::vector<double> step_losses(Model& model, const Dataset& data, FitOptions options,
-                                       const TrainerOptions& trainer = {}) {
+/// `after_update`: told after each of the optimiser's steps.
+inline std::vector<double> step_losses(
+    Model& model, const Dataset& data, FitOptions options, const TrainerOptions& trainer = {},
+    const std::function<void(train::Fit&)>& after_update = [](train::Fit&) {}) {
   std::vector<double> losses;
   std::optional<train::Fit> fit;
   train::Running before;
@@ -70,7 +73,11 @@ inline std::vector<double> step_losses(Model& model, const Dataset& data, FitOpt
   fit->begin({});
   for (std::int64_t epoch = 0; epoch < options.epochs; ++epoch) {
     before = {};
-    fit->epoch_ended(fit->epoch(epoch, [] { return true; }).value().loss());
+    const auto all = fit->epoch(epoch, [&] {
+      after_update(*fit);
+      return true;
+    });
+    fit->epoch_ended(all.value().loss());
   }
   if (auto* average = fit->average()) average->exchange();
   return losses;

@@ -193,23 +193,11 @@ struct Course {
 };
 Course course_of(Model& model, const Dataset& data, const TrainerOptions& options, const FitOptions& how) {
   Course course;
-  Fit fit(model, options, how, data);
-  fit.begin({});
-  for (std::int64_t epoch = 0; epoch < how.epochs; ++epoch) {
-    double sum = 0;
-    std::int64_t seen = 0;
-    (void)fit.epoch(epoch, [&] {
-      const auto& now = fit.running();
-      course.losses.push_back((now.loss_sum - sum) / static_cast<double>(now.seen - seen));
-      sum = now.loss_sum;
-      seen = now.seen;
-      RunState state;
-      fit.save(state);
-      course.scales.push_back(state.number("fit/loss/scale"));
-      return true;
-    });
-    fit.epoch_ended(0);
-  }
+  course.losses = step_losses(model, data, how, options, [&](Fit& fit) {
+    RunState state;
+    fit.save(state);
+    course.scales.push_back(state.number("fit/loss/scale"));
+  });
   course.scales.pop_back();
   return course;
 }
