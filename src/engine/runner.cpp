@@ -122,7 +122,7 @@ struct Runner::Impl {
   const at::Tensor& answer_to(const at::Tensor& one, const std::vector<Stamp>& stamps) {
     if (!known || known->stamps != stamps || known->input.sizes() != one.sizes()) {
       const at::NoGradGuard no_grad;
-      known = {stamps, one, run(one).to(at::kFloat)};
+      known = {stamps, one.clone(), run(one).to(at::kFloat)};  // the caller may fill his batch anew
     }
     return known->output;
   }

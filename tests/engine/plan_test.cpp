@@ -261,6 +261,14 @@ TEST(Plan, AnAnswerThatIsKnownChecksIt) {
   EXPECT_LT(difference(network, *runner.plan(x, Precision::kFloat32), x), 1e-4);  // not beside the old answer
 }
 
+TEST(Plan, AnInputThatIsFilledAnewDoesNotSpoilTheNextPlan) {
+  const Runner runner(load("resnet_scripted"));
+  const auto buffer = pictures(2);
+  EXPECT_TRUE(runner.plan(buffer, Precision::kFloat32));
+  buffer.normal_();
+  EXPECT_TRUE(runner.plan(buffer.narrow(0, 0, 1), Precision::kFloat32));  // another plan, checked by the same answer
+}
+
 TEST(Plan, AChangedWeightIsNoticed) {
   const auto network = load("resnet_scripted");
   const Runner runner(network);
