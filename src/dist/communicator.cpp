@@ -88,8 +88,8 @@ void Communicator::require_same(const std::map<std::string, std::string>& named)
       auto names = first;
       names.insert(other.begin(), other.end());
       for (const auto& [name, unused] : names) {
-        const auto of = [&name](const auto& values) {
-          const auto it = values.find(name);
+        const auto of = [&key = name](const auto& values) {  // Clang before 16 captures no structured binding
+          const auto it = values.find(key);
           return it == values.end() ? std::string("none") : it->second;
         };
         if (of(first) == of(other)) continue;
