@@ -34,12 +34,14 @@ struct Recording {
 }  // namespace
 
 struct CudaGraphs::Impl {
+  Impl(at::ScalarType input_type, Function what) : type(input_type), function(std::move(what)) {}
+
   at::ScalarType type;
   Function function;
 
-  std::mutex mutex;                      ///< of all that follows, also while work is launched: recordings share memory
-  std::list<Recording> recordings = {};  ///< the last used first
-  std::list<Layout> seen = {};           ///< inputs that came once; the last first
+  std::mutex mutex;                 ///< of all that follows, also while work is launched: recordings share memory
+  std::list<Recording> recordings;  ///< the last used first
+  std::list<Layout> seen;           ///< inputs that came once; the last first
   std::optional<base::CudaGraph::Pool> pool = {};
   std::optional<c10::Event> done = {};           ///< when the last replay has ended
   bool possible = base::CudaGraph::available();  ///< until it turns out that the function is not

@@ -86,7 +86,7 @@ std::vector<std::string> groups_of(std::span<const MapPicture> pictures) {
   std::vector<std::string> groups;
   for (const auto& picture : pictures) groups.push_back(picture.group);
   std::ranges::sort(groups);
-  groups.erase(std::ranges::unique(groups).begin(), groups.end());
+  groups.erase(std::unique(groups.begin(), groups.end()), groups.end());
   return groups;
 }
 

@@ -1,6 +1,6 @@
 #include "train/gradient_sum.h"
 
-#include <ranges>
+#include <algorithm>
 #include <utility>
 
 #include <ATen/ops/zeros_like.h>
@@ -23,7 +23,8 @@ class GradientSum::Hook final : public torch::autograd::PostAccumulateGradHook {
 GradientSum::GradientSum(Communicator& processes, std::vector<at::Tensor> parameters, std::size_t bucket_bytes)
     : processes_(processes) {
   std::size_t bytes = bucket_bytes;
-  for (auto& parameter : parameters | std::views::reverse) {
+  std::ranges::reverse(parameters);
+  for (auto& parameter : parameters) {
     if (bytes >= bucket_bytes) {
       buckets_.emplace_back();
       bytes = 0;

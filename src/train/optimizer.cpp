@@ -322,7 +322,8 @@ std::map<std::string, at::Tensor> Optimizer::state() const {
 void Optimizer::set_state(const std::map<std::string, at::Tensor>& state) {
   const at::NoGradGuard no_grad;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    const auto& [tensor, name, rate, weight_decay] = parameters_[i];
+    const auto& tensor = parameters_[i].tensor;
+    const auto& name = parameters_[i].name;
     const auto steps = state.find(name + ".steps");
     if (steps == state.end()) throw Error(ErrorCode::kMismatch, "the optimiser's state knows nothing of " + name);
     slots_[i].steps = steps->second.item<std::int64_t>();

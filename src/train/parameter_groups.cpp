@@ -37,8 +37,9 @@ ParameterGroups group_parameters(const Model& model, const TrainerOptions& optio
   const auto stages = model.stages();
   ParameterGroups groups;
   for (const auto& [name, tensor] : model.trainable_parameters()) {
-    const auto group = std::find_if(options.groups.begin(), options.groups.end(),
-                                    [&](const ParameterGroup& g) { return model::covers(g.layers, name); });
+    const auto group =
+        std::find_if(options.groups.begin(), options.groups.end(),
+                     [&, &layer = name](const ParameterGroup& g) { return model::covers(g.layers, layer); });
     const bool chosen = group != options.groups.end();
     double rate = chosen ? group->rate : 1;
     std::string label = chosen ? group->layers : options.groups.empty() ? "all" : "others";
