@@ -2,8 +2,11 @@
 
 #include <graft/files.h>
 
+#include <atomic>
 #include <cerrno>
-#include <cstdlib>
+#include <cstdint>
+#include <cstdio>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -38,7 +41,9 @@ std::filesystem::path directory_of(const std::filesystem::path& path) {
   return parent.empty() ? std::filesystem::path(".") : parent;
 }
 
-constexpr std::string_view kTemporary = ".tmp-", kPattern = "XXXXXX";
+/// A temporary file is called NAME.graft-tmp- and so many hexadecimal digits: nobody's own file is.
+constexpr std::string_view kTemporary = ".graft-tmp-";
+constexpr std::size_t kDigits = 8;
 
 /// Removes what writers that were killed left beside `target`. Those who are at work hold a lock on theirs.
 void remove_leftovers(const std::filesystem::path& target) {
@@ -47,20 +52,27 @@ void remove_leftovers(const std::filesystem::path& target) {
   std::filesystem::directory_iterator entry(directory_of(target), ignored);
   for (; !ignored && entry != std::filesystem::directory_iterator(); entry.increment(ignored)) {
     const auto name = entry->path().filename().string();
-    if (!name.starts_with(start) || name.size() != start.size() + kPattern.size()) continue;
+    if (!name.starts_with(start) || name.size() != start.size() + kDigits) continue;
     const Descriptor fd(::open(entry->path().c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW));
     if (fd.get() >= 0 && ::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) ::unlink(entry->path().c_str());
   }
 }
 
+/// The file that a link leads to, so that the link stays one.
+std::filesystem::path behind_links(const std::filesystem::path& path) {
+  std::error_code none;
+  auto target = std::filesystem::is_symlink(path, none) ? std::filesystem::canonical(path, none) : path;
+  return target.empty() ? path : target;
+}
+
 /// Removes the temporary file unless it was renamed.
 class TemporaryFile {
  public:
-  explicit TemporaryFile(const std::filesystem::path& target) : target_(target) {
+  explicit TemporaryFile(std::filesystem::path target) : target_(std::move(target)) {
+    struct stat old{};
+    if (::stat(target_.c_str(), &old) == 0) mode_ = old.st_mode & 07777;
     do {
-      path_ = target.string() + std::string(kTemporary) + std::string(kPattern);
-      fd_ = Descriptor(::mkstemp(path_.data()));
-      if (fd_.get() < 0) raise_errno(target, "cannot create a file beside it", errno);
+      create();
       ::flock(fd_.get(), LOCK_EX);  // where the file system has no locks, leftovers stay
     } while (is_removed());  // by remove_leftovers(), before the lock
   }
@@ -80,16 +92,11 @@ class TemporaryFile {
   }
 
   void rename_to_target() {
-    // mkstemp creates 0600; the umask can only be read by setting it, so the old file's mode or the usual one is taken.
-    struct stat old{};
-    const mode_t mode = ::stat(target_.c_str(), &old) == 0 ? old.st_mode & 07777 : 0644;
-    if (::fchmod(fd_.get(), mode) != 0) raise_errno(target_, "cannot set the mode", errno);
+    if (mode_ && ::fchmod(fd_.get(), *mode_) != 0) raise_errno(target_, "cannot set the mode", errno);
     // Before the rename: what fails until then leaves the old file.
     const Descriptor directory(::open(directory_of(target_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (directory.get() < 0) raise_errno(target_, "cannot open its directory", errno);
     if (::fsync(fd_.get()) != 0) raise_errno(target_, "cannot sync", errno);
-    const Descriptor still_locked(::dup(fd_.get()));  // until the new name is there
-    if (::close(fd_.release()) != 0) raise_errno(target_, "cannot close", errno);
     if (::rename(path_.c_str(), target_.c_str()) != 0) raise_errno(target_, "cannot rename onto it", errno);
     path_.clear();
     if (::fsync(directory.get()) != 0)
@@ -97,12 +104,28 @@ class TemporaryFile {
   }
 
  private:
+  /// Nobody may read more of it than of the old file, or than the umask has it.
+  void create() {
+    static std::atomic<std::uint32_t> made{static_cast<std::uint32_t>(::getpid())};
+    for (;;) {
+      char digits[kDigits + 1];
+      std::snprintf(digits, sizeof digits, "%08x", static_cast<unsigned>(made++ * 0x9e3779b9U));
+      path_ = target_.string() + std::string(kTemporary) + digits;
+      fd_ = Descriptor(::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode_.value_or(0666) & 0666));
+      if (fd_.get() >= 0) return;
+      const int error = errno;
+      path_.clear();
+      if (error != EEXIST) raise_errno(target_, "cannot create a file beside it", error);
+    }
+  }
+
   bool is_removed() const {
     struct stat status{};
     return ::fstat(fd_.get(), &status) == 0 && status.st_nlink == 0;
   }
 
-  const std::filesystem::path& target_;
+  std::filesystem::path target_;
+  std::optional<mode_t> mode_;  ///< the old file's
   std::string path_;
   Descriptor fd_;
 };
@@ -136,8 +159,9 @@ namespace base {
 
 void write_parts_atomically(const std::filesystem::path& path, std::span<const std::span<const std::byte>> parts) {
   check_replaceable(path);
-  remove_leftovers(path);
-  TemporaryFile file(path);
+  const auto target = behind_links(path);
+  remove_leftovers(target);
+  TemporaryFile file(target);
   for (const auto part : parts) file.write(part);
   file.rename_to_target();
 }
@@ -155,7 +179,7 @@ void write_atomically(const std::filesystem::path& path, std::string_view bytes)
 void check_writable(const std::filesystem::path& path) {
   base::translated("writing ", path.native(), [&] {
     check_replaceable(path);
-    const TemporaryFile probe(path);
+    const TemporaryFile probe(behind_links(path));
   });
 }
 

@@ -54,15 +54,44 @@ TEST(Files, AtomicWriteReplacesAndLeavesNothingBehind) {
 
 TEST(Files, Case95LeftoversAreRemovedUnlessTheirWriterLives) {
   const Scratch scratch;
-  const auto dead = scratch.write("a.tmp-abcdef", "half"), other = scratch.write("ab.tmp-abcdef", "another's");
-  const auto alive = scratch.write("a.tmp-ghijkl", "at work");
+  const auto dead = scratch.write("a.graft-tmp-0123abcd", "half");
+  const auto other = scratch.write("ab.graft-tmp-0123abcd", "another's"), own = scratch.write("a.tmp-backup", "own");
+  const auto alive = scratch.write("a.graft-tmp-89abcdef", "at work");
   const Descriptor writer(::open(alive.c_str(), O_RDWR));
   ASSERT_EQ(::flock(writer.get(), LOCK_EX), 0);
   write_atomically(scratch / "a", "one");
   EXPECT_FALSE(std::filesystem::exists(dead));
   EXPECT_TRUE(std::filesystem::exists(alive));
   EXPECT_TRUE(std::filesystem::exists(other));
+  EXPECT_TRUE(std::filesystem::exists(own));
   EXPECT_EQ(slurp(scratch / "a"), "one");
+}
+
+TEST(Files, AWrittenFileHasTheModeOfTheOldOneOrWhatTheUmaskLeaves) {
+  const Scratch scratch;
+  const auto mode = [&](const char* name) {
+    return static_cast<unsigned>(std::filesystem::status(scratch / name).permissions());
+  };
+  const auto before = ::umask(0077);
+  write_atomically(scratch / "private", "x");
+  ::umask(0002);
+  write_atomically(scratch / "shared", "x");
+  ::umask(before);
+  EXPECT_EQ(mode("private"), 0600u);
+  EXPECT_EQ(mode("shared"), 0664u);
+  std::filesystem::permissions(scratch / "shared", std::filesystem::perms(0640));
+  write_atomically(scratch / "shared", "y");
+  EXPECT_EQ(mode("shared"), 0640u);
+}
+
+TEST(Files, ALinkStaysOne) {
+  const Scratch scratch;
+  std::filesystem::create_directory(scratch / "there");
+  write_atomically(scratch / "there" / "a", "old");
+  std::filesystem::create_symlink("there/a", scratch / "link");
+  write_atomically(scratch / "link", "new");
+  EXPECT_TRUE(std::filesystem::is_symlink(scratch / "link"));
+  EXPECT_EQ(slurp(scratch / "there" / "a"), "new");
 }
 
 TEST(Files, ManyWritersOfOneFileLeaveOneWhole) {

@@ -165,7 +165,7 @@ TEST_F(Checkpoint, Case93KilledInASaveOneGenerationIsWhole) {
     ::kill(child, SIGKILL);
     ASSERT_EQ(::waitpid(child, nullptr, 0), child);
     for (const auto& entry : std::filesystem::directory_iterator(scratch_ / "run"))
-      in_a_save += entry.path().string().find(".tmp-") != std::string::npos;
+      in_a_save += entry.path().string().find(".graft-tmp-") != std::string::npos;
     const auto now = step();
     EXPECT_GE(now, i == 0 ? -1 : least);
     least = now;
