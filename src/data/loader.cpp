@@ -95,7 +95,7 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
   LoaderOptions options;
 
   std::uint64_t epoch = 0;
-  std::size_t next_batch = 0;
+  std::size_t first_batch = 0;  ///< that this epoch began with
   std::vector<std::size_t> order;
   std::vector<std::uint64_t> repetitions;  ///< how often an index of `order` came before; empty if all are different
   std::vector<std::size_t> owners;         ///< which part has an example; empty where that changes
@@ -151,17 +151,17 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
     base::require(sum > 0 && std::isfinite(sum), "loader: sum of the weights", "above 0", sum);
   }
 
-  void start(std::uint64_t next_epoch, std::size_t first_batch) {
+  void start(std::uint64_t next_epoch, std::size_t first) {
     prefetcher.reset();
     one_ahead.clear();
     filling.clear();
     epoch = next_epoch;
-    next_batch = std::min(first_batch, batches());
-    any_readable = next_batch > 0;
+    first_batch = std::min(first, batches());
+    any_readable = first_batch > 0;
     set_order();
     if (options.share.by_example && owners.empty()) set_owners();  // the constructor begins with epoch 0
     prefetcher = std::make_unique<data::Prefetcher>(
-        batches() - next_batch, [this, first = next_batch](std::size_t n) { return job(first + n); }, options.threads,
+        batches() - first_batch, [this](std::size_t n) { return job(first_batch + n); }, options.threads,
         static_cast<std::size_t>(options.prefetch_batches));
   }
 
@@ -178,6 +178,9 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
       std::iota(order.begin(), order.end(), std::size_t{0});
     }
   }
+
+  /// Those that failed have had their turn, too.
+  std::size_t next_batch() const { return first_batch + (prefetcher ? prefetcher->handed_out() : 0); }
 
   data::Prefetcher::Job job(std::size_t number) {
     std::unique_lock lock(filling_mutex);
@@ -230,6 +233,7 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
     std::vector<std::size_t> all(rows.size());
     std::iota(all.begin(), all.end(), std::size_t{0});
     for (const auto i : all) {
+      base::require(rows[i] >= 0 && rows[i] < batch.size(), "loader: row", "one of the batch", rows[i]);
       const auto at = static_cast<std::size_t>(rows[i]);
       loaded->read(i, batch.indices[at], batch.epochs[at]);
     }
@@ -247,7 +251,7 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
       mine.rows->read(slot, index, mine.epochs[slot]);
       mine.slots[slot] = Slot::kRead;
     } catch (const Error& error) {
-      if (dataset.on_bad_image() == OnBadImage::kFail) throw;
+      if (dataset.on_bad_image() == OnBadImage::kFail || !base::is_about_input(error.code())) throw;
       const std::lock_guard lock(bad_mutex);
       bad.emplace(index, error.what());
     }
@@ -267,16 +271,18 @@ struct [[gnu::visibility("hidden")]] DataLoader::Impl {
   }
 
   std::optional<Ready> produce() {
+    if (!prefetcher) throw Error(ErrorCode::kConfig, "loader: its epoch could not be started; start it again");
     for (;;) {
-      const auto handed_out = prefetcher->next();
-      if (!handed_out) {
+      const auto number = prefetcher->next();
+      if (!number) {
         if (!any_readable && options.share.parts == 1)
           throw Error(ErrorCode::kMismatch, "none of " + std::to_string(dataset.size()) +
                                                 " pictures can be read; the first: " + first_failure());
         return std::nullopt;
       }
       std::unique_lock lock(filling_mutex);
-      auto node = filling.extract(next_batch++);
+      auto node = filling.extract(first_batch + *number);
+      filling.erase(filling.begin(), filling.lower_bound(first_batch + *number));  // those that failed
       lock.unlock();
       auto batch = finished(node.mapped(), dataset);
       if (batch.indices.empty() && options.share.parts == 1) continue;
@@ -315,7 +321,7 @@ void DataLoader::start_epoch(std::uint64_t epoch, std::size_t first_batch) {
   base::translated("loader", [&] { impl().start(epoch, first_batch); });
 }
 
-std::size_t DataLoader::next_batch() const { return impl().next_batch - (impl().one_ahead.is_ahead() ? 1 : 0); }
+std::size_t DataLoader::next_batch() const { return impl().next_batch() - (impl().one_ahead.is_ahead() ? 1 : 0); }
 
 std::size_t DataLoader::batches_per_epoch() const { return impl().batches(); }
 

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <string>
+#include <system_error>
 #include <utility>
 
 #include <graft/cancellation.h>
+#include <graft/error.h>
 
 #include "base/warnings.h"
 
@@ -18,10 +21,18 @@ constexpr std::chrono::milliseconds kBetweenChecks{20};
 
 Prefetcher::Prefetcher(std::size_t jobs, std::function<Job(std::size_t)> make, int threads, std::size_t ahead)
     : jobs_(jobs), make_(std::move(make)), ahead_(std::max<std::size_t>(ahead, 1)) {
-  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
+  try {
+    for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
+  } catch (const std::system_error& error) {
+    stop();
+    throw Error(ErrorCode::kOutOfMemory, "loader: of " + std::to_string(threads) + " threads only " +
+                                             std::to_string(threads_.size()) + " can be had: " + error.what());
+  }
 }
 
-Prefetcher::~Prefetcher() {
+Prefetcher::~Prefetcher() { stop(); }
+
+void Prefetcher::stop() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
@@ -33,11 +44,11 @@ std::optional<std::size_t> Prefetcher::next() {
   std::unique_lock lock(mutex_);
   if (handed_out_ == jobs_) return std::nullopt;
   const auto is_there = [&] {
-    return make_failure_ || (!running_.empty() && running_.front().done == running_.front().job.parts);
+    return running_.empty() ? make_failure_ != nullptr : running_.front().done == running_.front().job.parts;
   };
   CancellationScope::check();
   while (!job_done_.wait_for(lock, kBetweenChecks, is_there)) CancellationScope::check();
-  if (running_.empty() || running_.front().done != running_.front().job.parts) std::rethrow_exception(make_failure_);
+  if (running_.empty()) std::rethrow_exception(make_failure_);
   auto failures = std::move(running_.front().failures);
   running_.pop_front();
   const std::size_t number = handed_out_++;
@@ -49,7 +60,12 @@ std::optional<std::size_t> Prefetcher::next() {
   return number;
 }
 
-bool Prefetcher::is_ready() {
+std::size_t Prefetcher::handed_out() const {
+  const std::lock_guard lock(mutex_);
+  return handed_out_;
+}
+
+bool Prefetcher::is_ready() const {
   const std::lock_guard lock(mutex_);
   return !running_.empty() && running_.front().done == running_.front().job.parts && running_.front().failures.empty();
 }

@@ -22,7 +22,7 @@ class Prefetcher {
   };
 
   /// At most `ahead` jobs are begun before they are asked for. make(n) is called once for each n below `jobs`, in
-  /// order, from the worker threads under a lock.
+  /// order, from the worker threads under a lock. Throws Error kOutOfMemory if there are not so many threads.
   Prefetcher(std::size_t jobs, std::function<Job(std::size_t)> make, int threads, std::size_t ahead);
   /// Parts that are under way are finished, the rest is dropped.
   ~Prefetcher();
@@ -33,7 +33,9 @@ class Prefetcher {
   /// (graft/cancellation.h).
   std::optional<std::size_t> next();
   /// Whether next() would return a job at once.
-  bool is_ready();
+  bool is_ready() const;
+  /// How many jobs next() has returned, or thrown the exceptions of.
+  std::size_t handed_out() const;
 
  private:
   struct Running {
@@ -43,6 +45,7 @@ class Prefetcher {
     std::vector<std::pair<std::size_t, std::exception_ptr>> failures;
   };
 
+  void stop();
   void work();
   /// The job with a part to do, begun if need be; null if there is none now.
   Running* claim(std::size_t& part);
@@ -51,7 +54,7 @@ class Prefetcher {
   const std::function<Job(std::size_t)> make_;
   const std::size_t ahead_;
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable work_to_do_;
   std::condition_variable job_done_;
   std::deque<Running> running_;  ///< the front one is handed out next; references stay valid

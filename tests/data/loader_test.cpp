@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <map>
 #include <mutex>
 #include <set>
+#include <thread>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -226,6 +228,42 @@ TEST(DataLoader, Case80UnreadablePicturesFailOrAreSkippedAndListed) {
   EXPECT_THAT(skipping.bad_images()[1].message, ::testing::HasSubstr("planted"));
 }
 
+TEST(DataLoader, AnEpochGoesOnBehindAPictureThatFails) {
+  DrawnDataset data(6, 2);
+  data.bad = {2};
+  for (const int threads : {1, 4}) {
+    DataLoader loader(data, kSmall, {.batch_size = 2, .threads = threads});
+    EXPECT_EQ(loader.next()->indices, (std::vector<std::size_t>{0, 1}));
+    EXPECT_GRAFT_ERROR(loader.next(), kFormat, "picture 2");
+    EXPECT_EQ(loader.next_batch(), 2u);
+    EXPECT_EQ(loader.next()->indices, (std::vector<std::size_t>{4, 5}));
+    EXPECT_FALSE(loader.next());
+  }
+}
+
+TEST(DataLoader, ALackOfMemoryIsNoUnreadablePicture) {
+  struct Poor : DrawnDataset {
+    using DrawnDataset::DrawnDataset;
+    Image image(std::size_t i) const override {
+      if (i == 1) throw Error(ErrorCode::kOutOfMemory, "not enough memory");
+      return DrawnDataset::image(i);
+    }
+  };
+  Poor data(4, 2);
+  data.policy = OnBadImage::kSkip;
+  DataLoader loader(data, kSmall, {.batch_size = 4});
+  EXPECT_GRAFT_ERROR(loader.next(), kOutOfMemory, "not enough");
+  EXPECT_TRUE(loader.bad_images().empty());
+}
+
+TEST(DataLoader, RowsThatABatchDoesNotHaveAreRefused) {
+  const DrawnDataset data(4, 2);
+  const DataLoader loader(data, kSmall, {.batch_size = 4});
+  const auto batch = DataLoader(data, kSmall, {.batch_size = 4}).next();
+  EXPECT_GRAFT_ERROR(loader.load(*batch, {4}), kConfig, "row");
+  EXPECT_GRAFT_ERROR(loader.load(*batch, {-1}), kConfig, "row");
+}
+
 TEST(DataLoader, Case76AllPicturesUnreadable) {
   DrawnDataset data(3, 2);
   data.bad = {0, 1, 2};
@@ -343,6 +381,18 @@ TEST(DataLoader, BadOptionsAreRefused) {
   EXPECT_GRAFT_ERROR(DataLoader(data, kSmall, {.threads = 0}), kConfig, "threads");
   EXPECT_GRAFT_ERROR(DataLoader(none, kSmall), kMismatch, "at least one");
   EXPECT_GRAFT_ERROR(DataLoader(data, kSmall, {.batch_size = 4, .drop_last = true}), kMismatch, "whole batch");
+}
+
+TEST(Prefetcher, AJobThatCannotBeMadeDoesNotOvertakeThoseBeforeIt) {
+  data::Prefetcher prefetcher(
+      3,
+      [&](std::size_t n) -> data::Prefetcher::Job {
+        if (n == 1) throw Error(ErrorCode::kMismatch, "planted");
+        return {1, [](std::size_t) { std::this_thread::sleep_for(std::chrono::milliseconds(20)); }};
+      },
+      3, 3);
+  EXPECT_EQ(prefetcher.next(), 0u);
+  EXPECT_GRAFT_ERROR(prefetcher.next(), kMismatch, "planted");
 }
 
 TEST(Prefetcher, IsBoundedAndOrdered) {
