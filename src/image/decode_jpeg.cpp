@@ -7,6 +7,8 @@
 
 #include <jpeglib.h>
 
+#include <jerror.h>
+
 #include <graft/error.h>
 
 #include "base/warnings.h"
@@ -20,18 +22,21 @@ struct Failure {
   std::jmp_buf where;
   char message[JMSG_LENGTH_MAX];
   char warning[JMSG_LENGTH_MAX];  ///< the first
+  bool no_memory;
 };
 
 [[noreturn]] void on_error(j_common_ptr info) {
   auto* failure = reinterpret_cast<Failure*>(info->err);
   info->err->format_message(info, failure->message);
+  failure->no_memory = info->err->msg_code == JERR_OUT_OF_MEMORY;
   std::longjmp(failure->where, 1);
 }
 
 void be_silent(j_common_ptr) {}
 
-/// Level -1 is a warning; those above are traces.
+/// Level -1 is a warning; those above are traces. Where data end before the picture does, the rest would be grey.
 void on_message(j_common_ptr info, int level) {
+  if (level < 0 && (info->err->msg_code == JWRN_HIT_MARKER || info->err->msg_code == JWRN_JPEG_EOF)) on_error(info);
   auto* failure = reinterpret_cast<Failure*>(info->err);
   if (level < 0 && info->err->num_warnings++ == 0) info->err->format_message(info, failure->warning);
 }
@@ -89,9 +94,10 @@ Image decode_jpeg(std::span<const std::byte> file, const Container& container, i
   const int width = divided_up(container.width_px, denominator), height = divided_up(container.height_px, denominator);
   std::vector<std::uint8_t> rgb(static_cast<std::size_t>(width) * static_cast<std::size_t>(height) * 3);
   std::vector<std::uint8_t> cmyk(has_four ? static_cast<std::size_t>(width) * 4 : 0);
-  Failure failure;
+  Failure failure{};
   if (!read_pixels(file, rgb.data(), has_four ? cmyk.data() : nullptr, width, height, denominator, failure))
-    throw Error(ErrorCode::kFormat, std::string(name) + ": cannot be decoded: " + failure.message);
+    throw Error(failure.no_memory ? ErrorCode::kOutOfMemory : ErrorCode::kFormat,
+                std::string(name) + ": cannot be decoded: " + failure.message);
   if (failure.manager.num_warnings > 0) base::warn_of_library("libjpeg", std::string(name) + ": " + failure.warning);
   return Image(width, height, std::move(rgb));
 }

@@ -1,6 +1,8 @@
 #include <graft/image.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <limits>
 #include <string>
 
 #include <graft/error.h>
@@ -24,6 +26,11 @@ std::string size_text(int width, int height) { return std::to_string(width) + " 
 void check_size(int width, int height) {
   if (width < 1 || height < 1)
     throw Error(ErrorCode::kConfig, "image size: expected 1 x 1 or more, found " + size_text(width, height));
+}
+
+/// Also what was moved from has none, whatever its sides.
+void check_has_pixels(const Image& image) {
+  if (image.empty()) throw Error(ErrorCode::kConfig, "image: expected 1 x 1 pixels or more, found none");
 }
 
 /// The picture as a viewer shows it that follows EXIF's orientation (1..8, EXIF 2.3 table 6).
@@ -104,12 +111,14 @@ Image Image::decode(std::span<const std::byte> file, const DecodeOptions& option
 
 Image Image::resize(int width_px, int height_px, Interpolation interpolation) const {
   check_size(width_px, height_px);
-  check_size(width_, height_);
-  return image::resample(*this, width_px, height_px, interpolation, {0, 0, width_px, height_px});
+  check_has_pixels(*this);
+  return base::translated("resizing a picture", [&] {
+    return image::resample(*this, width_px, height_px, interpolation, {0, 0, width_px, height_px});
+  });
 }
 
 Image Image::resize_shorter(int size_px, Interpolation interpolation) const {
-  check_size(width_, height_);
+  check_has_pixels(*this);
   check_size(size_px, size_px);
   const auto [width, height] = image::shorter_side_to(*this, size_px);
   return resize(width, height, interpolation);
@@ -117,7 +126,10 @@ Image Image::resize_shorter(int size_px, Interpolation interpolation) const {
 
 Image Image::center_crop(int width_px, int height_px) const {
   check_size(width_px, height_px);
-  return image::crop(*this, image::center_window(width_, height_, width_px, height_px));
+  check_has_pixels(*this);
+  return base::translated("cropping a picture", [&] {
+    return image::crop(*this, image::center_window(width_, height_, width_px, height_px));
+  });
 }
 
 void Image::write_png(const std::filesystem::path& path) const {
@@ -126,12 +138,12 @@ void Image::write_png(const std::filesystem::path& path) const {
 }
 
 std::vector<std::byte> Image::encode_png() const {
-  check_size(width_, height_);
+  check_has_pixels(*this);
   return base::translated("encoding PNG", [&] { return image::encode_png(*this); });
 }
 
 std::vector<std::byte> Image::encode_jpeg(int quality) const {
-  check_size(width_, height_);
+  check_has_pixels(*this);
   base::require(quality >= 1 && quality <= 100, "JPEG quality", "1 to 100", quality);
   return base::translated("encoding JPEG", [&] { return image::encode_jpeg(*this, quality); });
 }
@@ -140,18 +152,26 @@ Image contact_sheet(std::span<const Image> pictures, int columns) {
   constexpr int kGapPx = 4;
   base::require(columns >= 1, "columns", "1 or more", columns);
   if (pictures.empty()) throw Error(ErrorCode::kConfig, "a sheet of pictures: expected at least one, found none");
+  check_has_pixels(pictures[0]);
   const int width = pictures[0].width_px(), height = pictures[0].height_px();
-  check_size(width, height);
-  const int rows = (static_cast<int>(pictures.size()) + columns - 1) / columns;
-  image::Canvas canvas(columns * (width + kGapPx) + kGapPx, rows * (height + kGapPx) + kGapPx);
-  for (int i = 0; i < std::ssize(pictures); ++i) {
-    const auto& picture = pictures[static_cast<std::size_t>(i)];
-    if (picture.width_px() != width || picture.height_px() != height)
-      throw Error(ErrorCode::kConfig, "a sheet of pictures: expected " + size_text(width, height) + " for all, found " +
-                                          size_text(picture.width_px(), picture.height_px()));
-    canvas.put(i % columns * (width + kGapPx) + kGapPx, i / columns * (height + kGapPx) + kGapPx, picture);
-  }
-  return std::move(canvas).image();
+  columns = static_cast<int>(std::min<std::int64_t>(columns, std::ssize(pictures)));
+  return base::translated("a sheet of pictures", [&] {
+    const auto side = [](int count, int each) { return std::int64_t{count} * (each + kGapPx) + kGapPx; };
+    const auto rows = static_cast<int>((std::ssize(pictures) + columns - 1) / columns);
+    const auto sheet_width = side(columns, width), sheet_height = side(rows, height);
+    if (std::max(sheet_width, sheet_height) > std::numeric_limits<int>::max())
+      throw Error(ErrorCode::kConfig, "a sheet of pictures: it would be " + std::to_string(sheet_width) + " x " +
+                                          std::to_string(sheet_height) + " pixels");
+    image::Canvas canvas(static_cast<int>(sheet_width), static_cast<int>(sheet_height));
+    for (int i = 0; i < std::ssize(pictures); ++i) {
+      const auto& picture = pictures[static_cast<std::size_t>(i)];
+      if (picture.empty() || picture.width_px() != width || picture.height_px() != height)
+        throw Error(ErrorCode::kConfig, "a sheet of pictures: expected " + size_text(width, height) +
+                                            " for all, found " + size_text(picture.width_px(), picture.height_px()));
+      canvas.put(i % columns * (width + kGapPx) + kGapPx, i / columns * (height + kGapPx) + kGapPx, picture);
+    }
+    return std::move(canvas).image();
+  });
 }
 
 std::string_view image_decoder() noexcept { return image::decoder_name(); }

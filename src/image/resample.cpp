@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -232,7 +233,11 @@ std::pair<int, int> shorter_side_to(const Image& image, int size_px) {
   const double width = image.filled_width_px(), height = image.filled_height_px();
   // Exact: filled sides are eighths, so the quotient is rounded to a whole number only if it is one.
   const auto longer = [&](double longer_px, double shorter_px) {
-    return static_cast<int>(size_px * longer_px / shorter_px);
+    const double found = size_px * longer_px / shorter_px;
+    if (found > std::numeric_limits<int>::max())
+      throw Error(ErrorCode::kConfig, "resize: a shorter side of " + std::to_string(size_px) +
+                                          " px makes the longer one more than 2147483647 px");
+    return static_cast<int>(found);
   };
   if (width <= height) return {size_px, longer(height, width)};
   return {longer(width, height), size_px};
@@ -249,6 +254,7 @@ Window center_window(int width_px, int height_px, int crop_width_px, int crop_he
 }
 
 Image resample(const Image& image, int width_px, int height_px, Interpolation interpolation, const Window& window) {
+  if (image.empty()) throw Error(ErrorCode::kConfig, "image: expected 1 x 1 pixels or more, found none");
   if (interpolation == Interpolation::kNearest) return resample_nearest(image, width_px, height_px, window);
 
   // A pass that would change nothing is left out; columns go first where the height shrinks much more than the width.

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <functional>
+#include <limits>
 #include <sstream>
 
 #include <gtest/gtest.h>
@@ -11,6 +12,7 @@
 #include "base/crc32.h"
 #include "support/expect_error.h"
 #include "support/files.h"
+#include "support/sanitized.h"
 #include "support/scratch.h"
 
 namespace graft {
@@ -222,6 +224,11 @@ TEST(BadImages, Case43MissingEndMarkerOnly) {  // indistinguishable from a lost 
   const auto bytes = file("photo.jpg");
   EXPECT_GRAFT_ERROR(decode(bytes.substr(0, bytes.size() - 2)), kFormat, "cut off");
 }
+TEST(BadImages, Case42JpegWhoseDataEndBeforeThePictureDoes) {
+  const auto bytes = file("photo.jpg");
+  const auto cut = bytes.substr(0, bytes.size() * 2 / 3) + "\xff\xd9";  // the end marker is there
+  EXPECT_GRAFT_ERROR(decode(cut), kFormat, "x: cannot be decoded");
+}
 TEST(BadImages, Case44BadHuffmanTable) {
   auto bytes = file("photo.jpg");
   const auto table = bytes.find("\xff\xc4");
@@ -369,7 +376,7 @@ TEST(WritePng, IsReadBackEqual) {
   const auto photo = decode(file("photo.png"));
   photo.write_png(scratch / "written.png");
   EXPECT_EQ(Image::read(scratch / "written.png"), photo);
-  EXPECT_GRAFT_ERROR(Image().write_png(scratch / "empty.png"), kConfig, "0 x 0");
+  EXPECT_GRAFT_ERROR(Image().write_png(scratch / "empty.png"), kConfig, "found none");
   EXPECT_GRAFT_ERROR(photo.write_png(scratch / "no" / "such.png"), kIo, "such.png");
 }
 
@@ -377,7 +384,7 @@ TEST(Encode, PngIsTheSameInMemory) {
   const auto photo = decode(file("photo.png"));
   const auto png = photo.encode_png();
   EXPECT_EQ(Image::decode(png), photo);
-  EXPECT_GRAFT_ERROR(Image().encode_png(), kConfig, "0 x 0");
+  EXPECT_GRAFT_ERROR(Image().encode_png(), kConfig, "found none");
 }
 
 TEST(Encode, JpegIsNearAndNearerWithQuality) {
@@ -395,7 +402,7 @@ TEST(Encode, JpegIsNearAndNearerWithQuality) {
   EXPECT_LT(photo.encode_jpeg(20).size(), photo.encode_jpeg().size());
   EXPECT_GRAFT_ERROR(photo.encode_jpeg(0), kConfig, "1 to 100");
   EXPECT_GRAFT_ERROR(photo.encode_jpeg(101), kConfig, "1 to 100");
-  EXPECT_GRAFT_ERROR(Image().encode_jpeg(), kConfig, "0 x 0");
+  EXPECT_GRAFT_ERROR(Image().encode_jpeg(), kConfig, "found none");
 }
 
 TEST(ContactSheet, PicturesAreInRowsOnWhite) {
@@ -415,7 +422,8 @@ TEST(ContactSheet, PicturesAreInRowsOnWhite) {
   EXPECT_GRAFT_ERROR(contact_sheet(pictures, 0), kConfig, "columns");
   EXPECT_GRAFT_ERROR(contact_sheet(std::vector{of(1), Image(3, 3, std::vector<std::uint8_t>(27))}, 2), kConfig,
                      "2 x 3 for all, found 3 x 3");
-  EXPECT_GRAFT_ERROR(contact_sheet(std::vector<Image>(1), 2), kConfig, "0 x 0");
+  EXPECT_GRAFT_ERROR(contact_sheet(std::vector<Image>(1), 2), kConfig, "found none");
+  EXPECT_EQ(contact_sheet(pictures, std::numeric_limits<int>::max()), contact_sheet(pictures, 3));
 }
 
 TEST(Resize, EqualsPillow) {
@@ -429,6 +437,26 @@ TEST(Resize, EqualsPillow) {
                            file("resize_" + name + "_" + std::string(to_string(method)) + ".rgb8")),
                 0)
           << name << " " << to_string(method);
+}
+
+TEST(Image, WhatWasMovedFromHasNoPixels) {
+  Image from(4, 4, std::vector<std::uint8_t>(48));
+  const Image to = std::move(from);
+  // NOLINTBEGIN(bugprone-use-after-move)
+  EXPECT_GRAFT_ERROR(from.resize(2, 2), kConfig, "found none");
+  EXPECT_GRAFT_ERROR(from.resize_shorter(2), kConfig, "found none");
+  EXPECT_GRAFT_ERROR(from.center_crop(2, 2), kConfig, "found none");
+  EXPECT_GRAFT_ERROR(from.encode_png(), kConfig, "found none");
+  EXPECT_GRAFT_ERROR(from.encode_jpeg(), kConfig, "found none");
+  EXPECT_GRAFT_ERROR(contact_sheet(std::span(&from, 1), 1), kConfig, "found none");
+  // NOLINTEND(bugprone-use-after-move)
+}
+
+TEST(Resize, SizesThatDoNotFitAreErrorsOfOurs) {
+  const Image row(60'000, 1, std::vector<std::uint8_t>(180'000));
+  EXPECT_GRAFT_ERROR(row.resize_shorter(100'000), kConfig, "2147483647");
+  if (graft::testing::kSanitized) GTEST_SKIP() << "AddressSanitizer ends the process";
+  EXPECT_GRAFT_ERROR(row.resize(1'000'000, 1'000'000), kOutOfMemory, "");
 }
 
 TEST(Resize, ShorterSideAndCropFollowTorchvision) {
