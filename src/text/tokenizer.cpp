@@ -98,11 +98,16 @@ struct [[gnu::visibility("hidden")]] Tokenizer::Impl {
     }
   }
 
-  /// Where the first special token of a text is, and which; the longest of those that begin there.
-  std::pair<std::size_t, std::string_view> find_special(std::string_view text) const {
+  /// Where the first special token from `offset` on is, and which; the longest of those that begin there. `next`:
+  /// where each comes next, from the calls before, so that a text is searched once for each.
+  std::pair<std::size_t, std::string_view> find_special(std::string_view text, std::size_t offset,
+                                                        std::vector<std::size_t>& next) const {
     std::pair<std::size_t, std::string_view> best{text.npos, {}};
-    for (const std::string_view token : special) {
-      const auto at = text.find(token);
+    next.resize(special.size());
+    for (std::size_t i = 0; i < special.size(); ++i) {
+      const std::string_view token = special[i];
+      auto& at = next[i];
+      if (at < offset || offset == 0) at = text.find(token, offset);
       if (at < best.first || (at == best.first && at != text.npos && token.size() > best.second.size()))
         best = {at, token};
     }
@@ -116,13 +121,13 @@ struct [[gnu::visibility("hidden")]] Tokenizer::Impl {
       add_pieces(word, result);
       return result.size() < most;
     };
+    std::vector<std::size_t> next;
     for (std::size_t offset = 0; offset < text.size() && result.size() < most;) {
-      const auto rest = text.substr(offset);
-      const auto [at, token] = find_special(rest);
-      text::for_each_word(rest.substr(0, at), offset, splitting, on_word);
-      if (at == rest.npos) break;
+      const auto [at, token] = find_special(text, offset, next);
+      text::for_each_word(text.substr(offset, at - offset), offset, splitting, on_word);
+      if (at == text.npos) break;
       if (result.size() < most) result.push_back(indices.at(token));
-      offset += at + token.size();
+      offset = at + token.size();
     }
     if (result.size() > most) result.resize(most);
     return result;

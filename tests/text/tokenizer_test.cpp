@@ -1,5 +1,6 @@
 #include <graft/tokenizer.h>
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -67,6 +68,15 @@ TEST(Tokenizer, ABatchIsAsLongAsItsLongestText) {
   EXPECT_GRAFT_ERROR(tokenizer.encode(std::vector<std::string>{}), kConfig, "a text at least");
   EXPECT_GRAFT_ERROR(tokenizer.encode(std::vector<std::string>{"a", "b\xff"}), kFormat,
                      "text 2: byte 2: expected UTF-8");
+}
+
+TEST(Tokenizer, SpecialTokensWithoutEndTakeTimeInProportion) {  // once each, not once for each of them
+  const Tokenizer tokenizer(small_vocabulary(), {.max_length = 1'000'000});
+  std::string text;
+  for (int i = 0; i < 200'000; ++i) text += "[SEP]";
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(tokenizer.encode(text).size(), 200'002u);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));  // it took minutes
 }
 
 TEST(Tokenizer, AWordOfTenMegabytesIsUnknown) {
