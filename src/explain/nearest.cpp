@@ -23,8 +23,11 @@ std::vector<Neighbor> nearest(const at::Tensor& query, const at::Tensor& index, 
                   c10::str("query: expected [", rows.size(1), "], as wide as the index, found ") +
                       (query.defined() ? c10::str(query.sizes()) : std::string("an undefined tensor")));
     const auto one = explain::checked_features(query.unsqueeze(0), 1, 1)[0];
-    const auto lengths = rows.norm(2, 1) * one.norm();
-    const auto similarity = at::where(lengths > 0, rows.mv(one) / lengths, 0).clamp(-1, 1);
+    // The square of any float32 is a float64.
+    const auto precise_rows = rows.to(at::kDouble), precise_one = one.to(at::kDouble);
+    const auto lengths = precise_rows.norm(2, 1) * precise_one.norm();
+    const auto similarity =
+        at::where(lengths > 0, precise_rows.mv(precise_one) / lengths, 0).clamp(-1, 1).to(at::kFloat);
     const auto [values, indices] = similarity.sort(/*stable=*/true, /*dim=*/0, /*descending=*/true);
     std::vector<Neighbor> found;
     for (std::int64_t i = 0; i < std::min(k, rows.size(0)); ++i)

@@ -113,9 +113,11 @@ std::vector<HeatMap> occlusion(const Model& model, const at::Tensor& batch, cons
   Model::Impl::of(model).check_batch(batch, /*evaluation=*/true);
   return base::translated("explaining", [&] {
     const at::NoGradGuard no_grad;
-    const Occlusion occlusion(model, batch, options);
+    const auto normalised =
+        Model::Impl::of(model).on_device(batch);  // bytes cannot hold the fill as the network sees it
+    const Occlusion occlusion(model, normalised, options);
     std::vector<HeatMap> maps;
-    for (const auto& picture : batch.split(1)) maps.push_back(occlusion.map(picture));
+    for (const auto& picture : normalised.split(1)) maps.push_back(occlusion.map(picture));
     return maps;
   });
 }

@@ -76,13 +76,14 @@ parameters {
 std::string config_text(const Model& model, const TritonOptions& o) {
   const auto* p = std::get_if<Preprocessing>(&model.input());
   std::string text = kConfig;
-  for (const auto& [place, value] : {std::pair<std::string_view, std::string>{"@NAME@", string_literal(o.name)},
-                                     {"@MAX_BATCH_SIZE@", std::to_string(o.max_batch_size)},
-                                     {"@TYPE@", p ? "TYPE_FP32" : "TYPE_INT64"},
-                                     {"@SIZE@", p ? c10::str("3, ", p->crop_height_px, ", ", p->crop_width_px) : "-1"},
-                                     {"@CLASSES@", std::to_string(model.num_classes())},
-                                     {"@HOW@", p ? "graft_preprocessing" : "graft_tokenizer"},
-                                     {"@INPUT@", string_literal(model::input_json(model.input()))}})
+  for (const auto& [place, value] :
+       {std::pair<std::string_view, std::string>{"@NAME@", string_literal(o.name)},
+        {"@MAX_BATCH_SIZE@", std::to_string(o.max_batch_size)},
+        {"@TYPE@", p ? "TYPE_FP32" : "TYPE_INT64"},
+        {"@SIZE@", p ? "3, " + std::to_string(p->crop_height_px) + ", " + std::to_string(p->crop_width_px) : "-1"},
+        {"@CLASSES@", std::to_string(model.num_classes())},
+        {"@HOW@", p ? "graft_preprocessing" : "graft_tokenizer"},
+        {"@INPUT@", string_literal(model::input_json(model.input()))}})
     text.replace(text.find(place), place.size(), value);
   return text;
 }

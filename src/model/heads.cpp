@@ -73,7 +73,7 @@ class Dense : public Head::Impl {
 
  private:
   std::string dropout() const {
-    return o_.dropout > 0 ? "x = torch.dropout(x, " + std::to_string(o_.dropout) + ", self.training)\n" : "";
+    return o_.dropout > 0 ? "x = torch.dropout(x, " + base::shortest(o_.dropout) + ", self.training)\n" : "";
   }
 
   const char* activation() const {

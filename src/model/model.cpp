@@ -139,7 +139,7 @@ at::Tensor Model::Impl::train(const std::function<at::Tensor(const at::Tensor&)>
 }
 
 at::Tensor Model::Impl::on_device(const at::Tensor& given) const {
-  const auto there = given.to(base::to_torch(device), /*non_blocking=*/true);
+  const auto there = given.to(base::to_torch(device));  // at once: the caller may fill his pinned batch anew
   const auto laid_out = there.dim() == 4 ? there.contiguous(at::MemoryFormat::ChannelsLast) : there;
   return laid_out.scalar_type() == at::kByte ? image::normalised(laid_out, model::preprocessing_of(input)) : laid_out;
 }

@@ -163,6 +163,15 @@ TEST(Nearest, EqualsNumpy) {
   EXPECT_TRUE(measured("cosine similarity beside numpy", largest, 1e-6));
 }
 
+TEST(Nearest, RowsOfAnyLengthAreCompared) {
+  for (const float length : {1e-25F, 1e20F, 3e38F}) {
+    const auto found = nearest(at::tensor({length, 0.F}), at::tensor({0.F, length, length, 0.F}).view({2, 2}), 2);
+    EXPECT_EQ(found[0].index, 1);
+    EXPECT_FLOAT_EQ(found[0].similarity, 1) << length;
+    EXPECT_FLOAT_EQ(found[1].similarity, 0) << length;
+  }
+}
+
 TEST(Nearest, EqualsKeepTheirOrderAndZerosAreLikeNothing) {
   const auto index = at::tensor({0.f, 0.f, 2.f, 0.f, -1.f, 0.f, 1.f, 0.f}).view({4, 2});
   const auto found = nearest(at::tensor({3.f, 0.f}), index, 10);
@@ -232,7 +241,7 @@ TEST(Map, RefusesWhatDoesNotFit) {
   EXPECT_GRAFT_ERROR(draw_map(at::full({3, 2}, kNaN), three()), kNumeric, "finite");
   EXPECT_GRAFT_ERROR(draw_map(places, three(), {.thumbnail_px = 2}), kConfig, "thumbnail_px");
   EXPECT_GRAFT_ERROR(draw_map(places, three(), {.width_px = 30}), kConfig, "width_px");
-  EXPECT_GRAFT_ERROR(draw_map(places, std::vector<MapPicture>(3)), kConfig, "0 x 0");
+  EXPECT_GRAFT_ERROR(draw_map(places, std::vector<MapPicture>(3)), kConfig, "found none");
 }
 
 }  // namespace

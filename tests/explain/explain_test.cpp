@@ -288,6 +288,17 @@ TEST(Occlusion, EqualsPlainLoops) {
   EXPECT_TRUE(measured("occlusion beside plain loops", largest, 1e-3));
 }
 
+TEST(Occlusion, BytesAreCoveredAsWhatIsNormalised) {
+  auto model = load("resnet_scripted");
+  model.set_preprocessing(Preprocessing::parse("torch,resize=none,crop=32"));
+  const auto bytes = at::randint(256, {1, 3, 32, 32}, at::kByte);
+  const auto& p = std::get<Preprocessing>(model.input());
+  const auto mean = at::tensor(at::ArrayRef<double>(p.mean), at::kFloat).view({1, 3, 1, 1});
+  const auto std = at::tensor(at::ArrayRef<double>(p.std), at::kFloat).view({1, 3, 1, 1});
+  const auto normalised = (bytes.to(at::kFloat) / 255 - mean) / std;
+  EXPECT_LT(difference(occlusion(model, bytes)[0].values, occlusion(model, normalised)[0].values), 1e-3);
+}
+
 TEST(Occlusion, DefaultsAreASeventhAndHalfOfIt) {
   const auto model = load("vgg_traced");
   EXPECT_TRUE(at::equal(occlusion(model, input())[0].values,
