@@ -120,18 +120,19 @@ class Fusion {
     Node* last = node;
     Value* other = nullptr;
     Node* norm = only_user(node->output());
-    if (norm && can_move_to(node, norm) && fold_batch_norm(norm, c)) {
+    if (norm && can_move(node->input(0), node, norm) && fold_batch_norm(norm, c)) {
       norm->output()->replaceAllUsesWith(node->output());
       norm->destroy();
     }
     Node* sum = only_user(node->output());
     // The other operand must be there when this one runs, and must not be this one.
-    if (sum && is_sum_of(sum, node) && can_move_to(node, sum)) {
+    if (sum && is_sum_of(sum, node) && can_move(node->input(0), node, sum)) {
       other = sum->input(sum->input(0) == node->output() ? 1 : 0);
       last = sum;
     }
     Node* relu = only_user(last->output());
-    const bool with_relu = relu && is_relu(relu) && can_move_to(node, relu);
+    const bool with_relu =
+        relu && is_relu(relu) && can_move(node->input(0), node, relu) && (!other || can_move(other, sum, relu));
     if (with_relu) last = relu;
 
     const torch::jit::WithInsertPoint at(last);
@@ -170,12 +171,13 @@ class Fusion {
            (sum->kind() == c10::aten::add || sum->input(0) == node->output());
   }
 
-  /// In the same block, and nothing between them writes into the convolution's input.
-  bool can_move_to(Node* node, Node* place) const {
-    if (place->owningBlock() != node->owningBlock()) return false;
+  /// Whether what `from` reads is the same where `place` is: in the same block, and nothing between them writes into
+  /// it.
+  bool can_move(Value* read, Node* from, Node* place) const {
+    if (place->owningBlock() != from->owningBlock()) return false;
     std::optional<torch::jit::AliasDb> aliases;  // takes longer to make than everything else here
-    for (Node* between = node->next(); between != place; between = between->next())
-      if (may_write(between) && (aliases ? *aliases : aliases.emplace(graph_)).writesToAlias(between, {node->input(0)}))
+    for (Node* between = from->next(); between != place; between = between->next())
+      if (may_write(between) && (aliases ? *aliases : aliases.emplace(graph_)).writesToAlias(between, {read}))
         return false;
     return true;
   }
@@ -262,6 +264,5 @@ at::Tensor weight_of(const FusedOperands& operands) {
 }
 
 void replace_weight(Node* fused, Value* weight) { fused->replaceInput(weight_place(fused), weight); }
-void replace_bias(Node* fused, Value* bias) { fused->replaceInput(weight_place(fused) + 1, bias); }
 
 }  // namespace graft::engine

@@ -56,8 +56,7 @@ at::Tensor weight_of(const FusedOperands& operands);
 /// An empty Scalar?[], as oneDNN's operators want it.
 torch::jit::Value* no_scalars(torch::jit::Graph& graph);
 
-/// Puts another value in the place of a fused node's weight or bias.
+/// Puts another value in the place of a fused node's weight.
 void replace_weight(torch::jit::Node* fused, torch::jit::Value* weight);
-void replace_bias(torch::jit::Node* fused, torch::jit::Value* bias);  ///< the same
 
 }  // namespace graft::engine

@@ -63,7 +63,9 @@ std::vector<Value*> blank_inputs(Node* convolution) {
 bool is_plain_convolution(const Node* node) {
   if (!is_convolution(node)) return false;
   if (node->kind() == c10::aten::conv2d) return node->input(4)->type()->kind() == c10::TypeKind::ListType;
-  return torch::jit::constant_as<bool>(node->input(6)) == false;
+  const auto stride = torch::jit::toIValue(node->input(3));
+  const bool has_two_dimensions = stride && stride->isIntList() && stride->toIntList().size() == 2;
+  return has_two_dimensions && torch::jit::constant_as<bool>(node->input(6)) == false;
 }
 
 void skip_arithmetic(Graph& graph) {

@@ -33,6 +33,10 @@ std::optional<bool> fixed_training_of(const Node* node) {
   // Without statistics a batch norm uses those of its batch in either mode: it never asks.
   if (const auto* statistics = input_named(node, "running_mean"); statistics && is_none(statistics))
     return std::nullopt;
+  // A dropout whose rate depends on the mode, as that of nn.MultiheadAttention does, or that drops nothing, is none.
+  if (const auto* rate = input_named(node, "p"))
+    if (const auto constant = torch::jit::toIValue(rate); !constant || !(constant->toScalar().toDouble() > 0))
+      return std::nullopt;
   for (const char* name : {"training", "train"}) {
     const auto* value = input_named(node, name);
     if (value && value->node()->kind() == c10::prim::Constant) return torch::jit::constant_as<bool>(value);

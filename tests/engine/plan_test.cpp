@@ -14,6 +14,7 @@
 #include "engine/probe.h"
 #include "engine/runner.h"
 #include "engine/winograd_kernels.h"
+#include "support/expect_error.h"
 #include "support/golden.h"
 #include "support/measured.h"
 
@@ -201,6 +202,50 @@ TEST(Plan, AnAdditionThatBroadcastsTheConvolutionIsNotAnsweredWrongly) {
     const auto plan = runner.plan(x, Precision::kFloat32);
     EXPECT_TRUE(!plan || difference(network, *plan, x) < 1e-5);
   }
+}
+
+TEST(Plan, AnAddendThatChangesBeforeTheActivationIsNotFused) {  // int8 is not checked against the interpreter
+  const auto network = network_of(
+      "z = torch.conv2d(x, self.w0, self.b, [1, 1], [1, 1])\n"
+      "y = torch.conv2d(z, self.w1, None, [1, 1], [1, 1]) + z\n"
+      "z.mul_(3)\n"
+      "return torch.relu(y) + z");
+  const auto plan = Plan::compile(network, Precision::kFloat32);
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(plan->summary().with_relu, 0);
+  EXPECT_LT(difference(network, *plan, pictures(3, 9)), 1e-5);
+}
+
+TEST(Plan, WhoeverGivesAnInputKeepsIt) {
+  const auto network = network_of(
+      "x.mul_(2)\n"
+      "return torch.relu(torch.conv2d(x, self.w0, self.b, [1, 1], [1, 1]))");
+  const auto given = pictures(2, 9), kept = given.clone();
+  const Runner runner(network);
+  const auto first = runner.run(given);
+  const auto plan = runner.plan(given, Precision::kFloat32);
+  ASSERT_TRUE(plan);
+  const auto second = plan->run(given);
+  EXPECT_TRUE(at::equal(given, kept));
+  EXPECT_TRUE(first.allclose(runner.run(given)));
+  EXPECT_TRUE(close(second, first, 1e-5));
+}
+
+TEST(Plan, RowsThatDoNotLieOneAfterAnotherCanBeViewed) {  // channels last, as all inputs are
+  const std::string start = "y = torch.relu_(torch.conv2d(x, self.w0, self.b, [1, 1], [1, 1]))\n";
+  const auto x = pictures(2, 9);
+  for (const std::string body : {"return y.view([x.size(0), -1])", "return torch.relu_(y.view([x.size(0), -1]) * 2)"}) {
+    const auto network = network_of(start + body);
+    const auto found = Runner(network).run(x);
+    EXPECT_TRUE(close(found, Runner(network).run(x.contiguous()), 1e-5)) << body;
+    EXPECT_EQ(probe(network, x).output_shape, found.sizes().vec()) << body;
+    const auto plan = Plan::compile(network, Precision::kFloat32);
+    ASSERT_TRUE(plan) << body;
+    EXPECT_TRUE(close(plan->run(x), found, 1e-4)) << body;
+  }
+  // What is written into a view is seen behind it: a copy would be wrong.
+  const Runner writing(network_of(start + "v = y.view([x.size(0), -1])\nv.mul_(0)\nreturn y"));
+  EXPECT_GRAFT_ERROR(writing.run(x), kMismatch, "view");
 }
 
 TEST(Plan, NothingToGainIsNoPlan) {

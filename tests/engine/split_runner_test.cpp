@@ -268,9 +268,8 @@ TEST(SplitRunner, WhatIsDrawnAnewTrainsWithTheRest) {
 }
 
 TEST(SplitRunner, WhereNothingIsWorthItTheNetworkStaysWhole) {
-  for (const char* body : {"return torch.linear(x.mean([2, 3]), self.V[:, :3])",                  // no layer before it
-                           "return torch.linear(torch.conv2d(x, self.w0).mean([2, 3]), self.v)",  // nothing trains
-                           "x.mul_(2)\nreturn torch.linear(torch.conv2d(x, self.w0).mean([2, 3]), self.V)"}) {
+  for (const char* body : {"return torch.linear(x.mean([2, 3]), self.V[:, :3])",  // no layer before it
+                           "return torch.linear(torch.conv2d(x, self.w0).mean([2, 3]), self.v)"}) {  // nothing trains
     auto network = network_of(body);
     network.set_training(true);
     EXPECT_THAT(trunk_parameters(SplitRunner(network)), IsEmpty()) << body;

@@ -145,6 +145,19 @@ TEST(Origin, IsFoundByLooking) {
   EXPECT_TRUE(load("resnet_scripted").fixed_training().empty());
 }
 
+TEST(Origin, ADropoutWhoseRateDependsOnTheModeIsNotFixed) {  // as in nn.MultiheadAttention
+  const auto fixed = [](const std::string& rate) {
+    return NetworkBuilder("Test")
+        .parameter("w", at::ones({1}))
+        .build("return torch.dropout(x * self.w, " + rate + ", True)")
+        .fixed_training()
+        .size();
+  };
+  EXPECT_EQ(fixed("0.5"), 1u);
+  EXPECT_EQ(fixed("0.0"), 0u);
+  EXPECT_EQ(fixed("0.5 if self.training else 0.0"), 0u);
+}
+
 TEST(Training, FlagsDecideOnBatchStatistics) {
   auto net = load("resnet_scripted");
   const auto mean = [&] { return net.named_buffers()[0].second.clone(); };
