@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <vector>
 
 #include <graft/optimizer.h>
 #include <graft/schedule.h>
@@ -11,11 +12,10 @@ namespace graft::train {
 
 class LearningRate {
  public:
-  /// A run of `epochs` epochs with `steps_per_epoch` batches each. Throws Error kConfig for values out of range.
-  LearningRate(const Schedule& schedule, Numerics numerics, double rate, std::int64_t epochs,
-               std::int64_t steps_per_epoch);
+  /// `steps`: of each epoch of the run. Throws Error kConfig for values out of range.
+  LearningRate(const Schedule& schedule, Numerics numerics, double rate, const std::vector<std::int64_t>& steps);
 
-  /// For batch `step` of the whole run, 0-based.
+  /// For step `step` of the whole run, 0-based. Behind its end as at it.
   double at(std::int64_t step) const;
   /// `loss` is what a plateau is looked for in.
   void epoch_ended(double loss);
@@ -30,14 +30,14 @@ class LearningRate {
   void set_plateau(const Plateau& plateau) { plateau_ = plateau; }
 
  private:
+  double beginning() const;
   double decayed(std::int64_t step, std::int64_t steps) const;
   void look_for_plateau(const ReduceOnPlateau& plateau, double loss);
 
   Schedule schedule_;
   Numerics numerics_;
   double rate_;
-  std::int64_t steps_;
-  std::int64_t steps_per_epoch_;
+  std::vector<std::int64_t> ends_;  ///< steps up to the end of each epoch
   Plateau plateau_;
 };
 
