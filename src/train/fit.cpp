@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <concepts>
+#include <map>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -146,7 +147,7 @@ void Fit::begin(const Phase& phase) {
   groups_ = group_parameters(model_, options_, phase.layer_decay.value_or(options_.layer_decay));
   optimizer_ = Optimizer::create(options_.optimizer, options_.numerics, groups_.parameters);
   batch_norm_trains_ = !network_.changing_buffers().empty();
-  updates_per_epoch_ = updates_of(phase.epochs);
+  foreseen_ = foreseen(phase.epochs);
   begin_schedule(phase);
   updates_ = 0;
   if (options_.ema_decay == 0) return;
@@ -157,7 +158,7 @@ void Fit::begin(const Phase& phase) {
 
 void Fit::begin_schedule(const Phase& phase) {
   learning_rate_.emplace(phase.schedule.value_or(options_.schedule), options_.numerics,
-                         optimizer_->learning_rate() * phase.rate, updates_per_epoch_);
+                         optimizer_->learning_rate() * phase.rate, foreseen_);
 }
 
 double Running::accuracy() const {
@@ -176,28 +177,29 @@ std::int64_t Fit::steps() const {
 }
 
 /// What epoch() will do, in numbers.
-std::vector<std::int64_t> Fit::updates_of(std::int64_t epochs) const {
+EpochSteps Fit::foreseen(std::int64_t epochs) const {
   const auto batches = static_cast<std::int64_t>(loader_.batches_per_epoch());
-  const auto size_of = [&](std::int64_t batch) {
-    return std::min(fit_.batch_size, static_cast<std::int64_t>(size_) - batch * fit_.batch_size);
-  };
   const std::int64_t parts = fit_.processes ? fit_.processes->size() : 1;
-  const auto is_left_out = [&](std::int64_t batch) { return batch_norm_trains_ && size_of(batch) <= parts; };
+  const auto is_left_out = [&](std::int64_t batch) {
+    const auto size = std::min(fit_.batch_size, static_cast<std::int64_t>(size_) - batch * fit_.batch_size);
+    return batch_norm_trains_ && size <= parts;
+  };
   const bool once_through = fit_.steps_per_epoch == 0;
-  auto next = static_cast<std::int64_t>(loader_.next_batch());
-  bool ended = data_ended_;
-  std::vector<std::int64_t> all;
-  while (std::ssize(all) < epochs) {
-    if (once_through || ended) next = 0;
-    ended = false;
+  auto next = data_ended_ ? 0 : static_cast<std::int64_t>(loader_.next_batch());
+  EpochSteps all{.epochs = epochs};
+  std::map<std::int64_t, std::size_t> began;  // which epoch, at which batch
+  while (std::ssize(all.steps) < epochs) {
+    next = once_through || next == batches ? 0 : next;
+    const auto [same, is_new] = began.emplace(next, all.steps.size());
+    all.again = same->second;
+    if (!is_new) break;
     std::int64_t learned = 0;
     for (bool anew = false; once_through || learned < fit_.steps_per_epoch;) {
       if (next == batches && !once_through && learned == 0 && !std::exchange(anew, true)) next = 0;
-      ended = next == batches;
-      if (ended) break;
+      if (next == batches) break;
       if (!is_left_out(next++)) ++learned;
     }
-    all.push_back((learned + options_.accumulate - 1) / options_.accumulate);
+    all.steps.push_back((learned + options_.accumulate - 1) / options_.accumulate);
   }
   return all;
 }
@@ -481,7 +483,8 @@ void Fit::save(RunState& state) {
   std::vector<std::int64_t> hits;
   for (const auto& [right, of] : running_.hits) hits.insert(hits.end(), {right, of});
   state.tensors["fit/hits"] = at::tensor(hits, at::kLong);
-  state.tensors["fit/updates_per_epoch"] = at::tensor(updates_per_epoch_, at::kLong);
+  state.tensors["fit/foreseen"] = at::tensor(foreseen_.steps, at::kLong);
+  set("foreseen_again", foreseen_.again);
   const auto& plateau = learning_rate_->plateau();
   state.set("fit/plateau_rate", plateau.rate);
   state.set("fit/plateau_best", plateau.best);
@@ -506,9 +509,11 @@ void Fit::load(const RunState& state, const Phase& phase) {
     running_.hits.push_back({hits[i].item<std::int64_t>(), hits[i + 1].item<std::int64_t>()});
   trained_ = integer("trained");
   training_seconds_ = state.number("fit/training_seconds");
-  const auto foreseen = state.tensor("fit/updates_per_epoch");
-  updates_per_epoch_.assign(foreseen.const_data_ptr<std::int64_t>(),
-                            foreseen.const_data_ptr<std::int64_t>() + foreseen.numel());
+  const auto steps = state.tensor("fit/foreseen");
+  foreseen_.steps.assign(steps.const_data_ptr<std::int64_t>(), steps.const_data_ptr<std::int64_t>() + steps.numel());
+  foreseen_.again = static_cast<std::size_t>(integer("foreseen_again"));
+  if (foreseen_.again >= foreseen_.steps.size())
+    throw Error(ErrorCode::kFormat, "the checkpoint's epochs have no steps");
   begin_schedule(phase);
   learning_rate_->set_plateau(
       {state.number("fit/plateau_rate"), state.number("fit/plateau_best"), integer("plateau_waited")});

@@ -82,8 +82,8 @@ class Fit {
  private:
   LoaderOptions loader_options(const Dataset& train, const RunState* begun);
   std::int64_t steps() const;
-  /// Steps of the optimiser in each of the next epochs, if every picture can be read.
-  std::vector<std::int64_t> updates_of(std::int64_t epochs) const;
+  /// Steps of the optimiser in the next epochs, if every picture can be read.
+  EpochSteps foreseen(std::int64_t epochs) const;
   void begin_schedule(const Phase& phase);
   /// Whether several processes share out batches by_example, from the first phase to the last.
   bool shares_by_example(const RunState* begun);
@@ -139,9 +139,9 @@ class Fit {
     bool stop = false;
   };
   Together together_;
-  std::optional<GradientSum> sum_;               ///< nothing until it is known which parameters get gradients
-  std::deque<Started> started_;                  ///< batches whose scores were not collected
-  std::vector<std::int64_t> updates_per_epoch_;  ///< of this phase, as foreseen when it began
+  std::optional<GradientSum> sum_;  ///< nothing until it is known which parameters get gradients
+  std::deque<Started> started_;     ///< batches whose scores were not collected
+  EpochSteps foreseen_;             ///< of this phase, when it began
   std::optional<LearningRate> learning_rate_;
   std::function<double(std::int64_t step)> rates_;  ///< empty: those of learning_rate_
   std::optional<MovingAverage> average_;

@@ -8,6 +8,7 @@
 #include <numbers>
 #include <numeric>
 #include <string>
+#include <utility>
 #include <variant>
 
 #include <graft/error.h>
@@ -49,16 +50,37 @@ Schedule Schedule::parse(std::string_view text, std::int64_t warmup_steps) {
                 "schedule: expected constant, step:EPOCHS[:FACTOR], cosine, one-cycle or plateau[:PATIENCE], found \"" +
                     std::string(text) + "\"");
   }
-  train::LearningRate(schedule, Numerics::kTorch, 1, {1});  // checks the values
+  train::LearningRate(schedule, Numerics::kTorch, 1, {.steps = {1}});  // checks the values
   return schedule;
 }
 
 namespace train {
 
-LearningRate::LearningRate(const Schedule& schedule, Numerics numerics, double rate,
-                           const std::vector<std::int64_t>& steps)
-    : schedule_(schedule), numerics_(numerics), rate_(rate), ends_(steps), plateau_{rate} {
-  std::partial_sum(ends_.begin(), ends_.end(), ends_.begin());
+std::int64_t EpochSteps::before(std::int64_t epoch) const {
+  const auto sum = [&](std::size_t from, std::int64_t count) {
+    const auto first = steps.begin() + static_cast<std::ptrdiff_t>(from);
+    return std::accumulate(first, first + count, std::int64_t{0});
+  };
+  if (epoch <= std::ssize(steps)) return sum(0, epoch);
+  const auto once = static_cast<std::int64_t>(again), period = std::ssize(steps) - once;
+  const auto later = epoch - once;
+  return sum(0, once) + later / period * sum(again, period) + sum(again, later % period);
+}
+
+std::int64_t EpochSteps::epoch_of(std::int64_t step) const {
+  const auto period = std::ssize(steps) - static_cast<std::int64_t>(again);
+  const auto of_period = before(std::ssize(steps)) - before(static_cast<std::int64_t>(again));
+  // As many whole periods as there are behind the epochs that come once.
+  const auto later = step - before(static_cast<std::int64_t>(again));
+  const auto periods = later > 0 && of_period > 0 ? later / of_period : 0;
+  std::int64_t epoch = 0, left = step - periods * of_period;
+  while (epoch < std::ssize(steps) && left >= steps[static_cast<std::size_t>(epoch)])
+    left -= steps[static_cast<std::size_t>(epoch++)];
+  return epoch + periods * period;
+}
+
+LearningRate::LearningRate(const Schedule& schedule, Numerics numerics, double rate, EpochSteps steps)
+    : schedule_(schedule), numerics_(numerics), rate_(rate), steps_(std::move(steps)), plateau_{rate} {
   const auto factor = [](double value) { check(value > 0 && value <= 1, "factor", "above 0, at most 1", value); };
   std::visit(base::Overloaded{
                  [](const ConstantRate&) {},
@@ -87,7 +109,7 @@ LearningRate::LearningRate(const Schedule& schedule, Numerics numerics, double r
 }
 
 double LearningRate::at(std::int64_t step) const {
-  const std::int64_t warmup = schedule_.warmup_steps, steps = ends_.empty() ? 0 : ends_.back();
+  const std::int64_t warmup = schedule_.warmup_steps, steps = steps_.total();
   if (step >= warmup) return decayed(step - warmup, steps - warmup);
   const double start = schedule_.warmup_start;  // a run that is shorter ends within the warm-up
   return beginning() * (start + (1 - start) * static_cast<double>(step) / static_cast<double>(warmup));
@@ -107,8 +129,7 @@ double LearningRate::decayed(std::int64_t step, std::int64_t steps) const {
       base::Overloaded{
           [&](const ConstantRate&) { return rate_; },
           [&](const StepDecay& o) {
-            const auto epoch = std::upper_bound(ends_.begin(), ends_.end(), step) - ends_.begin();
-            return rate_ * std::pow(o.factor, static_cast<double>(epoch / o.epochs));
+            return rate_ * std::pow(o.factor, static_cast<double>(steps_.epoch_of(step) / o.epochs));
           },
           [&](const CosineDecay& o) {
             const double part = static_cast<double>(step) / static_cast<double>(std::max<std::int64_t>(steps, 1));

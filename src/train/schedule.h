@@ -10,10 +10,23 @@
 
 namespace graft::train {
 
+/// How many steps the epochs of a run have, which need not be the same number.
+struct EpochSteps {
+  std::int64_t epochs = 1;
+  std::vector<std::int64_t> steps = {};  ///< of the first epochs
+  std::size_t again = 0;                 ///< what comes behind the last of them: this one, and so on
+
+  std::int64_t total() const { return before(epochs); }
+  /// Of the first so many epochs.
+  std::int64_t before(std::int64_t epoch) const;
+  /// 0-based, of step `step` of the run.
+  std::int64_t epoch_of(std::int64_t step) const;
+};
+
 class LearningRate {
  public:
-  /// `steps`: of each epoch of the run. Throws Error kConfig for values out of range.
-  LearningRate(const Schedule& schedule, Numerics numerics, double rate, const std::vector<std::int64_t>& steps);
+  /// Throws Error kConfig for values out of range.
+  LearningRate(const Schedule& schedule, Numerics numerics, double rate, EpochSteps steps);
 
   /// For step `step` of the whole run, 0-based. Behind its end as at it.
   double at(std::int64_t step) const;
@@ -37,7 +50,7 @@ class LearningRate {
   Schedule schedule_;
   Numerics numerics_;
   double rate_;
-  std::vector<std::int64_t> ends_;  ///< steps up to the end of each epoch
+  EpochSteps steps_;
   Plateau plateau_;
 };
 

@@ -7,6 +7,7 @@
 #include <functional>
 #include <numbers>
 #include <stop_token>
+#include <tuple>
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -22,6 +23,7 @@
 #include "support/golden_pictures.h"
 #include "support/measured.h"
 #include "support/scratch.h"
+#include "support/twice.h"
 
 namespace graft {
 namespace {
@@ -446,6 +448,37 @@ TEST(Checkpoints, ARunThatIsStoppedAfterEveryStepComesToTheSameBits) {
   }
 }
 
+class DrawnWithContent : public DrawnDataset {
+ public:
+  using DrawnDataset::DrawnDataset;
+  std::string content_id(std::size_t i) const override { return content + std::to_string(i); }
+  std::string content = "picture ";
+};
+
+/// Which examples a process gets is decided once, by the first phase, where features are kept.
+TEST(Checkpoints, OfSeveralProcessesInALaterPhaseComeToTheSameBits) {
+  const Scratch scratch;
+  graft::testing::Twice processes;
+  const auto run = [&](std::int64_t stop_in_epoch) {
+    auto model = load();
+    model.replace_head(heads::linear({.classes = 3, .seed = 1}));
+    std::stop_source source;
+    FitOptions fit{.phases = {{.freeze = "all", .epochs = 2}, {.freeze = "none", .epochs = 2}},
+                   .batch_size = 8,
+                   .processes = &processes,
+                   .stop = source.get_token()};
+    if (stop_in_epoch >= 0) fit.checkpoint = {.directory = scratch / "run", .resume = true};
+    fit.on_step = [&](const StepInfo& step) {
+      if (step.epoch == stop_in_epoch && step.step == 2) source.request_stop();
+    };
+    const auto history = Trainer(model, {.optimizer = Sgd{}}).fit(DrawnWithContent(28, 3), fit);
+    return std::tuple(history.interrupted, history.epochs.size(), model.inspect().sha256);
+  };
+  const auto whole = run(-1);
+  EXPECT_TRUE(std::get<0>(run(2)));
+  EXPECT_EQ(run(99), whole);
+}
+
 /// What a process that is killed leaves: the files as they are at a step.
 struct Killed {};
 
@@ -511,13 +544,6 @@ TEST_F(CheckpointFiles, AnotherRunsAreNotTaken) {
   fit.batch_size = 4;
   EXPECT_GRAFT_ERROR(run(setting_, fit), kMismatch, "batch_size: it had 8, here 4");
 }
-
-class DrawnWithContent : public DrawnDataset {
- public:
-  using DrawnDataset::DrawnDataset;
-  std::string content_id(std::size_t i) const override { return content + std::to_string(i); }
-  std::string content = "picture ";
-};
 
 /// Of one run everything, but for what `change` changes.
 void run_other(const std::filesystem::path& directory, const std::function<void(Model&, DrawnWithContent&)>& change,

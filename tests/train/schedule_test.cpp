@@ -20,7 +20,7 @@ using graft::testing::golden;
 using graft::testing::measured;
 using nlohmann::json;
 
-const std::vector<std::int64_t> kSixOfFive(6, 5);
+const EpochSteps kSixOfFive{.epochs = 6, .steps = {5}};
 
 json vectors(const std::string& name) { return json::parse(std::ifstream(golden("train/" + name + ".json"))); }
 
@@ -42,7 +42,7 @@ TEST(Schedule, EveryStepEqualsPyTorch) {
 }
 
 TEST(Schedule, EpochsOfDifferentLengthCountAsSuch) {
-  const std::vector<std::int64_t> steps{3, 1, 3, 1};
+  const EpochSteps steps{.epochs = 4, .steps = {3, 1}};
   const LearningRate step({.decay = StepDecay{1, 0.1}}, Numerics::kTorch, 1, steps);
   std::vector<double> exponents;
   for (std::int64_t i = 0; i < 8; ++i) exponents.push_back(std::round(-std::log10(step.at(i))));
@@ -52,6 +52,20 @@ TEST(Schedule, EpochsOfDifferentLengthCountAsSuch) {
   const LearningRate cycle({.decay = OneCycle{}}, Numerics::kTorch, 1, steps);
   EXPECT_NEAR(cycle.at(7), 1 / 25.0 / 1e4, 1e-12);
   EXPECT_EQ(cycle.at(8), cycle.at(7));  // behind the end nothing rises again
+}
+
+TEST(Schedule, StepsAreCountedAlongEpochsThatComeAgain) {
+  const std::vector<std::int64_t> written{4, 2, 3, 1, 2, 3, 1, 2, 3};
+  const EpochSteps steps{.epochs = std::ssize(written), .steps = {4, 2, 3, 1}, .again = 1};
+  std::int64_t step = 0;
+  for (std::int64_t epoch = 0; epoch < std::ssize(written); ++epoch) {
+    EXPECT_EQ(steps.before(epoch), step);
+    for (std::int64_t i = 0; i < written[static_cast<std::size_t>(epoch)]; ++i)
+      EXPECT_EQ(steps.epoch_of(step++), epoch);
+  }
+  EXPECT_EQ(steps.total(), step);
+  EXPECT_EQ((EpochSteps{.epochs = 1'000'000'000'000, .steps = {1, 2}}.total()), 1'500'000'000'000);
+  EXPECT_EQ((EpochSteps{.epochs = 9, .steps = {4, 0}, .again = 1}.total()), 4);  // nothing more to learn from
 }
 
 /// torch.optim.lr_scheduler: SequentialLR([LinearLR(start_factor=0.01, total_iters=warmup), ...], [warmup]).
@@ -76,7 +90,7 @@ TEST(Schedule, PlateausEqualPyTorchAndKeras) {
   const auto losses = vectors("schedules")["plateau_losses"];
   const auto check = [&](Numerics numerics, const json& expected) {
     LearningRate rate({.decay = ReduceOnPlateau{.factor = 0.5, .patience = 2}}, numerics, 0.4,
-                      std::vector<std::int64_t>(16, 5));
+                      {.epochs = 16, .steps = {5}});
     for (std::size_t epoch = 0; epoch < losses.size(); ++epoch) {
       EXPECT_NEAR(rate.at(static_cast<std::int64_t>(epoch) * 5), expected[epoch].get<double>(), 1e-7) << epoch;
       rate.epoch_ended(losses[epoch]);
@@ -93,7 +107,8 @@ TEST(Schedule, IsParsedAndChecked) {
   EXPECT_EQ(Schedule::parse("one-cycle", 9).warmup_steps, 9);
   for (const char* bad : {"", "linear", "step", "step:0", "step:2:-1", "cosine:3", "plateau:-1", "step:nan"})
     EXPECT_GRAFT_ERROR(Schedule::parse(bad), kConfig, "schedule");
-  EXPECT_GRAFT_ERROR(LearningRate({.decay = OneCycle{.pct_start = 1}}, Numerics::kTorch, 1, {1}), kConfig, "found 1.0");
+  EXPECT_GRAFT_ERROR(LearningRate({.decay = OneCycle{.pct_start = 1}}, Numerics::kTorch, 1, {.steps = {1}}), kConfig,
+                     "found 1.0");
 }
 
 at::Tensor tensor(const json& values, at::IntArrayRef shape) {
