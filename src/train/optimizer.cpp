@@ -17,6 +17,7 @@
 
 #include "base/check.h"
 #include "base/overloaded.h"
+#include "base/text.h"
 
 namespace graft {
 
@@ -47,7 +48,7 @@ namespace train {
 namespace {
 
 void check(bool fine, const char* field, const char* expected, double found) {
-  base::require(fine, std::string("optimizer: ") + field, expected, found);
+  if (!fine) base::refuse(std::string("optimizer: ") + field, expected, base::shortest(found));
 }
 
 constexpr double kMost = 1e30;  ///< what is computed with it in float32 has to be a number there
