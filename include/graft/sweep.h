@@ -22,9 +22,10 @@ struct SweepRun {
   std::string head;
   std::optional<double> learning_rate;  ///< none: the optimiser's own
   std::int64_t trainable = 0;           ///< parameters
-  History history = {};
+  History history = {};                 ///< without epochs if it diverged
+  std::string error = {};               ///< how it diverged: the message of fit's Error kNumeric; else empty
 
-  const EpochInfo& best() const { return history.epochs.at(history.best); }  ///< its best epoch
+  const EpochInfo& best() const { return history.epochs.at(history.best); }  ///< its best epoch, unless it diverged
 };
 
 /// What a sweep goes through: every combination of these.
@@ -43,8 +44,8 @@ struct SweepOptions {
 };
 
 /// Trains one model after another, each from `load`. Throws Error kConfig for an empty list, kMismatch for a directory
-/// with runs of other settings, and what Trainer::fit throws. Where FitOptions::stop asks for it, it ends with the runs
-/// that are done.
+/// with runs of other settings, and what Trainer::fit throws; but a run whose loss stops being finite is one that
+/// diverged, and the next one's turn comes. Where FitOptions::stop asks for it, it ends with the runs that are done.
 GRAFT_EXPORT std::vector<SweepRun> sweep(const std::function<Model()>& load, const TrainerOptions& trainer,
                                          const Dataset& train, const Dataset& val, const FitOptions& fit,
                                          const SweepOptions& options);

@@ -146,7 +146,13 @@ void run(const Options& o, const CLI::App& app, const Common& common) {
   };
   if (doctor) doctor->before_training(model, fit);
   Trainer trainer(model, options);
-  const auto history = trainer.fit(*train, *val, fit);
+  History history;
+  try {
+    history = trainer.fit(*train, *val, fit);
+  } catch (const Error& error) {
+    if (doctor && error.code() == ErrorCode::kNumeric) doctor->after_training({});  // which may know why
+    throw;
+  }
   if (history.interrupted) {
     if (!o.checkpoint_dir.empty()) note(common, "saved a checkpoint in " + o.checkpoint_dir + "; go on with --resume");
     interruption.rethrow();

@@ -1,6 +1,6 @@
 #include <algorithm>
 #include <cstdio>
-#include <numeric>
+#include <optional>
 
 #include <nlohmann/json.hpp>
 
@@ -32,26 +32,37 @@ std::string title(const SweepRun& run) {
   return run.freeze + ", " + run.head + (run.learning_rate ? ", " + rate_text(run.learning_rate) : "");
 }
 
-/// Whether a's best epoch is better than b's, as History::best goes.
-bool better(const SweepRun& a, const SweepRun& b) {
+bool diverged(const SweepRun& run) { return !run.error.empty(); }
+
+/// The one whose best epoch is the best, as History::best goes; none if all diverged.
+std::optional<std::size_t> best_of(const std::vector<SweepRun>& runs) {
   const auto rank = [](const SweepRun& run) {
     return std::pair(run.best().val_accuracy.value_or(0), -run.best().val_loss.value_or(0));
   };
-  return rank(a) > rank(b);
+  std::optional<std::size_t> best;
+  for (std::size_t i = 0; i < runs.size(); ++i)
+    if (!diverged(runs[i]) && (!best || rank(runs[i]) > rank(runs[*best]))) best = i;
+  return best;
 }
 
 std::string table(const std::vector<SweepRun>& runs) {
   std::string text =
       "frozen              head                rate  trainable  val loss  val accuracy  epoch  seconds\n";
-  const auto best = std::min_element(runs.begin(), runs.end(), better);
-  for (const auto& run : runs) {
+  const auto best = best_of(runs);
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    const auto& run = runs[i];
     double seconds = 0;
     for (const auto& epoch : run.history.epochs) seconds += epoch.seconds;
     char line[160];
-    std::snprintf(line, sizeof line, "%-19s %-15s %8s %10lld %9.4f %11.2f %% %6zu %8.1f%s\n", run.freeze.c_str(),
-                  run.head.c_str(), rate_text(run.learning_rate).c_str(), static_cast<long long>(run.trainable),
-                  run.best().val_loss.value_or(0), 100 * run.best().val_accuracy.value_or(0), run.history.best + 1,
-                  seconds, &run == &*best ? "  best" : "");
+    std::snprintf(line, sizeof line, "%-19s %-15s %8s %10lld", run.freeze.c_str(), run.head.c_str(),
+                  rate_text(run.learning_rate).c_str(), static_cast<long long>(run.trainable));
+    text += line;
+    if (diverged(run)) {
+      text += "  diverged: " + run.error + "\n";
+      continue;
+    }
+    std::snprintf(line, sizeof line, " %9.4f %11.2f %% %6zu %8.1f%s\n", run.best().val_loss.value_or(0),
+                  100 * run.best().val_accuracy.value_or(0), run.history.best + 1, seconds, i == best ? "  best" : "");
     text += line;
   }
   return text;
@@ -64,9 +75,11 @@ std::string json(const std::vector<SweepRun>& runs) {
                     {"head", run.head},
                     {"learning_rate", run.learning_rate ? nlohmann::json(*run.learning_rate) : nlohmann::json()},
                     {"trainable", run.trainable},
+                    {"error", diverged(run) ? nlohmann::json(run.error) : nlohmann::json()},
                     {"history", nlohmann::json::parse(to_json(run.history))}});
-  const auto best = std::min_element(runs.begin(), runs.end(), better);
-  return nlohmann::json{{"runs", std::move(list)}, {"best", best - runs.begin()}}.dump() + "\n";
+  const auto best = best_of(runs);
+  return nlohmann::json{{"runs", std::move(list)}, {"best", best ? nlohmann::json(*best) : nlohmann::json()}}.dump() +
+         "\n";
 }
 
 void run(const Options& o, const Common& common) {

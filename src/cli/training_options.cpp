@@ -1,6 +1,7 @@
 #include "cli/training_options.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "cli/numbers.h"
@@ -59,6 +60,8 @@ EarlyStopping early_stopping(const std::string& text) {
     throw Error(ErrorCode::kConfig, "--early-stopping: expected a number of epochs, found \"" + fields[0] + "\"");
   stopping.patience = static_cast<std::int64_t>(patience);
   if (fields.size() == 2) stopping.min_delta = number(fields[1], "--early-stopping");
+  if (!(stopping.min_delta >= 0 && std::isfinite(stopping.min_delta)))
+    throw Error(ErrorCode::kConfig, "--early-stopping: expected a change of 0 or more, found \"" + fields[1] + "\"");
   return stopping;
 }
 

@@ -97,7 +97,8 @@ Html accuracy_chart(const std::vector<SweepRun>& runs, const std::vector<Dimensi
     if (series == chart.series.end())
       series = chart.series.insert(series, {name, std::vector<double>(x.distinct.size(), kNone), chart.series.size()});
     const auto place = std::ranges::find(x.distinct, x.values[i]) - x.distinct.begin();
-    series->values[static_cast<std::size_t>(place)] = runs[i].best().val_accuracy.value_or(kNone);
+    series->values[static_cast<std::size_t>(place)] =
+        runs[i].error.empty() ? runs[i].best().val_accuracy.value_or(kNone) : kNone;
   }
   const Html figure = line_chart(chart);
   return figure.empty() ? Html() : "<div class=\"charts\">"_html + figure + "</div>"_html;
@@ -105,18 +106,19 @@ Html accuracy_chart(const std::vector<SweepRun>& runs, const std::vector<Dimensi
 
 std::string sweep_page(const std::vector<SweepRun>& runs) {
   const auto varied = dimensions(runs);
+  const bool any_diverged = std::ranges::any_of(runs, [](const SweepRun& run) { return !run.error.empty(); });
   std::vector<NamedRun> named;
   for (std::size_t i = 0; i < runs.size(); ++i) {
     const auto& run = runs[i];
     const auto setting = [](const char* name, const std::string& value) {
       return Json{{"name", name}, {"value", value}};
     };
+    Json settings{setting("frozen", run.freeze), setting("head", run.head),
+                  setting("learning rate", run.learning_rate ? brief(*run.learning_rate) : "default"),
+                  setting("trainable parameters", std::to_string(run.trainable))};
+    if (any_diverged) settings.push_back(setting("diverged", run.error.empty() ? "no" : run.error));
     named.push_back({varied.empty() ? run.freeze + ", " + run.head : described(varied, 0, i),
-                     {{"history", Json::parse(to_json(run.history))},
-                      {"settings",
-                       {setting("frozen", run.freeze), setting("head", run.head),
-                        setting("learning rate", run.learning_rate ? brief(*run.learning_rate) : "default"),
-                        setting("trainable parameters", std::to_string(run.trainable))}}}});
+                     {{"history", Json::parse(to_json(run.history))}, {"settings", std::move(settings)}}});
   }
   return comparison_page(named, "Sweep of " + std::to_string(runs.size()) + (runs.size() == 1 ? " run" : " runs"),
                          {"varied", "What was varied", accuracy_chart(runs, varied)});

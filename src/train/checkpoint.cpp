@@ -19,7 +19,9 @@ namespace {
 
 constexpr const char* kNumber = "checkpoint";
 constexpr const char* kFormatKey = "graft_checkpoint";
-constexpr std::int64_t kFormat = 1;  ///< to be raised when an older version could not go on from what is written
+constexpr std::int64_t kFormat = 2;  ///< to be raised when an older version could not go on from what is written
+/// Older ones do not say all that their run was made of, so none can tell whether this is the same.
+constexpr std::int64_t kOldest = 2;
 constexpr std::string_view kSetting = "setting/";
 
 }  // namespace
@@ -61,6 +63,12 @@ std::optional<RunState> read(const fs::path& path, const WarningCallback& on_war
       throw Error(ErrorCode::kMismatch, path.string() + ": expected a checkpoint of format " + std::to_string(kFormat) +
                                             " or before, found " + std::to_string(format) +
                                             ", which a newer version of Graft has written");
+    else if (format < kOldest)
+      throw Error(ErrorCode::kMismatch,
+                  path.string() + ": expected a checkpoint of format " + std::to_string(kOldest) + " or later, found " +
+                      std::to_string(format) +
+                      ", which does not say all that its run was made of: end that run with the version of Graft that "
+                      "began it, or begin anew in another folder");
     return state;
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kFormat) throw;

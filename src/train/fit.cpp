@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <concepts>
+#include <map>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -13,6 +14,7 @@
 #include "base/torch_device.h"
 #include "train/clock.h"
 #include "train/mixing.h"
+#include "train/phases.h"
 #include "train/together.h"
 #include "train/training_mode.h"
 
@@ -44,6 +46,8 @@ at::Tensor class_weights(const Model& model, const TrainerOptions& options, cons
                  std::to_string(weights.size()));
   for (const double weight : weights)
     base::require(weight >= 0 && std::isfinite(weight), "class_weights", "0 or more", weight);
+  if (std::ranges::all_of(weights, [](double weight) { return weight == 0; }))
+    base::refuse("class_weights", "one above 0 at least", "none");
   return at::tensor(weights, at::kFloat).to(base::to_torch(model.device()));
 }
 
@@ -57,7 +61,18 @@ std::vector<double> sampling_weights(const TrainerOptions& options, const Datase
   return weights;
 }
 
-void check(const Model& model, const TrainerOptions& options, const FitOptions& fit, const Dataset& train) {
+/// In one of the phases, or as the model is now.
+bool batch_norm_trains(Model& model, const std::vector<Phase>& phases) {
+  const KeptFreeze kept(model);
+  bool trains = model.uses_batch_statistics();
+  for (const auto& phase : phases) {
+    if (!phase.freeze.empty()) model.apply_freeze(phase.freeze);
+    trains = trains || model.uses_batch_statistics();
+  }
+  return trains;
+}
+
+void check(Model& model, const TrainerOptions& options, const FitOptions& fit, const Dataset& train) {
   const auto not_negative = [](double value, const char* name) {
     base::require(value >= 0 && std::isfinite(value), name, "0 or more", value);
   };
@@ -75,34 +90,44 @@ void check(const Model& model, const TrainerOptions& options, const FitOptions& 
   const bool plain = Objective(model.tasks(), 0).is_plain();
   if (!plain && (options.balance != ClassBalance::kNone || !options.class_weights.empty()))
     base::refuse("balance and class_weights", "a model with one task of single labels", "others");
-  if (model.uses_batch_statistics() && (fit.batch_size == 1 || train.size() == 1))
+  if (!batch_norm_trains(model, fit.phases)) return;
+  if (fit.batch_size == 1 || train.size() == 1)
     throw Error(
         ErrorCode::kConfig,
         "batch_size: expected 2 or more where batch norm trains, found 1; or set the batch norm policy to inference");
-  if (const auto size = fit.processes ? fit.processes->size() : 1; model.uses_batch_statistics() && size > 1)
+  if (const auto size = fit.processes ? fit.processes->size() : 1; size > 1)
     base::require(fit.batch_size >= std::int64_t{2} * size, "batch_size of " + std::to_string(size) + " processes",
                   "2 or more for each where batch norm trains, or the batch norm policy inference", fit.batch_size);
 }
 
 }  // namespace
 
-Fit::Fit(Model& model, const TrainerOptions& options, const FitOptions& fit, const Dataset& train)
+Fit::Fit(Model& model, const TrainerOptions& options, const FitOptions& fit, const Dataset& train,
+         const RunState* begun)
     : model_(model),
       options_(options),
       fit_(fit),
       network_(model, options),
       examples_(network_, train, options, /*training=*/true),
+      size_(train.size()),
       objective_(model.tasks(), options.label_smoothing, class_weights(model, options, train), options.numerics),
-      loader_(train, model.input(), loader_options(train)) {
+      loader_(train, model.input(), loader_options(train, begun)) {
   check(model, options, fit, train);
   if (options.precision == Precision::kFloat16) scaler_.emplace(base::to_torch(model.device()));
 }
 
-LoaderOptions Fit::loader_options(const Dataset& train) {
+/// What it is decided by is as the first phase has it; a run that is gone on with may stand in another.
+bool Fit::shares_by_example(const RunState* begun) {
+  if (begun) return begun->integer("fit/by_example") != 0;
+  return examples_.may_keep() && network_.has_trunk() && !mixes();
+}
+
+LoaderOptions Fit::loader_options(const Dataset& train, const RunState* begun) {
   {  // the loader's threads ask at once what is kept
     const TrainingMode training(model_);
     network_.refresh();
   }
+  by_example_ = shares_by_example(begun);
   const LoaderOptions options{
       .batch_size = fit_.batch_size,
       .shuffle = fit_.shuffle,
@@ -112,7 +137,7 @@ LoaderOptions Fit::loader_options(const Dataset& train) {
       .seed = options_.seed,
       .threads = fit_.loader_threads,
       .bytes = model_.device().is_cuda() && !mixes(),
-      .share = share_of(fit_.processes, examples_.may_keep() && network_.has_trunk() && !mixes()),
+      .share = share_of(fit_.processes, by_example_),
       .device = model_.device()};
   return mixes() ? options : examples_.for_loader(options);  // mixing wants all pictures
 }
@@ -121,13 +146,19 @@ void Fit::begin(const Phase& phase) {
   pass_.reset();
   groups_ = group_parameters(model_, options_, phase.layer_decay.value_or(options_.layer_decay));
   optimizer_ = Optimizer::create(options_.optimizer, options_.numerics, groups_.parameters);
-  learning_rate_.emplace(phase.schedule.value_or(options_.schedule), options_.numerics,
-                         optimizer_->learning_rate() * phase.rate, phase.epochs, updates_per_epoch());
+  batch_norm_trains_ = !network_.changing_buffers().empty();
+  foreseen_ = foreseen(phase.epochs);
+  begin_schedule(phase);
   updates_ = 0;
   if (options_.ema_decay == 0) return;
   std::vector<std::string> names;
   for (const auto& parameter : groups_.parameters) names.push_back(parameter.name);
   average_.emplace(weights_of(model_, names), options_.ema_decay);
+}
+
+void Fit::begin_schedule(const Phase& phase) {
+  learning_rate_.emplace(phase.schedule.value_or(options_.schedule), options_.numerics,
+                         optimizer_->learning_rate() * phase.rate, foreseen_);
 }
 
 double Running::accuracy() const {
@@ -145,7 +176,33 @@ std::int64_t Fit::steps() const {
   return fit_.steps_per_epoch > 0 ? fit_.steps_per_epoch : static_cast<std::int64_t>(loader_.batches_per_epoch());
 }
 
-std::int64_t Fit::updates_per_epoch() const { return (steps() + options_.accumulate - 1) / options_.accumulate; }
+/// What epoch() will do, in numbers.
+EpochSteps Fit::foreseen(std::int64_t epochs) const {
+  const auto batches = static_cast<std::int64_t>(loader_.batches_per_epoch());
+  const std::int64_t parts = fit_.processes ? fit_.processes->size() : 1;
+  const auto is_left_out = [&](std::int64_t batch) {
+    const auto size = std::min(fit_.batch_size, static_cast<std::int64_t>(size_) - batch * fit_.batch_size);
+    return batch_norm_trains_ && size <= parts;
+  };
+  const bool once_through = fit_.steps_per_epoch == 0;
+  auto next = data_ended_ ? 0 : static_cast<std::int64_t>(loader_.next_batch());
+  EpochSteps all{.epochs = epochs};
+  std::map<std::int64_t, std::size_t> began;  // which epoch, at which batch
+  while (std::ssize(all.steps) < epochs) {
+    next = once_through || next == batches ? 0 : next;
+    const auto [same, is_new] = began.emplace(next, all.steps.size());
+    all.again = same->second;
+    if (!is_new) break;
+    std::int64_t learned = 0;
+    for (bool anew = false; once_through || learned < fit_.steps_per_epoch;) {
+      if (next == batches && !once_through && learned == 0 && !std::exchange(anew, true)) next = 0;
+      if (next == batches) break;
+      if (!is_left_out(next++)) ++learned;
+    }
+    all.steps.push_back((learned + options_.accumulate - 1) / options_.accumulate);
+  }
+  return all;
+}
 
 std::vector<GroupRate> Fit::learning_rates() const {
   std::vector<GroupRate> rates;
@@ -191,14 +248,17 @@ std::optional<Running> Fit::epoch(std::int64_t number, const AfterStep& after_st
   if (waiting > 0 && !go_on()) return std::nullopt;
   collect(/*wait=*/true);
   training_seconds_ += seconds_since(start);
-  if (fit_.processes && running().seen == 0)
-    throw Error(ErrorCode::kMismatch, "none of the pictures of an epoch can be read");
+  if (running().seen == 0)
+    throw Error(ErrorCode::kMismatch, "nothing was trained in epoch " + std::to_string(number + 1) +
+                                          ": none of its pictures can be read, or every batch had one example alone, "
+                                          "which batch norm cannot train on");
   return running();
 }
 
 void Fit::begin_epoch(std::int64_t number) {
   running_ = {};
   step_ = 0;
+  anew_ = false;
   in_epoch_ = true;
   if (number > 0 && (fit_.steps_per_epoch == 0 || data_ended_)) start_over();
 }
@@ -206,7 +266,7 @@ void Fit::begin_epoch(std::int64_t number) {
 std::optional<Batch> Fit::next_batch() {
   const bool once_through = fit_.steps_per_epoch == 0;
   auto batch = loader_.next();
-  if (!batch && !once_through && step_ == 0) {  // the data ended just with the epoch before
+  if (!batch && !once_through && step_ == 0 && !std::exchange(anew_, true)) {  // it ended just with the epoch before
     start_over();
     batch = loader_.next();
   }
@@ -317,11 +377,9 @@ const Running& Fit::running() {
 void Fit::make_pass() {
   std::vector<at::Tensor> parameters;
   for (const auto& parameter : optimizer_->parameters()) parameters.push_back(parameter.tensor);
-  const auto buffers = network_.changing_buffers();
-  batch_norm_trains_ = !buffers.empty();
   pass_.emplace(
       objective_, [this](const at::Tensor& features) { return network_.forward(features); }, std::move(parameters),
-      buffers, base::to_torch(model_.device()), scaler_ ? scaler_->scale() : at::Tensor());
+      network_.changing_buffers(), base::to_torch(model_.device()), scaler_ ? scaler_->scale() : at::Tensor());
   started_.clear();
   sum_.reset();
 }
@@ -416,6 +474,7 @@ void Fit::save(RunState& state) {
   set("in_epoch", in_epoch_);
   set("step", step_);
   set("updates", updates_);
+  set("by_example", by_example_);
   set("seen", running_.seen);
   set("trained", trained_);
   state.set("fit/loss_sum", running_.loss_sum);
@@ -424,6 +483,8 @@ void Fit::save(RunState& state) {
   std::vector<std::int64_t> hits;
   for (const auto& [right, of] : running_.hits) hits.insert(hits.end(), {right, of});
   state.tensors["fit/hits"] = at::tensor(hits, at::kLong);
+  state.tensors["fit/foreseen"] = at::tensor(foreseen_.steps, at::kLong);
+  set("foreseen_again", foreseen_.again);
   const auto& plateau = learning_rate_->plateau();
   state.set("fit/plateau_rate", plateau.rate);
   state.set("fit/plateau_best", plateau.best);
@@ -433,7 +494,7 @@ void Fit::save(RunState& state) {
   if (scaler_) scaler_->save("fit/loss", state);
 }
 
-void Fit::load(const RunState& state) {
+void Fit::load(const RunState& state, const Phase& phase) {
   const auto integer = [&](const char* name) { return state.integer(std::string("fit/") + name); };
   data_epoch_ = static_cast<std::uint64_t>(integer("data_epoch"));
   data_ended_ = integer("data_ended") != 0;
@@ -448,6 +509,12 @@ void Fit::load(const RunState& state) {
     running_.hits.push_back({hits[i].item<std::int64_t>(), hits[i + 1].item<std::int64_t>()});
   trained_ = integer("trained");
   training_seconds_ = state.number("fit/training_seconds");
+  const auto steps = state.tensor("fit/foreseen");
+  foreseen_.steps.assign(steps.const_data_ptr<std::int64_t>(), steps.const_data_ptr<std::int64_t>() + steps.numel());
+  foreseen_.again = static_cast<std::size_t>(integer("foreseen_again"));
+  if (foreseen_.again >= foreseen_.steps.size())
+    throw Error(ErrorCode::kFormat, "the checkpoint's epochs have no steps");
+  begin_schedule(phase);
   learning_rate_->set_plateau(
       {state.number("fit/plateau_rate"), state.number("fit/plateau_best"), integer("plateau_waited")});
   optimizer_->set_state(state.under("optimizer"));

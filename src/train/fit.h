@@ -40,8 +40,10 @@ struct Running {
 
 class Fit {
  public:
-  /// All must outlive it; the model is as the first phase has it. Throws Error kMismatch (nothing to train), kConfig.
-  Fit(Model& model, const TrainerOptions& options, const FitOptions& fit, const Dataset& train);
+  /// All must outlive it; the model is as the first phase has it, or, with `begun`, as that one's phase has it: the
+  /// state that load() will be given. Throws Error kMismatch (nothing to train), kConfig.
+  Fit(Model& model, const TrainerOptions& options, const FitOptions& fit, const Dataset& train,
+      const RunState* begun = nullptr);
 
   /// Optimiser and schedule anew, for what is trainable now.
   void begin(const Phase& phase);
@@ -51,7 +53,7 @@ class Fit {
   /// Asked after every step of the optimiser; false: leave the epoch there.
   using AfterStep = std::function<bool()>;
   /// Trains epoch `number`, 0-based, or what a loaded state leaves of it, and leaves the model in evaluation mode.
-  /// Nothing if `after_step` ended it.
+  /// Nothing if `after_step` ended it. Throws Error kMismatch if it had nothing to train on.
   std::optional<Running> epoch(std::int64_t number, const AfterStep& after_step);
   /// The epoch is over: tells the schedule how it went. Until then the state is that of its last step.
   void epoch_ended(double loss) {
@@ -73,14 +75,18 @@ class Fit {
   CachedNetwork& network() { return network_; }
   std::vector<BadImage> bad_images() const { return loader_.bad_images(); }
 
-  /// Between two steps: everything but the model's own weights. load() after begin() for the same phase.
+  /// Between two steps: everything but the model's own weights. load() after begin(), with the phase that it stands in.
   void save(RunState& state);
-  void load(const RunState& state);
+  void load(const RunState& state, const Phase& phase);
 
  private:
-  LoaderOptions loader_options(const Dataset& train);
+  LoaderOptions loader_options(const Dataset& train, const RunState* begun);
   std::int64_t steps() const;
-  std::int64_t updates_per_epoch() const;
+  /// Steps of the optimiser in the next epochs, if every picture can be read.
+  EpochSteps foreseen(std::int64_t epochs) const;
+  void begin_schedule(const Phase& phase);
+  /// Whether several processes share out batches by_example, from the first phase to the last.
+  bool shares_by_example(const RunState* begun);
   void begin_epoch(std::int64_t number);
   /// Nothing at the end of the data, or of what an epoch may have of it.
   std::optional<Batch> next_batch();
@@ -114,6 +120,8 @@ class Fit {
   const FitOptions& fit_;
   CachedNetwork network_;
   Examples examples_;
+  std::size_t size_;  ///< of the data
+  bool by_example_ = false;
   Objective objective_;
   DataLoader loader_;
   ParameterGroups groups_;
@@ -133,6 +141,7 @@ class Fit {
   Together together_;
   std::optional<GradientSum> sum_;  ///< nothing until it is known which parameters get gradients
   std::deque<Started> started_;     ///< batches whose scores were not collected
+  EpochSteps foreseen_;             ///< of this phase, when it began
   std::optional<LearningRate> learning_rate_;
   std::function<double(std::int64_t step)> rates_;  ///< empty: those of learning_rate_
   std::optional<MovingAverage> average_;
@@ -142,6 +151,7 @@ class Fit {
   bool data_ended_ = false;
   bool in_epoch_ = false;     ///< `running_` and `step_` are of an epoch that is not over
   std::int64_t step_ = 0;     ///< batches of this epoch
+  bool anew_ = false;         ///< the data was started over in this epoch
   std::int64_t updates_ = 0;  ///< of this phase
   Running running_;
   std::int64_t trained_ = 0;

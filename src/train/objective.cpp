@@ -64,9 +64,15 @@ Objective::Objective(std::vector<Task> tasks, double label_smoothing, at::Tensor
       numerics_(numerics) {}
 
 /// torch.nn.CrossEntropyLoss(weight): over the weights of the targets (class indices), or over the examples
-/// (probabilities). Keras' class_weight: each example's loss times the weight of its likeliest class.
+/// (probabilities); 0 where all of these are 0, of which PyTorch makes 0 / 0. Keras' class_weight: each example's loss
+/// times the weight of its likeliest class.
 at::Tensor Objective::weighted(const at::Tensor& logits, const at::Tensor& targets) const {
   const auto weights = class_weights_.to(logits.device(), logits.scalar_type());
+  if (numerics_ == Numerics::kTorch && targets.dim() == 1) {
+    const auto sum = at::cross_entropy_loss(logits, targets, weights, at::Reduction::Sum, -100, label_smoothing_);
+    const auto of = weights.index_select(0, targets).sum(), counts = of.gt(0);
+    return sum * counts / at::where(counts, of, at::ones_like(of));
+  }
   if (numerics_ == Numerics::kTorch)
     return at::cross_entropy_loss(logits, targets, weights, at::Reduction::Mean, -100, label_smoothing_);
   const auto each = at::cross_entropy_loss(logits, targets, {}, at::Reduction::None, -100, label_smoothing_);

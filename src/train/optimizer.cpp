@@ -17,6 +17,7 @@
 
 #include "base/check.h"
 #include "base/overloaded.h"
+#include "base/text.h"
 
 namespace graft {
 
@@ -47,16 +48,18 @@ namespace train {
 namespace {
 
 void check(bool fine, const char* field, const char* expected, double found) {
-  base::require(fine, std::string("optimizer: ") + field, expected, found);
+  if (!fine) base::refuse(std::string("optimizer: ") + field, expected, base::shortest(found));
 }
 
+constexpr double kMost = 1e30;  ///< what is computed with it in float32 has to be a number there
+
 double checked_rate(double rate) {
-  check(rate > 0 && std::isfinite(rate), "learning_rate", "a number above 0", rate);
+  check(rate > 0 && rate <= kMost, "learning_rate", "a number above 0, at most 1e30", rate);
   return rate;
 }
 
 double checked_decay(double decay) {
-  check(decay >= 0 && std::isfinite(decay), "weight_decay", "0 or more", decay);
+  check(decay >= 0 && decay <= kMost, "weight_decay", "0 or more, at most 1e30", decay);
   return decay;
 }
 void check_fraction(const char* field, double value) { check(value >= 0 && value < 1, field, "0 to below 1", value); }
@@ -278,6 +281,7 @@ void Optimizer::step(const at::Tensor& skip, bool goes_on) {
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     auto& [tensor, name, rate, weight_decay] = parameters_[i];
     if (!tensor.grad().defined()) continue;
+    check(learning_rate_ * rate <= kMost, "learning_rate of a group and phase", "1e30 at most", learning_rate_ * rate);
     ++slots_[i].steps;
     updates.push_back({tensor, slots_[i], {learning_rate_ * rate, weight_decay.value_or(weight_decay_)}});
   }

@@ -147,6 +147,8 @@ Run::Run(Model& model, const TrainerOptions& options, const FitOptions& fit, con
       generator_(base::to_torch(model.device()), seed_of_dropout(options.seed, fit.processes)) {
   base::require(fit.steps_per_epoch >= 0, "steps_per_epoch", "0 or more", fit.steps_per_epoch);
   base::require(fit.early_stopping.patience >= 0, "early_stopping.patience", "0 or more", fit.early_stopping.patience);
+  base::require(fit.early_stopping.min_delta >= 0 && std::isfinite(fit.early_stopping.min_delta),
+                "early_stopping.min_delta", "0 or more", fit.early_stopping.min_delta);
   base::require(fit.checkpoint.every_steps >= 0, "checkpoint.every_steps", "0 or more", fit.checkpoint.every_steps);
   if (!phase().freeze.empty()) model.apply_freeze(phase().freeze);
   history_.frozen_unchanged = true;
@@ -155,15 +157,14 @@ Run::Run(Model& model, const TrainerOptions& options, const FitOptions& fit, con
   if (fit.processes) check_processes();
   auto state = open_checkpoints();
   if (state) load(*state);
-  fit_.emplace(model, options_, fit, train);
+  fit_.emplace(model, options_, fit, train, state ? &*state : nullptr);
   fit_->begin(phase());
-  if (state) fit_->load(*state);
+  if (state) fit_->load(*state, phase());
   if (val) val_examples_.emplace(fit_->network(), *val, options_, /*training=*/false);
 }
 
 void Run::check_processes() const {
   auto all = settings_;
-  all["model"] = model_.inspect().sha256;
   all["device"] = model_.device().is_cuda() ? "cuda" : "cpu";
   all["Graft"] = GRAFT_VERSION_TEXT;
   all["LibTorch"] = base::running_torch_version();

@@ -1,6 +1,9 @@
 #include "train/run_settings.h"
 
+#include <algorithm>
 #include <variant>
+
+#include <ATen/core/Formatting.h>
 
 #include <graft/communicator.h>
 
@@ -8,6 +11,7 @@
 #include "base/sha256.h"
 #include "base/text.h"
 #include "data/identity.h"
+#include "model/input.h"
 
 namespace graft::train {
 
@@ -73,14 +77,41 @@ std::string text(const std::vector<double>& values) {
   return all.empty() ? "none" : all;
 }
 
-/// Names and labels of all examples; their pictures may have changed.
+std::string shortened(base::Sha256& sha) { return sha.hex().substr(0, 16); }
+
+/// Names and labels of all examples, and how they are read.
 std::string text(const Dataset* data) {
   if (!data) return "none";
   base::Sha256 sha;
   for (const auto& name : data->classes()) sha.update(name + "\n");
   for (std::size_t i = 0; i < data->size(); ++i)
     sha.update(data->name(i) + "\n" + std::to_string(data->label(i)) + "\n");
-  return std::to_string(data->size()) + " examples " + sha.hex().substr(0, 16) + " " + data::to_text(data->augment());
+  return std::to_string(data->size()) + " examples " + shortened(sha) + " " + data::to_text(data->augment()) +
+         (data->on_bad_image() == OnBadImage::kSkip ? "skip" : "fail");
+}
+
+/// What they are made from, and how that is decoded. Of many not all: a run shall not begin with reading all it has.
+std::string contents(const Dataset* data) {
+  if (!data) return "none";
+  constexpr std::size_t kMost = 256;
+  const auto size = data->size(), count = std::min(size, kMost);
+  base::Sha256 sha;
+  for (std::size_t i = 0; i < count; ++i) sha.update(data->content_id(i * size / count) + "\n");
+  return shortened(sha);
+}
+
+/// Layers and their outputs: what is cut off, what is put behind, and what comes in between.
+std::string text(const ModelInfo& info) {
+  base::Sha256 sha;
+  for (const auto& layer : info.layers)
+    sha.update(c10::str(layer.name, " ", layer.type, " ", at::IntArrayRef(layer.output_shape), "\n"));
+  return info.family + ", " + info.origin + ", " + std::to_string(info.layers.size()) + " layers " + shortened(sha);
+}
+
+/// A vocabulary is too much for a message.
+std::string text(const Input& input) {
+  const auto all = model::input_json(input);
+  return takes_text(input) ? "tokenizer " + base::Sha256().update(all).hex().substr(0, 16) : all;
 }
 
 }  // namespace
@@ -88,6 +119,7 @@ std::string text(const Dataset* data) {
 std::map<std::string, std::string> settings_of(const Model& model, const TrainerOptions& o, const FitOptions& fit,
                                                const std::vector<Phase>& phases, const Dataset& train,
                                                const Dataset* val) {
+  const auto info = model.inspect();
   std::map<std::string, std::string> settings{
       {"accumulate", std::to_string(o.accumulate)},
       {"augmented_variants", std::to_string(o.feature_cache.augmented_variants)},
@@ -103,10 +135,12 @@ std::map<std::string, std::string> settings_of(const Model& model, const Trainer
       {"feature_cache", o.feature_cache.enabled ? "on" : "off"},
       {"frozen weights", model.frozen_hash()},
       {"groups", text(o.groups)},
-      {"head", model.inspect().head_kind},
+      {"head", info.head_kind},
+      {"input", text(model.input())},
       {"label_smoothing", text(o.label_smoothing)},
       {"layer_decay", text(o.layer_decay)},
       {"mixing", call("", o.mixup_alpha, o.cutmix_alpha)},
+      {"network", text(info)},
       {"numerics", o.numerics == Numerics::kKeras ? "keras" : "torch"},
       {"optimizer", text(o.optimizer)},
       {"phases", text(phases)},
@@ -114,8 +148,11 @@ std::map<std::string, std::string> settings_of(const Model& model, const Trainer
       {"schedule", text(o.schedule)},
       {"seed", std::to_string(o.seed)},
       {"shuffle", fit.shuffle ? "yes" : "no"},
+      {"starting weights", info.sha256},
       {"steps_per_epoch", std::to_string(fit.steps_per_epoch)},
+      {"training contents", contents(&train)},
       {"training data", text(&train)},
+      {"validation contents", contents(val)},
       {"validation data", text(val)}};
   if (fit.processes) settings["processes"] = std::to_string(fit.processes->size());
   return settings;

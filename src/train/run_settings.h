@@ -11,7 +11,7 @@
 
 namespace graft::train {
 
-/// By name. `val` may be null; the model is as the first phase has it.
+/// By name. `val` may be null; the model is as the first phase has it, with the weights that training begins with.
 std::map<std::string, std::string> settings_of(const Model& model, const TrainerOptions& options, const FitOptions& fit,
                                                const std::vector<Phase>& phases, const Dataset& train,
                                                const Dataset* val);

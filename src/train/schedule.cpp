@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <numeric>
 #include <string>
+#include <utility>
 #include <variant>
 
 #include <graft/error.h>
@@ -48,20 +50,37 @@ Schedule Schedule::parse(std::string_view text, std::int64_t warmup_steps) {
                 "schedule: expected constant, step:EPOCHS[:FACTOR], cosine, one-cycle or plateau[:PATIENCE], found \"" +
                     std::string(text) + "\"");
   }
-  train::LearningRate(schedule, Numerics::kTorch, 1, 1, 1);  // checks the values
+  train::LearningRate(schedule, Numerics::kTorch, 1, {.steps = {1}});  // checks the values
   return schedule;
 }
 
 namespace train {
 
-LearningRate::LearningRate(const Schedule& schedule, Numerics numerics, double rate, std::int64_t epochs,
-                           std::int64_t steps_per_epoch)
-    : schedule_(schedule),
-      numerics_(numerics),
-      rate_(rate),
-      steps_(epochs * steps_per_epoch),
-      steps_per_epoch_(steps_per_epoch),
-      plateau_{rate} {
+std::int64_t EpochSteps::before(std::int64_t epoch) const {
+  const auto sum = [&](std::size_t from, std::int64_t count) {
+    const auto first = steps.begin() + static_cast<std::ptrdiff_t>(from);
+    return std::accumulate(first, first + count, std::int64_t{0});
+  };
+  if (epoch <= std::ssize(steps)) return sum(0, epoch);
+  const auto once = static_cast<std::int64_t>(again), period = std::ssize(steps) - once;
+  const auto later = epoch - once;
+  return sum(0, once) + later / period * sum(again, period) + sum(again, later % period);
+}
+
+std::int64_t EpochSteps::epoch_of(std::int64_t step) const {
+  const auto period = std::ssize(steps) - static_cast<std::int64_t>(again);
+  const auto of_period = before(std::ssize(steps)) - before(static_cast<std::int64_t>(again));
+  // As many whole periods as there are behind the epochs that come once.
+  const auto later = step - before(static_cast<std::int64_t>(again));
+  const auto periods = later > 0 && of_period > 0 ? later / of_period : 0;
+  std::int64_t epoch = 0, left = step - periods * of_period;
+  while (epoch < std::ssize(steps) && left >= steps[static_cast<std::size_t>(epoch)])
+    left -= steps[static_cast<std::size_t>(epoch++)];
+  return epoch + periods * period;
+}
+
+LearningRate::LearningRate(const Schedule& schedule, Numerics numerics, double rate, EpochSteps steps)
+    : schedule_(schedule), numerics_(numerics), rate_(rate), steps_(std::move(steps)), plateau_{rate} {
   const auto factor = [](double value) { check(value > 0 && value <= 1, "factor", "above 0, at most 1", value); };
   std::visit(base::Overloaded{
                  [](const ConstantRate&) {},
@@ -90,10 +109,16 @@ LearningRate::LearningRate(const Schedule& schedule, Numerics numerics, double r
 }
 
 double LearningRate::at(std::int64_t step) const {
-  const std::int64_t warmup = std::min(schedule_.warmup_steps, steps_);
-  if (step >= warmup) return decayed(step - warmup, steps_ - warmup);
-  const double start = schedule_.warmup_start;
-  return decayed(0, steps_ - warmup) * (start + (1 - start) * static_cast<double>(step) / static_cast<double>(warmup));
+  const std::int64_t warmup = schedule_.warmup_steps, steps = steps_.total();
+  if (step >= warmup) return decayed(step - warmup, steps - warmup);
+  const double start = schedule_.warmup_start;  // a run that is shorter ends within the warm-up
+  return beginning() * (start + (1 - start) * static_cast<double>(step) / static_cast<double>(warmup));
+}
+
+/// Where the warm-up goes to.
+double LearningRate::beginning() const {
+  if (const auto* cycle = std::get_if<OneCycle>(&schedule_.decay)) return rate_ / cycle->div;
+  return std::holds_alternative<ReduceOnPlateau>(schedule_.decay) ? plateau_.rate : rate_;
 }
 
 double LearningRate::decayed(std::int64_t step, std::int64_t steps) const {
@@ -104,16 +129,16 @@ double LearningRate::decayed(std::int64_t step, std::int64_t steps) const {
       base::Overloaded{
           [&](const ConstantRate&) { return rate_; },
           [&](const StepDecay& o) {
-            return rate_ * std::pow(o.factor, static_cast<double>(step / steps_per_epoch_ / o.epochs));
+            return rate_ * std::pow(o.factor, static_cast<double>(steps_.epoch_of(step) / o.epochs));
           },
           [&](const CosineDecay& o) {
             const double part = static_cast<double>(step) / static_cast<double>(std::max<std::int64_t>(steps, 1));
-            return along_cosine(rate_, rate_ * o.final_fraction, part);
+            return along_cosine(rate_, rate_ * o.final_fraction, std::min(part, 1.0));
           },
           [&](const OneCycle& o) {
             // The peak and the last step as OneCycleLR counts them.
             const double peak = o.pct_start * static_cast<double>(steps) - 1;
-            const double last = static_cast<double>(steps) - 1, now = static_cast<double>(step);
+            const double last = static_cast<double>(steps) - 1, now = std::min(static_cast<double>(step), last);
             const double start = rate_ / o.div;
             if (now <= peak) return along_cosine(start, rate_, peak > 0 ? now / peak : 1);
             return along_cosine(rate_, start / o.final_div, last > peak ? (now - peak) / (last - peak) : 1);

@@ -86,7 +86,12 @@ std::vector<SweepRun> sweep(const std::function<Model()>& load, const TrainerOpt
       FitOptions once = fit;
       if (!options.directory.empty())
         once.checkpoint = {.directory = options.directory / folder_name(run), .resume = true};
-      run.history = Trainer(model, with_rate).fit(train, val, once);
+      try {
+        run.history = Trainer(model, with_rate).fit(train, val, once);
+      } catch (const Error& error) {
+        if (error.code() != ErrorCode::kNumeric) throw;
+        run.error = error.what();
+      }
       if (run.history.interrupted) {
         runs.resize(i);
         break;

@@ -104,7 +104,9 @@ double threshold_for_accuracy(const Confidence& confidence, double accuracy) {
 double threshold_for_coverage(const Confidence& confidence, double coverage) {
   const auto all = ranked(confidence);
   const auto size = all.confidence.size();
-  auto answered = std::min(size, static_cast<std::size_t>(std::ceil(coverage * static_cast<double>(size))));
+  constexpr double kRounding = 1e-12;  // 0.55 of 100 is 55, in float64 more
+  const double wanted = coverage * static_cast<double>(size) * (1 - kRounding);
+  auto answered = std::min(size, static_cast<std::size_t>(std::ceil(wanted)));
   while (answered > 0 && !can_part(all, answered)) ++answered;
   return threshold_after(all, answered);
 }

@@ -26,6 +26,12 @@ void forget_calibrations(Model& model) {
   for (const auto& task : model.tasks()) set_calibration(model, {}, task.name);
 }
 
+void name_classes(Model& model, const Dataset& data) {
+  std::vector<Label> labels;
+  for (const auto& name : data.classes()) labels.push_back({name, name});
+  model.set_labels(std::move(labels));
+}
+
 }  // namespace
 
 struct [[gnu::visibility("hidden")]] Trainer::Impl {
@@ -66,13 +72,19 @@ History Trainer::Impl::fit(const Dataset& train_data, const Dataset* val, const 
       options.on_warning("dropout stays off in " + base::list_names(fixed) +
                          ": the network was traced; export it with torch.jit.script to train with dropout");
     train::Run run(model, options, fit_options, train_data, val);
-    auto history = run.go();
-    best = run.take_best();
-    last = run.take_last();
-    std::vector<Label> labels;
-    for (const auto& name : train_data.classes()) labels.push_back({name, name});
-    model.set_labels(std::move(labels));
-    return history;
+    const auto take = [&] {
+      best = run.take_best();
+      last = run.take_last();
+      if (!best.empty()) name_classes(model, train_data);
+    };
+    try {
+      auto history = run.go();
+      take();
+      return history;
+    } catch (...) {  // what its epochs came to is there nevertheless
+      take();
+      throw;
+    }
   });
 }
 

@@ -155,7 +155,8 @@ void TrainingWatch::look_at_losses(const History& history, Diagnosis& diagnosis)
                                   "divide the learning rate by 10 (--lr), or let it rise slowly (--warmup)"});
   };
   if (history.epochs.empty()) {
-    too_large("the loss of step " + std::to_string(losses_.size() + 1) + " was no finite number");
+    too_large("after " + std::to_string(losses_.size()) + (losses_.size() == 1 ? " step" : " steps") +
+              " the loss, of training or of validation, was no finite number");
     return;
   }
   if (losses_.size() < 2) return;

@@ -87,6 +87,12 @@ class Doctor(unittest.TestCase):
         quiet = run("finetune", *self.data, "--out", self.root / "out.pt", "--epochs", 1, "--on-bad-image", "skip", "--quiet")
         self.assertEqual(quiet.stderr, "")
 
+    def test_finetune_says_it_of_a_run_that_diverges(self):
+        result = run("finetune", *self.data, "--out", self.root / "out.pt", "--freeze", "none", "--optimizer", "sgd", "--lr", 1e30, "--doctor")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("error: learning_rate_too_large", result.stderr)
+        self.assertRegex(result.stderr.splitlines()[-1], "numeric: .*the loss is")
+
     def test_errors_stay_errors(self):
         self.assertEqual(run("doctor", MODEL, "--train", self.root / "missing", "--val", self.root / "val").returncode, 1)
         self.assertEqual(run("doctor", *self.data, "--lr", "-1").returncode, 2)

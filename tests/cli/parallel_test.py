@@ -310,6 +310,8 @@ class Training(Scratch):
         one = several(1, *self.data, "--out", self.root / "x.pt")
         for arguments, expected in (([*other], "training data: rank 0 has 12 examples"),
                                     ([*self.data, "--lr", 0.5], "optimizer: rank 0 has adam(0.001"),
+                                    ([*self.data, "--preprocessing", "tf"], "input: rank 0 has {"),
+                                    ([*self.data, "--on-bad-image", "skip"], "training data: rank 0 has 12 examples"),
                                     ([*self.data, "--head", "mlp:4"], "head: rank 0 has linear, rank 1 has mlp")):
             two = several(1, *arguments, "--out", self.root / "x.pt")[len(MPIRUN):]
             result = subprocess.run([*one, ":", *two], capture_output=True, text=True, timeout=60)

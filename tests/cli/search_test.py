@@ -55,6 +55,19 @@ class Search(unittest.TestCase):
             self.assertEqual(row[4:6], [f"{best['val_loss']:.4f}", f"{100 * best['val_accuracy']:.2f}"])
         self.assertIn("Sweep of 8 runs", (self.root / "sweep.html").read_text())
 
+    def test_a_run_that_diverges_does_not_end_the_sweep(self):
+        options = ["--freeze-points", "none", "--learning-rates", "1e30,0.001", "--optimizer", "sgd", "--epochs", 1]
+        found = self.document("sweep", *options, "--report", self.root / "sweep.html")
+        self.assertEqual(found["best"], 1)
+        self.assertIn("the loss is", found["runs"][0]["error"])
+        self.assertEqual(found["runs"][0]["history"]["epochs"], [])
+        self.assertIsNone(found["runs"][1]["error"])
+        self.assertIn("the loss is", (self.root / "sweep.html").read_text())
+        rows = self.text("sweep", *options).splitlines()[1:]
+        self.assertIn("diverged: ", rows[0])
+        self.assertTrue(rows[1].endswith("  best"))
+        self.assertIsNone(self.document("sweep", *options[:3], "1e30", *options[4:])["best"])
+
     def test_what_cannot_be_written_is_said_before_work_begins(self):
         nowhere = self.root / "nowhere" / "page.html"
         self.assertIn("nowhere/page.html", self.text("lr-find", "--report", nowhere, code=1))

@@ -98,7 +98,8 @@ class Training(unittest.TestCase):
         result = self.finetune("--epochs", 50, "--lr", 1e-9, "--early-stopping", "2:0.1")
         self.assertEqual(len(result["epochs"]), 3)
         self.assertTrue(result["stopped_early"])
-        self.assertIn("early-stopping", self.finetune("--early-stopping", "soon", code=2))
+        for bad in ("soon", "1:nan", "1:-0.1", "1:inf"):
+            self.assertIn("early-stopping", self.finetune("--early-stopping", bad, code=2))
 
     def test_class_weights(self):
         weighed = self.finetune("--epochs", 1, "--class-weights", "1,3")["epochs"][0]["loss"]
@@ -158,6 +159,8 @@ class Training(unittest.TestCase):
         self.finetune(*checkpoints)
         self.assertIn("resume it", self.finetune(*checkpoints, code=2))
         self.assertIn("seed: it had 0, here 5", self.finetune(*checkpoints, "--resume", "--seed", 5, code=1))
+        self.assertIn("input: it had {", self.finetune(*checkpoints, "--resume", "--preprocessing", "caffe", code=1))
+        self.assertIn("training contents: it had", self.finetune(*checkpoints, "--resume", "--reduced-decoding", code=1))
         self.assertIn("checkpoint-dir", self.finetune("--resume", code=2))
 
     def test_a_checkpoint_is_a_safetensors_file(self):

@@ -47,6 +47,16 @@ TEST(SearchReport, ASweepIsDrawnOverWhatVaries) {
   EXPECT_GRAFT_ERROR(to_html(std::vector<SweepRun>()), kConfig, "none");
 }
 
+TEST(SearchReport, ARunOfASweepThatDivergedSaysSo) {
+  SweepRun wild{.freeze = "all", .head = "linear", .learning_rate = 10, .error = "the loss is inf"};
+  const auto page = to_html(std::vector{run("all", "linear", 1e-3, 0.75), run("all", "linear", 0.01, 0.85), wild});
+  EXPECT_THAT(page, HasSubstr("data-labels=\"0.001|0.01|10\""));
+  EXPECT_THAT(page, HasSubstr("the loss is inf"));
+  const auto none = to_html(std::vector{run("all", "linear", 1e-3, 0.75)});
+  EXPECT_THAT(none, Not(HasSubstr("diverged")));
+  EXPECT_THAT(to_html(std::vector{wild}), HasSubstr("the loss is inf"));
+}
+
 TEST(SearchReport, ARateTestShowsItsSuggestion) {
   const LrCurve curve{
       .rates = {1e-4, 1e-3, 1e-2}, .losses = {0.9, 0.5, 2.25}, .smoothed = {0.9, 0.7, 1.5}, .suggestion = 1e-3};

@@ -14,6 +14,7 @@
 #include "support/drawn_dataset.h"
 #include "support/expect_error.h"
 #include "support/golden.h"
+#include "train/temperature.h"
 
 namespace graft {
 namespace {
@@ -193,6 +194,15 @@ TEST(Calibration, LowersTheErrorAndTravelsInTheFile) {
   EXPECT_TRUE(close(loaded.predict(batch).at(""), expected, 1e-5));
   EXPECT_TRUE(close(Trainer(loaded).predict(other), expected, 1e-5));
   EXPECT_NEAR(loaded.classify(other.image(0)).front().probability, expected[0].max().item<float>(), 1e-5);
+}
+
+TEST(Calibration, CoverageIsNoPictureMoreForRounding) {
+  const train::Confidence confidence{at::linspace(0.99, 0.5, 100, at::kFloat), at::zeros({100}, at::kLong),
+                                     at::ones({100}, at::kBool)};
+  for (const int percent : {7, 14, 28, 29, 55, 56, 57, 58, 100}) {  // times 100 most are above what they are
+    const double threshold = train::threshold_for_coverage(confidence, percent / 100.0);
+    EXPECT_EQ(confidence.probability.ge(threshold).sum().item<std::int64_t>(), percent);
+  }
 }
 
 TEST(Calibration, RejectsBelowItsThreshold) {

@@ -109,8 +109,14 @@ TEST_F(Checkpoint, EveryBitFlipIsDetected) {
 
 TEST_F(Checkpoint, Case89ANewerSchemaIsRefused) {
   write_two();
-  rewrite([](base::Safetensors& content) { content.metadata["graft_checkpoint"] = "2"; });
-  EXPECT_GRAFT_ERROR(step(), kMismatch, "format 1 or before, found 2");
+  rewrite([](base::Safetensors& content) { content.metadata["graft_checkpoint"] = "3"; });
+  EXPECT_GRAFT_ERROR(step(), kMismatch, "format 2 or before, found 3");
+}
+
+TEST_F(Checkpoint, OneThatDoesNotSayAllOfItsRunIsRefused) {
+  write_two();
+  rewrite([](base::Safetensors& content) { content.metadata["graft_checkpoint"] = "1"; });
+  EXPECT_GRAFT_ERROR(step(), kMismatch, "format 2 or later, found 1, which does not say all");
 }
 
 TEST_F(Checkpoint, Case90AnotherRunsSettingsAreRefusedByName) {

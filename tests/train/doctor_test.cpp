@@ -448,7 +448,10 @@ TEST(Doctor, ARunWithoutAHistoryHasDiverged) {
   FitOptions fit;
   Doctor doctor(model);
   doctor.watch(fit);
-  EXPECT_THAT(codes(doctor.examine_training(DrawnDataset(6, 3), {})), ElementsAre("learning_rate_too_large"));
+  fit.on_step({.epoch = 0, .step = 1, .loss = 0.1, .examples = 10});  // and then validation, or the second step
+  const auto diagnosis = doctor.examine_training(DrawnDataset(6, 3), {});
+  EXPECT_THAT(codes(diagnosis), ElementsAre("learning_rate_too_large"));
+  EXPECT_EQ(diagnosis.findings[0].seen, "after 1 step the loss, of training or of validation, was no finite number");
 }
 
 /// Findings about eight steps after all weights became half as large again.

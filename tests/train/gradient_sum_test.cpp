@@ -1,40 +1,30 @@
 #include "train/gradient_sum.h"
 
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "support/twice.h"
 
 namespace graft::train {
 namespace {
 
 using ::testing::ElementsAre;
 
-/// Two processes that have the same, and what was asked of them.
-class Twice final : public Communicator {
+/// With what was asked of it.
+class Twice final : public graft::testing::Twice {
  public:
   explicit Twice(std::vector<std::string>& log) : log_(log) {}
-  int rank() const noexcept override { return 0; }
-  int size() const noexcept override { return 2; }
-  void sum(const std::vector<at::Tensor>& tensors) override {
-    const at::NoGradGuard no_grad;
-    for (const auto& tensor : tensors) tensor.mul_(2);
-  }
   std::unique_ptr<Pending> start_sum(const std::vector<at::Tensor>& tensors) override {
     std::string entry = "sum of";
     for (const auto& tensor : tensors) entry += " " + std::to_string(tensor.numel());
     log_.push_back(entry);
     return Communicator::start_sum(tensors);
   }
-  void broadcast(const std::vector<at::Tensor>&) override {}
-  std::string broadcast(const std::string& text) override { return text; }
-  std::vector<std::string> all_gather(const std::string& text) override { return {text, text}; }
-  [[noreturn]] void abort(int) override { std::abort(); }
 
  private:
   std::vector<std::string>& log_;

@@ -34,6 +34,22 @@ at::Tensor targets() {
   return at::tensor(rows, at::kFloat).view({40, 6});
 }
 
+TEST(Objective, WeighsAsPyTorchAndABatchWithoutWeightIsNone) {
+  at::manual_seed(3);
+  const auto logits = at::randn({6, 3}), labels = at::tensor({0, 1, 2, 1, 0, 1}, at::kLong);
+  const auto weights = at::tensor({1.0F, 4.0F, 0.0F});
+  for (const double smoothing : {0.0, 0.1}) {
+    const Objective objective({{.outputs = 3}}, smoothing, weights, Numerics::kTorch);
+    const auto expected = at::cross_entropy_loss(logits, labels, weights, at::Reduction::Mean, -100, smoothing);
+    EXPECT_NEAR(objective.loss(logits, labels).item<double>(), expected.item<double>(), 1e-6);
+    const auto given = at::randn({4, 3}).requires_grad_();
+    const auto loss = objective.loss(given, at::full({4}, 2, at::kLong));
+    EXPECT_EQ(loss.item<double>(), 0);
+    loss.backward();
+    EXPECT_TRUE(given.grad().eq(0).all().item<bool>());
+  }
+}
+
 TEST(Objective, ScoresEqualScikitLearn) {
   const auto expected = nlohmann::json::parse(std::ifstream(golden("train/tasks.json")))["scores"];
   const auto logits = at::tensor(expected["logits"].get<std::vector<float>>(), at::kFloat).view({40, 10});

@@ -5,13 +5,16 @@
 #include <cmath>
 #include <fstream>
 #include <functional>
+#include <numbers>
 #include <stop_token>
+#include <tuple>
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <graft/lr_finder.h>
 #include <graft/recipe.h>
 
 #include "support/drawn_dataset.h"
@@ -20,6 +23,7 @@
 #include "support/golden_pictures.h"
 #include "support/measured.h"
 #include "support/scratch.h"
+#include "support/twice.h"
 
 namespace graft {
 namespace {
@@ -240,6 +244,107 @@ TEST(Recipes, BadOptionsAreRefusedByName) {
   EXPECT_GRAFT_ERROR(fit({}, {.phases = {{.freeze = "until:layer9"}}}), kConfig, "layer9");
   EXPECT_GRAFT_ERROR(fit({}, {.phases = {{.epochs = 0}}}), kConfig, "epochs");
   EXPECT_GRAFT_ERROR(fit({}, {.early_stopping = {.patience = -1}}), kConfig, "patience");
+  for (const double bad : {-0.1, static_cast<double>(NAN), static_cast<double>(INFINITY)})
+    EXPECT_GRAFT_ERROR(fit({}, {.early_stopping = {.patience = 1, .min_delta = bad}}), kConfig, "min_delta");
+  EXPECT_GRAFT_ERROR(fit({.class_weights = {0, 0, 0, 0, 0}}), kConfig, "one above 0");
+  EXPECT_GRAFT_ERROR(fit({.optimizer = Sgd{.learning_rate = 1e300}}), kConfig, "learning_rate");
+  EXPECT_GRAFT_ERROR(fit({.optimizer = RmsProp{.learning_rate = 1e20}, .groups = {{"fc", 1e20}}}), kConfig,
+                     "learning_rate of a group");
+}
+
+/// The rate of each epoch's last step.
+std::vector<double> rates_of(std::size_t pictures, const Schedule& schedule, const FitOptions& fit,
+                             std::int64_t accumulate = 1) {
+  auto model = load();
+  model.replace_head(heads::linear({.classes = 3, .seed = 1}));
+  model.unfreeze();
+  std::vector<double> rates;
+  for (const auto& epoch :
+       Trainer(model, {.optimizer = Sgd{.learning_rate = 0.01}, .schedule = schedule, .accumulate = accumulate})
+           .fit(DrawnDataset(pictures, 3), fit)
+           .epochs)
+    rates.push_back(epoch.learning_rate);
+  return rates;
+}
+
+void expect_rates(const std::vector<double>& found, const std::vector<double>& expected) {
+  ASSERT_EQ(found.size(), expected.size());
+  for (std::size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], expected[i], 1e-12) << "epoch " << i;
+}
+
+double along_cosine(double step, double steps) { return 0.005 * (1 + std::cos(std::numbers::pi * step / steps)); }
+
+TEST(SchedulesOfARun, DoNotCountABatchThatIsLeftOut) {
+  const FitOptions fit{.epochs = 3, .batch_size = 8};  // of 8, 8 and 1
+  expect_rates(rates_of(17, {.decay = StepDecay{1, 0.1}}, fit), {0.01, 0.001, 0.0001});
+  expect_rates(rates_of(17, {.decay = CosineDecay{}}, fit),
+               {along_cosine(1, 6), along_cosine(3, 6), along_cosine(5, 6)});
+  expect_rates(rates_of(17, {.decay = CosineDecay{}}, fit, 2),  // of which one is left over
+               {along_cosine(0, 3), along_cosine(1, 3), along_cosine(2, 3)});
+}
+
+TEST(SchedulesOfARun, CountEpochsThatRunOutOfData) {
+  const FitOptions once{.epochs = 3, .steps_per_epoch = 100, .batch_size = 8};  // of 3 batches
+  expect_rates(rates_of(24, {.decay = StepDecay{1, 0.1}}, once), {0.01, 0.001, 0.0001});
+  expect_rates(rates_of(24, {.decay = CosineDecay{}}, once),
+               {along_cosine(2, 9), along_cosine(5, 9), along_cosine(8, 9)});
+  const FitOptions rest{.epochs = 4, .steps_per_epoch = 2, .batch_size = 8};  // 2, 1, 2, 1
+  expect_rates(rates_of(24, {.decay = StepDecay{1, 0.1}}, rest), {0.01, 0.001, 0.0001, 0.00001});
+  expect_rates(rates_of(24, {.decay = CosineDecay{}}, rest),
+               {along_cosine(1, 6), along_cosine(2, 6), along_cosine(4, 6), along_cosine(5, 6)});
+  // The second phase begins where the data of the first stopped: 2, then 1, 2.
+  const FitOptions phases{.phases = {{.epochs = 1}, {.epochs = 2}}, .steps_per_epoch = 2, .batch_size = 8};
+  expect_rates(rates_of(24, {.decay = CosineDecay{}}, phases),
+               {along_cosine(1, 2), along_cosine(0, 3), along_cosine(2, 3)});
+}
+
+// --- Where batch norm cannot train
+
+TEST(BatchesOfOne, AreRefusedInAnyPhase) {
+  auto model = load();
+  const GoldenPictures data;
+  const FitOptions fit{.phases = {{.freeze = "all"}, {.freeze = "none"}}, .batch_size = 1};
+  EXPECT_GRAFT_ERROR(Trainer(model).fit(data, fit), kConfig, "batch_size: expected 2 or more where batch norm trains");
+}
+
+TEST(BatchesOfOne, AreNoEpochIfThereAreNoOthers) {
+  DrawnDataset data(4, 3);
+  data.policy = OnBadImage::kSkip;
+  data.bad = {0, 1, 3};
+  for (const std::int64_t steps : {0, 1, 3}) {
+    auto model = load();
+    model.replace_head(heads::linear({.classes = 3, .seed = 1}));
+    model.unfreeze();
+    EXPECT_GRAFT_ERROR(Trainer(model).fit(data, {.epochs = 2, .steps_per_epoch = steps, .batch_size = 2}), kMismatch,
+                       "nothing was trained in epoch 1");
+    EXPECT_GRAFT_ERROR(find_learning_rate(model, {}, data, {.batch_size = 2}), kMismatch, "nothing was trained");
+  }
+}
+
+TEST(BatchesOfOne, AtTheDatasEndDoNotEndTheNextEpoch) {
+  auto model = load();
+  model.replace_head(heads::linear({.classes = 3, .seed = 1}));
+  model.unfreeze();
+  std::vector<std::int64_t> epochs;
+  FitOptions fit{.epochs = 3, .steps_per_epoch = 2, .batch_size = 8};  // of 8, 8 and 1
+  fit.on_step = [&](const StepInfo& step) { epochs.push_back(step.epoch); };
+  Trainer(model).fit(DrawnDataset(17, 3), fit);
+  EXPECT_EQ(epochs, (std::vector<std::int64_t>{0, 0, 1, 1, 2, 2}));
+}
+
+TEST(Divergence, LeavesTheBestOfTheEpochsBefore) {
+  auto model = load();
+  model.replace_head(heads::linear({.classes = 3, .seed = 1}));
+  const DrawnDataset train(24, 3), val(12, 3, 32, 9);
+  std::string after_first;
+  FitOptions fit{.phases = {{.freeze = "all"}, {.freeze = "none", .rate = 1e30}}, .batch_size = 8};
+  fit.on_epoch = [&](const EpochInfo&) { after_first = model.inspect().sha256; };
+  Trainer trainer(model, {.optimizer = Sgd{.learning_rate = 0.01}});
+  EXPECT_GRAFT_ERROR(trainer.fit(train, val, fit), kNumeric, "epoch 2");
+  EXPECT_NE(model.inspect().sha256, after_first);
+  trainer.restore_best();
+  EXPECT_EQ(model.inspect().sha256, after_first);
+  EXPECT_EQ(model.labels().at(1).id, "class1");
 }
 
 // --- Checkpoints
@@ -270,6 +375,9 @@ std::vector<Setting> settings() {
   all.push_back({"two phases",
                  {.clip_norm = 1, .balance = ClassBalance::kSampling},
                  {.phases = {{.freeze = "all", .epochs = 2}, {.freeze = "until:layer2", .epochs = 2, .rate = 0.1}}}});
+  all.push_back({"a schedule of epochs of different length",
+                 {.schedule = {.decay = StepDecay{1, 0.5}}},
+                 {.phases = {{.freeze = "all", .epochs = 1}, {.epochs = 3}}, .steps_per_epoch = 3}});
   all.push_back({"float16",
                  {.precision = Precision::kFloat16},
                  {.phases = {{.freeze = "all", .epochs = 2}, {.freeze = "until:layer2", .epochs = 2, .rate = 0.1}}},
@@ -340,6 +448,37 @@ TEST(Checkpoints, ARunThatIsStoppedAfterEveryStepComesToTheSameBits) {
   }
 }
 
+class DrawnWithContent : public DrawnDataset {
+ public:
+  using DrawnDataset::DrawnDataset;
+  std::string content_id(std::size_t i) const override { return content + std::to_string(i); }
+  std::string content = "picture ";
+};
+
+/// Which examples a process gets is decided once, by the first phase, where features are kept.
+TEST(Checkpoints, OfSeveralProcessesInALaterPhaseComeToTheSameBits) {
+  const Scratch scratch;
+  graft::testing::Twice processes;
+  const auto run = [&](std::int64_t stop_in_epoch) {
+    auto model = load();
+    model.replace_head(heads::linear({.classes = 3, .seed = 1}));
+    std::stop_source source;
+    FitOptions fit{.phases = {{.freeze = "all", .epochs = 2}, {.freeze = "none", .epochs = 2}},
+                   .batch_size = 8,
+                   .processes = &processes,
+                   .stop = source.get_token()};
+    if (stop_in_epoch >= 0) fit.checkpoint = {.directory = scratch / "run", .resume = true};
+    fit.on_step = [&](const StepInfo& step) {
+      if (step.epoch == stop_in_epoch && step.step == 2) source.request_stop();
+    };
+    const auto history = Trainer(model, {.optimizer = Sgd{}}).fit(DrawnWithContent(28, 3), fit);
+    return std::tuple(history.interrupted, history.epochs.size(), model.inspect().sha256);
+  };
+  const auto whole = run(-1);
+  EXPECT_TRUE(std::get<0>(run(2)));
+  EXPECT_EQ(run(99), whole);
+}
+
 /// What a process that is killed leaves: the files as they are at a step.
 struct Killed {};
 
@@ -404,6 +543,39 @@ TEST_F(CheckpointFiles, AnotherRunsAreNotTaken) {
   auto fit = with_checkpoints(true);
   fit.batch_size = 4;
   EXPECT_GRAFT_ERROR(run(setting_, fit), kMismatch, "batch_size: it had 8, here 4");
+}
+
+/// Of one run everything, but for what `change` changes.
+void run_other(const std::filesystem::path& directory, const std::function<void(Model&, DrawnWithContent&)>& change,
+               const Cut& cut = Cut::features()) {
+  auto model = load();
+  model.replace_head(heads::linear({.classes = 3, .seed = 1}), cut);
+  model.unfreeze();
+  DrawnWithContent data(8, 3);
+  if (change) change(model, data);
+  Trainer(model, {.optimizer = Sgd{}})
+      .fit(data, {.epochs = 1, .batch_size = 4, .checkpoint = {.directory = directory, .resume = true}});
+}
+
+TEST(CheckpointsOfOthers, AreToldByInputDataAndWeights) {
+  const Scratch scratch;
+  const auto directory = scratch / "run";
+  run_other(directory, {});
+  run_other(directory, {});  // the same goes on, or is done
+  EXPECT_GRAFT_ERROR(
+      run_other(directory, [](Model& model, auto&) { model.set_preprocessing(Preprocessing::caffe_mode(32)); }),
+      kMismatch, "input: it had");
+  EXPECT_GRAFT_ERROR(run_other(directory, [](auto&, DrawnWithContent& data) { data.policy = OnBadImage::kSkip; }),
+                     kMismatch, "training data: it had");
+  EXPECT_GRAFT_ERROR(run_other(directory, [](auto&, DrawnWithContent& data) { data.content = "smaller picture "; }),
+                     kMismatch, "training contents: it had");
+  EXPECT_GRAFT_ERROR(run_other(directory,
+                               [](Model& model, auto&) {
+                                 const at::NoGradGuard no_grad;
+                                 model.named_parameters().at("layer2.1.bn3.weight").mul_(1.5);
+                               }),
+                     kMismatch, "starting weights: it had");
+  EXPECT_GRAFT_ERROR(run_other(directory, {}, Cut::before("layer2")), kMismatch, "network: it had");
 }
 
 TEST_F(CheckpointFiles, OneProcessAtATime) {

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <fstream>
+#include <numbers>
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -19,6 +20,8 @@ using graft::testing::golden;
 using graft::testing::measured;
 using nlohmann::json;
 
+const EpochSteps kSixOfFive{.epochs = 6, .steps = {5}};
+
 json vectors(const std::string& name) { return json::parse(std::ifstream(golden("train/" + name + ".json"))); }
 
 TEST(Schedule, EveryStepEqualsPyTorch) {
@@ -28,20 +31,66 @@ TEST(Schedule, EveryStepEqualsPyTorch) {
                                                   {"one_cycle", {.decay = OneCycle{}}},
                                                   {"warm_cosine", {.decay = CosineDecay{}, .warmup_steps = 7}}};
   for (const auto& [name, schedule] : schedules) {
-    const LearningRate rate(schedule, Numerics::kTorch, 0.4, 6, 5);
+    const LearningRate rate(schedule, Numerics::kTorch, 0.4, kSixOfFive);
     double difference = 0;
     for (std::size_t step = 0; step < 30; ++step)
       difference =
           std::max(difference, std::abs(rate.at(static_cast<std::int64_t>(step)) - expected[name][step].get<double>()));
     EXPECT_TRUE(measured("learning rates, " + name, difference, 1e-9));
   }
-  EXPECT_EQ(LearningRate({}, Numerics::kTorch, 0.4, 6, 5).at(29), 0.4);
+  EXPECT_EQ(LearningRate({}, Numerics::kTorch, 0.4, kSixOfFive).at(29), 0.4);
+}
+
+TEST(Schedule, EpochsOfDifferentLengthCountAsSuch) {
+  const EpochSteps steps{.epochs = 4, .steps = {3, 1}};
+  const LearningRate step({.decay = StepDecay{1, 0.1}}, Numerics::kTorch, 1, steps);
+  std::vector<double> exponents;
+  for (std::int64_t i = 0; i < 8; ++i) exponents.push_back(std::round(-std::log10(step.at(i))));
+  EXPECT_EQ(exponents, (std::vector<double>{0, 0, 0, 1, 2, 2, 2, 3}));
+  const LearningRate cosine({.decay = CosineDecay{}}, Numerics::kTorch, 1, steps);
+  EXPECT_NEAR(cosine.at(7), (1 + std::cos(std::numbers::pi * 7 / 8)) / 2, 1e-12);
+  const LearningRate cycle({.decay = OneCycle{}}, Numerics::kTorch, 1, steps);
+  EXPECT_NEAR(cycle.at(7), 1 / 25.0 / 1e4, 1e-12);
+  EXPECT_EQ(cycle.at(8), cycle.at(7));  // behind the end nothing rises again
+}
+
+TEST(Schedule, StepsAreCountedAlongEpochsThatComeAgain) {
+  const std::vector<std::int64_t> written{4, 2, 3, 1, 2, 3, 1, 2, 3};
+  const EpochSteps steps{.epochs = std::ssize(written), .steps = {4, 2, 3, 1}, .again = 1};
+  std::int64_t step = 0;
+  for (std::int64_t epoch = 0; epoch < std::ssize(written); ++epoch) {
+    EXPECT_EQ(steps.before(epoch), step);
+    for (std::int64_t i = 0; i < written[static_cast<std::size_t>(epoch)]; ++i)
+      EXPECT_EQ(steps.epoch_of(step++), epoch);
+  }
+  EXPECT_EQ(steps.total(), step);
+  EXPECT_EQ((EpochSteps{.epochs = 1'000'000'000'000, .steps = {1, 2}}.total()), 1'500'000'000'000);
+  EXPECT_EQ((EpochSteps{.epochs = 9, .steps = {4, 0}, .again = 1}.total()), 4);  // nothing more to learn from
+}
+
+/// torch.optim.lr_scheduler: SequentialLR([LinearLR(start_factor=0.01, total_iters=warmup), ...], [warmup]).
+TEST(Schedule, AWarmUpThatIsLongerThanTheRunIsCutOff) {
+  const auto share = [](double step, double warmup) { return 0.01 + 0.99 * step / warmup; };
+  for (const std::int64_t warmup : {29, 30, 100}) {
+    const auto rate = [&](auto decay) {
+      return LearningRate({.decay = decay, .warmup_steps = warmup}, Numerics::kTorch, 0.4, kSixOfFive);
+    };
+    for (const std::int64_t step : {0, 7, 28}) {
+      const double rising = share(static_cast<double>(step), static_cast<double>(warmup));
+      EXPECT_NEAR(rate(ConstantRate{}).at(step), 0.4 * rising, 1e-12);
+      EXPECT_NEAR(rate(StepDecay{1, 0.1}).at(step), 0.4 * rising, 1e-12);
+      EXPECT_NEAR(rate(CosineDecay{}).at(step), 0.4 * rising, 1e-12);
+      EXPECT_NEAR(rate(ReduceOnPlateau{}).at(step), 0.4 * rising, 1e-12);
+      EXPECT_NEAR(rate(OneCycle{}).at(step), 0.4 / 25 * rising, 1e-12);
+    }
+  }
 }
 
 TEST(Schedule, PlateausEqualPyTorchAndKeras) {
   const auto losses = vectors("schedules")["plateau_losses"];
   const auto check = [&](Numerics numerics, const json& expected) {
-    LearningRate rate({.decay = ReduceOnPlateau{.factor = 0.5, .patience = 2}}, numerics, 0.4, 16, 5);
+    LearningRate rate({.decay = ReduceOnPlateau{.factor = 0.5, .patience = 2}}, numerics, 0.4,
+                      {.epochs = 16, .steps = {5}});
     for (std::size_t epoch = 0; epoch < losses.size(); ++epoch) {
       EXPECT_NEAR(rate.at(static_cast<std::int64_t>(epoch) * 5), expected[epoch].get<double>(), 1e-7) << epoch;
       rate.epoch_ended(losses[epoch]);
@@ -58,7 +107,7 @@ TEST(Schedule, IsParsedAndChecked) {
   EXPECT_EQ(Schedule::parse("one-cycle", 9).warmup_steps, 9);
   for (const char* bad : {"", "linear", "step", "step:0", "step:2:-1", "cosine:3", "plateau:-1", "step:nan"})
     EXPECT_GRAFT_ERROR(Schedule::parse(bad), kConfig, "schedule");
-  EXPECT_GRAFT_ERROR(LearningRate({.decay = OneCycle{.pct_start = 1}}, Numerics::kTorch, 1, 1, 1), kConfig,
+  EXPECT_GRAFT_ERROR(LearningRate({.decay = OneCycle{.pct_start = 1}}, Numerics::kTorch, 1, {.steps = {1}}), kConfig,
                      "found 1.0");
 }
 

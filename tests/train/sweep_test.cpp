@@ -87,6 +87,30 @@ TEST(Sweep, RatesThatAreNearlyTheSameAreKeptApart) {
   EXPECT_NE(losses(runs.at(0)), losses(runs.at(1)));
 }
 
+TEST(Sweep, OneThatDivergesIsARunWithoutAResult) {
+  const TrainerOptions sgd{.optimizer = Sgd{}};
+  const SweepOptions options{.freeze_points = {"none"}, .learning_rates = {1e30, 0.001}};
+  const auto runs = sweep(load, sgd, kTrain, kVal, kFit, options);
+  ASSERT_EQ(runs.size(), 2u);
+  EXPECT_TRUE(runs[0].history.epochs.empty());
+  EXPECT_NE(runs[0].error.find("the loss is"), std::string::npos) << runs[0].error;
+  EXPECT_EQ(runs[1].error, "");
+  EXPECT_EQ(runs[1].history.epochs.size(), 2u);
+  auto two = options;
+  two.learning_rates = {0.001};
+  EXPECT_EQ(losses(runs[1]), losses(sweep(load, sgd, kTrain, kVal, kFit, two).at(0)));
+}
+
+TEST(Sweep, TheFolderOfAnotherOneIsRefused) {
+  const Scratch scratch;
+  const SweepOptions options{.directory = scratch / "sweep"};
+  (void)sweep(load, {}, kTrain, kVal, kFit, options);
+  const auto other = [] {
+    return Model::load(golden("networks/resnet_scripted.pt"), {.preprocessing = Preprocessing::caffe_mode(32)});
+  };
+  EXPECT_GRAFT_ERROR(sweep(other, {}, kTrain, kVal, kFit, options), kMismatch, "input: it had");
+}
+
 TEST(Sweep, AnEmptyListIsRefused) {
   EXPECT_GRAFT_ERROR(sweep(load, {}, kTrain, kVal, kFit, {.freeze_points = {}}), kConfig, "sweep");
   EXPECT_GRAFT_ERROR(sweep(load, {}, kTrain, kVal, kFit, {.heads = {"tree"}}), kConfig, "tree");
