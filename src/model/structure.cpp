@@ -82,7 +82,7 @@ class Analysis {
   }
 
   void find_penultimate() {
-    if (s_.head.empty() && !s_.features_layer.empty()) return;
+    if (s_.head.empty() && !(s_.features_layer.empty() && s_.no_head.empty())) return;
     s_.penultimate_layer = s_.head;  // where nothing inside it is called: a head that was traced whole
     for (const auto& probed : s_.calls)
       if (is_within(probed.call.path, s_.head) && has_own_parameters(probed.call.path))

@@ -236,6 +236,7 @@ TEST(Parts, TheMeanOfTwoNetworksHasNoHead) {
   net.child("a", layers.classifier(5)).child("b", layers.classifier(5));
   auto model = load(net.build("return (self.a.forward(x) + self.b.forward(x)) / 2"));
   EXPECT_EQ(model.head_name(), "");
+  EXPECT_EQ(model.inspect().penultimate_layer, "");
   EXPECT_EQ(model.classify(pictures(2)).size(), 2u);
   EXPECT_GRAFT_ERROR(model.embed(pictures(2)), kMismatch, "\"a\" and \"b\" are whole networks");
   EXPECT_GRAFT_ERROR(model.replace_head(heads::linear({.classes = 2})), kMismatch, "fine-tune one of them");
