@@ -4,6 +4,7 @@ save() states the SHA-256 of the weights and, where the preprocessing is known, 
 Pillow compute them here: Graft recomputes both when it loads the file, so a network that would answer otherwise there is
 noticed.
 """
+import copy
 import hashlib
 import json
 
@@ -39,9 +40,9 @@ def prepare(image, p):
 
 
 def content_hash(module):
-    """SHA-256 over name, shape, type and bytes of every parameter, then of every buffer (src/model/hash.cpp)."""
+    """SHA-256 over name, shape, type and bytes of every parameter, then of every buffer, tied ones under each of their names (src/model/hash.cpp)."""
     sha = hashlib.sha256()
-    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+    for name, tensor in [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]:
         tensor = tensor.detach().cpu()
         if tensor.is_floating_point() and tensor.dtype != torch.float32:
             tensor = tensor.float()  # as Graft loads them
@@ -66,7 +67,7 @@ def save(module, path, description):
         picture = golden_picture()
         batch = prepare(Image.fromarray(picture), description["preprocessing"])[None]
         with torch.inference_mode():
-            logits = module(batch)[0].float()
+            logits = copy.deepcopy(module)(batch)[0].float()  # it may count its calls
         description["golden"] = {"width_px": GOLDEN_SIDE, "height_px": GOLDEN_SIDE, "tolerance": 1e-3,
                                  "logits": [float(value) for value in logits]}
         records["graft_golden.rgb"] = picture.tobytes()

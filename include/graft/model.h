@@ -42,8 +42,8 @@ class GRAFT_EXPORT Model {
   Model& operator=(Model&&) noexcept;
 
   // --- Prediction: evaluation mode, no gradients. Throws kConfig in training mode, and without a head where one is
-  // asked; kMismatch for texts where pictures are taken, and the other way round. A prepared batch is float32 as
-  // preprocess() makes it, or uint8: RGB pictures of the network's size, normalised on the model's device.
+  // asked; kMismatch for texts where pictures are taken, the other way round, and unless there is a row for each. A
+  // prepared batch is float32 as preprocess() makes it, or uint8: RGB pictures of its size, normalised on the device.
   /// Pictures, texts or a prepared batch, in one forward pass. Throws kNumeric if the outputs are not finite.
   std::vector<Prediction> classify(const Image& image, const ClassifyOptions& options = {}) const;
   std::vector<std::vector<Prediction>> classify(std::span<const Image> images,
@@ -92,7 +92,7 @@ class GRAFT_EXPORT Model {
   const std::string& head_name() const;  ///< the layer that is the head: "fc", "classifier", "head"
 
   // --- Freezing. "Backbone" is every layer but the head. Patterns: "*" any text, "?" one character; a name covers
-  // everything below it. Each throws kConfig if nothing has that name.
+  // everything below it. Tied weights are frozen under any name. Each throws kConfig if nothing has that name.
 
   void freeze();                            ///< all of the backbone
   void unfreeze();                          ///< everything
@@ -112,7 +112,7 @@ class GRAFT_EXPORT Model {
   /// Dropout layers that stay off while training because the network was traced (torch.jit.script keeps them).
   std::vector<std::string> fixed_dropouts() const;
 
-  /// Trainable parameters by name, in the order they were registered. They share memory with the model.
+  /// Trainable parameters, tied weights once, by their first name, as registered. They share memory with the model.
   std::vector<std::pair<std::string, at::Tensor>> trainable_parameters() const;
   std::map<std::string, at::Tensor> named_parameters() const;
   std::map<std::string, at::Tensor> named_buffers() const;
@@ -136,7 +136,7 @@ class GRAFT_EXPORT Model {
 
   /// Writes one TorchScript file with input, labels, head and freeze state in it, the SHA-256 of the weights, and a
   /// golden example with its logits: load() recomputes both. The old file stays whole until the new one is complete.
-  /// Throws kIo, kConfig in training mode.
+  /// Throws kIo, kConfig in training mode, kNumeric if weights or the example's logits are not finite.
   void save(const std::filesystem::path& path) const;
 
   struct Impl;

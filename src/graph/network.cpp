@@ -14,6 +14,7 @@
 #include "base/torch_version.h"
 #include "base/translate.h"
 #include "graph/archive.h"
+#include "graph/defaults.h"
 #include "graph/jit.h"
 
 namespace graft::graph {
@@ -109,6 +110,7 @@ Network Network::load(const base::ByteSource& source, std::string_view name, Ext
                                    /*load_debug_files=*/false);
     if (!jit->module.find_method("forward"))
       throw Error(ErrorCode::kMismatch, std::string(name) + ": the TorchScript module has no forward method");
+    take_defaults(jit->module);
     jit->module.eval();
     archive->finish();
   } catch (const Error&) {

@@ -4,6 +4,7 @@
 
 #include <ATen/ATen.h>
 
+#include "base/translate.h"
 #include "model/impl.h"
 
 namespace graft::model {
@@ -47,7 +48,9 @@ InputOf::InputOf(const Model& model, std::string_view layer)
     : model_(model), before_(std::make_shared<engine::Runner>(Model::Impl::of(model).network.cut_before(layer))) {}
 
 at::Tensor InputOf::operator()(const at::Tensor& batch) const {
-  return Model::Impl::of(model_).infer(*before_, batch, Precision::kFloat32);
+  const auto& impl = Model::Impl::of(model_);
+  impl.check_batch(batch, /*evaluation=*/true);
+  return base::translated("predicting", [&] { return impl.evaluate(*before_, batch, Precision::kFloat32); });
 }
 
 }  // namespace graft::model

@@ -1,34 +1,20 @@
 // Which parameters train, and what batch norm does about it.
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include "base/text.h"
 #include "base/translate.h"
 #include "model/impl.h"
+#include "model/parameters.h"
 
 namespace graft {
-
-namespace {
 
 using model::covers;
 using model::is_within;
 using model::owner_of;
-
-/// Sets requires_grad of the parameters that `choose` has an opinion on. Returns whether there was one.
-template <class Choose>
-bool set_trainable(const graph::Network& network, const Choose& choose) {
-  bool any = false;
-  for (auto& [name, tensor] : network.named_parameters()) {
-    const std::optional<bool> trainable = choose(name);
-    if (!trainable) continue;
-    tensor.set_requires_grad(*trainable);
-    any = true;
-  }
-  return any;
-}
-
-}  // namespace
+using model::set_trainable;
 
 void Model::freeze() {
   set_trainable(impl().network,
@@ -173,7 +159,7 @@ bool Model::is_training() const { return impl().training; }
 
 std::vector<std::pair<std::string, at::Tensor>> Model::trainable_parameters() const {
   std::vector<std::pair<std::string, at::Tensor>> trainable;
-  for (const auto& parameter : impl().network.named_parameters())
+  for (const auto& parameter : model::distinct(impl().network.named_parameters()))
     if (parameter.second.requires_grad()) trainable.push_back(parameter);
   return trainable;
 }

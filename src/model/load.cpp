@@ -1,5 +1,6 @@
 // Model::load and Model::save: what travels in the file, and what of it is checked.
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
@@ -22,6 +23,8 @@
 #include "base/manifest.h"
 #include "base/safetensors.h"
 #include "base/translate.h"
+#include "graph/closing.h"
+#include "graph/state.h"
 #include "model/artefact.h"
 #include "model/built_in.h"
 #include "model/golden.h"
@@ -29,30 +32,51 @@
 #include "model/impl.h"
 #include "model/input.h"
 #include "model/labels.h"
+#include "model/parameters.h"
 #include "model/task.h"
 
 namespace graft {
 
 namespace {
 
-/// Half-precision weights become float32, which every device can run; anything not finite is refused.
-void normalise_weights(const graph::Network& network, const std::string& name) {
-  const auto check = [&](const std::string& tensor_name, at::Tensor tensor) {
-    if (!tensor.is_floating_point()) return;
-    if (tensor.scalar_type() != at::kFloat) tensor.set_data(tensor.detach().to(at::kFloat));
-    // A sum is not finite if any element is not; only then is it worth looking closer (it may also overflow).
-    const at::NoGradGuard no_grad;
-    if (!std::isfinite(tensor.sum().item<float>()) && !tensor.isfinite().all().item<bool>())
-      throw Error(ErrorCode::kNumeric, name + ": weights that are not finite numbers in \"" + tensor_name + "\"");
+/// An attention mask is a buffer and holds infinities.
+void check_numbers(const graph::Network& network) {
+  const at::NoGradGuard no_grad;
+  const auto check = [](const graph::NamedTensors& tensors, bool may_be_infinite) {
+    for (const auto& [name, tensor] : tensors) {
+      // A sum is not finite if any element is not; only then is it worth looking closer (it may also overflow).
+      if (!tensor.is_floating_point() || std::isfinite(tensor.sum().item<float>())) continue;
+      const auto good = may_be_infinite ? tensor.isnan().logical_not() : tensor.isfinite();
+      if (!good.all().item<bool>())
+        throw Error(ErrorCode::kNumeric, "weights that are not finite numbers in \"" + name + "\"");
+    }
   };
-  for (const auto& [tensor_name, tensor] : network.named_parameters()) check(tensor_name, tensor);
-  for (const auto& [tensor_name, tensor] : network.named_buffers()) check(tensor_name, tensor);
+  check(network.named_parameters(), false);
+  check(network.named_buffers(), true);
+}
+
+/// Half-precision weights become float32, which every device can run; what is no number is refused.
+void normalise_weights(const graph::Network& network, const std::string& name) {
+  for (const auto& tensors : {network.named_parameters(), network.named_buffers()})
+    for (auto [tensor_name, tensor] : tensors)
+      if (tensor.is_floating_point() && tensor.scalar_type() != at::kFloat)
+        tensor.set_data(tensor.detach().to(at::kFloat));
+  base::named(name, [&] { check_numbers(network); });
+}
+
+/// Tensors as they are now: forward may write into buffers.
+graph::NamedTensors copied(graph::NamedTensors tensors) {
+  const at::NoGradGuard no_grad;
+  for (auto& [name, tensor] : tensors)
+    if (tensor.defined()) tensor = tensor.detach().clone();
+  return tensors;
 }
 
 /// Hashed only where someone has stated what the weights should be.
-void check_content(const graph::Network& network, const std::string& own, const std::string& asked_for) {
+void check_content(const graph::NamedTensors& parameters, const graph::NamedTensors& buffers, const std::string& own,
+                   const std::string& asked_for) {
   if (own.empty() && asked_for.empty()) return;
-  const auto found = model::content_hash(network);
+  const auto found = model::content_hash(parameters, buffers);
   if (!own.empty() && found != own)
     throw Error(ErrorCode::kFormat, "the weights are not those that were saved: the file states SHA-256 " + own +
                                         ", found " + found + "; it was damaged or changed");
@@ -162,6 +186,9 @@ Model Model::Impl::assemble(const std::string& name, graph::Network network, con
   const bool guessed = !given_or_own;
   const Input takes = given_or_own.value_or(Preprocessing::torch_mode());
   const auto input = model::blank_input(takes);
+  // Probing and checking run the network, which must not be seen in it, nor in the hash.
+  const graph::KeptState kept(network);
+  const auto parameters = network.named_parameters(), buffers = copied(network.named_buffers());
   std::optional<Model> loaded;
   side_by_side(
       [&] {
@@ -171,21 +198,33 @@ Model Model::Impl::assemble(const std::string& name, graph::Network network, con
         loaded = Model(std::make_unique<Impl>(name, network, std::move(structure)));
         loaded->impl_->runner.remember(input, seen);
       },
-      [&] { check_content(network, options.verify ? artefact.sha256 : "", options.sha256); });
+      [&] { check_content(parameters, buffers, options.verify ? artefact.sha256 : "", options.sha256); });
   Model& result = *loaded;
   Impl& impl = *result.impl_;
   if (options.verify && artefact.golden) check_answer(impl.runner, artefact);
+  kept.restore();
   impl.input = takes;
   impl.head_kind = artefact.head_kind;
   impl.batch_norm = artefact.batch_norm;
   const std::unordered_set<std::string> frozen(artefact.frozen.begin(), artefact.frozen.end());
-  for (auto& [parameter, tensor] : impl.network.named_parameters())
-    tensor.set_requires_grad(!frozen.contains(parameter));
+  model::set_trainable(impl.network,
+                       [&](const std::string& parameter) { return std::optional(!frozen.contains(parameter)); });
 
   if (guessed && impl.structure.family == "other" && options.on_warning)
     options.on_warning(name +
                        ": no preprocessing in the file and its family is unknown: torchvision's is assumed; "
                        "give LoadOptions::preprocessing if it was trained otherwise");
+  if (options.on_warning) {
+    const bool regression = !artefact.tasks.empty() && std::ranges::all_of(artefact.tasks, [](const Task& task) {
+      return task.kind == TaskKind::kRegression;
+    });
+    const auto closing = graph::closing_operator(impl.network);
+    if (!regression && (closing == "softmax" || closing == "sigmoid"))
+      options.on_warning(name + ": the network ends with a " + closing +
+                         ": its outputs are probabilities, where logits are expected; classify takes their softmax "
+                         "again, and training a loss of them: export it without the " +
+                         closing);
+  }
   const bool imagenet = impl.structure.family != "other" && impl.classes() == 1000;
   const auto& given = options.labels ? options.labels : artefact.labels;
   impl.tasks = artefact.tasks.empty() ? std::vector{Task{.outputs = impl.classes()}} : artefact.tasks;
@@ -205,6 +244,7 @@ Model Model::Impl::assemble(const std::string& name, graph::Network network, con
 void Model::save(const std::filesystem::path& path) const {
   base::translated("saving ", path.native(), [&] {
     if (impl().training) throw Error(ErrorCode::kConfig, "the model is in training mode; call eval() before saving");
+    check_numbers(impl().network);
     model::Artefact artefact;
     artefact.input = impl().input;
     artefact.tasks = impl().tasks;
@@ -225,8 +265,14 @@ std::optional<model::Golden> Model::Impl::golden() const {
   for (const auto& fixed : network.fixed_training())
     if (fixed.on) return std::nullopt;  // two answers to one picture differ
   model::Golden golden{model::golden_example(input), {}, device.is_cuda() ? 1e-2 : 1e-3};
+  const graph::KeptState kept(network);
   const auto logits =
       infer(runner, model::golden_input(golden.example, input), Precision::kFloat32).to(at::kCPU).contiguous();
+  kept.restore();
+  if (!logits.isfinite().all().item<bool>())
+    throw Error(ErrorCode::kNumeric,
+                "the network's outputs for the golden example, by which a loaded file is checked, are not finite "
+                "numbers");
   golden.logits.assign(logits.const_data_ptr<float>(), logits.const_data_ptr<float>() + logits.numel());
   return golden;
 }

@@ -20,11 +20,31 @@
 #include "model/impl.h"
 #include "model/input.h"
 #include "model/labels.h"
+#include "model/parameters.h"
 #include "model/task.h"
 
 namespace graft {
 
 namespace {
+
+/// What a network yields for a batch, if it has a row for each.
+at::Tensor row_for_each(at::Tensor yielded, const at::Tensor& batch) {
+  if (yielded.dim() > 0 && yielded.size(0) == batch.size(0)) return yielded;
+  throw Error(ErrorCode::kMismatch,
+              c10::str("expected ", batch.size(0), " rows for a batch of ", batch.size(0), ", found ",
+                       yielded.dim() > 0 ? yielded.size(0) : 0, " (", yielded.sizes(),
+                       "): is a batch size fixed in the network, by tracing x.reshape(x.shape[0], ...) or "
+                       "written as a number, or its first dimension another one? Export it with torch.jit.script, or "
+                       "write x.flatten(1) instead of the number"));
+}
+
+/// Throws where all would be answered with certainty.
+void check_choice(const Task& task) {
+  if (task.kind != TaskKind::kSingleLabel || task.outputs > 1) return;
+  throw Error(ErrorCode::kMismatch,
+              "one output is no classification: its only class has 100 % for every picture; use forward() and a "
+              "threshold of your own, or give the network a head for two classes (replace_head, graft finetune)");
+}
 
 /// [N, C] of what there is for each token, [N, T, C]; padding does not count.
 at::Tensor mean_of_tokens(const at::Tensor& values, const Input& input, const at::Tensor& batch) {
@@ -71,6 +91,10 @@ graph::Network Model::Impl::cut(const Cut& cut) const {
       if (!structure.features_layer.empty()) return network.cut_after(structure.features_layer);
       [[fallthrough]];
     case Cut::Kind::kPenultimate:
+      if (structure.head.empty() && structure.features_layer.empty())
+        throw Error(ErrorCode::kMismatch, name + ": cannot tell which layer is the head: " +
+                                              (structure.no_head.empty() ? "none that has parameters yields the outputs"
+                                                                         : structure.no_head));
       if (structure.head.empty()) return network.cut_after(structure.features_layer);
       return network.cut_before(structure.penultimate_layer);
     case Cut::Kind::kBefore:
@@ -111,7 +135,7 @@ void Model::Impl::check_batch(const at::Tensor& batch, bool evaluation) const {
 
 at::Tensor Model::Impl::infer(const engine::Runner& part, const at::Tensor& batch, Precision precision) const {
   check_batch(batch, /*evaluation=*/true);
-  return base::translated("predicting", [&] { return evaluate(part, batch, precision); });
+  return base::translated("predicting", [&] { return row_for_each(evaluate(part, batch, precision), batch); });
 }
 
 at::Tensor Model::Impl::evaluate(const engine::Runner& part, const at::Tensor& given, Precision precision) const {
@@ -183,6 +207,7 @@ std::vector<std::vector<Prediction>> Model::classify(const at::Tensor& batch, co
   const Task& task = model::task_named(impl().tasks, options.task);
   if (task.kind == TaskKind::kRegression)
     throw Error(ErrorCode::kConfig, "this task yields numbers, not classes: use predict()");
+  check_choice(task);
   const auto logits = impl().infer(impl().runner, batch, options.precision);
   return base::translated("classifying", [&] {
     const at::NoGradGuard no_grad;
@@ -216,6 +241,7 @@ std::vector<std::vector<Prediction>> Model::classify(std::span<const std::string
 
 std::map<std::string, at::Tensor> Model::predict(const at::Tensor& batch, Precision precision) const {
   impl().require_head();
+  for (const auto& task : impl().tasks) check_choice(task);
   const auto logits = impl().infer(impl().runner, batch, precision);
   return base::translated("predicting", [&] {
     const at::NoGradGuard no_grad;
@@ -272,7 +298,8 @@ at::Tensor Model::forward(const at::Tensor& batch, Precision precision) const {
     throw Error(ErrorCode::kConfig, std::string(to_string(precision)) +
                                         " is for inference: expected float32, bfloat16 or float16 in training mode");
   return base::translated("running the network", [&] {
-    return impl().train([&](const at::Tensor& input) { return impl().runner.run(input); }, batch, precision);
+    return row_for_each(
+        impl().train([&](const at::Tensor& input) { return impl().runner.run(input); }, batch, precision), batch);
   });
 }
 
@@ -307,8 +334,9 @@ void Model::replace_head(const Head& head, const Cut& cut) {
       impl().replace_network(backbone.followed_by(name, built.network), name);
       impl().tasks = std::move(built.tasks);
       impl().head_kind = head.describe();
-      for (auto& [parameter, tensor] : impl().network.named_parameters())
-        if (impl().is_head(parameter)) tensor.set_requires_grad(true);
+      model::set_trainable(impl().network, [&](const std::string& parameter) {
+        return impl().is_head(parameter) ? std::optional(true) : std::nullopt;
+      });
       impl().labels = model::numbered_labels(impl().classes());
     });
   } catch (...) {
@@ -403,14 +431,16 @@ ModelInfo Model::inspect() const {
     const auto parameters = impl().network.named_parameters();
     for (const auto& probed : s.calls) {
       LayerInfo layer{probed.call.path, probed.call.type, probed.output_shape};
-      for (const auto& [name, tensor] : parameters) {
-        if (!model::is_within(name, layer.name)) continue;
+      graph::NamedTensors own;
+      for (const auto& named : parameters)
+        if (model::is_within(named.first, layer.name)) own.push_back(named);
+      for (const auto& [name, tensor] : model::distinct(own)) {
         layer.parameters += tensor.numel();
         if (tensor.requires_grad()) layer.trainable += tensor.numel();
       }
       info.layers.push_back(std::move(layer));
     }
-    for (const auto& [name, tensor] : parameters) {
+    for (const auto& [name, tensor] : model::distinct(parameters)) {
       info.parameters += tensor.numel();
       if (tensor.requires_grad()) info.trainable += tensor.numel();
     }

@@ -65,9 +65,16 @@ class Analysis {
                                               ", the network " + shape_text(s_.output_shape) +
                                               "; name the head in LoadOptions");
       s_.head = last.call.path;
-      // A network wrapped whole in one child: look inside.
-      if (calls.size() > 1 || parametrised_calls(s_.head).empty()) {
+      // A network wrapped whole in one child, or behind layers that adapt its input: look inside.
+      const bool wrapped = calls.size() == 1 && !parametrised_calls(s_.head).empty();
+      const bool adapted = calls.size() > 1 && is_backbone(calls.back());
+      if (!wrapped && !adapted) {
         find_features(calls);
+        return;
+      }
+      if (const auto* other = other_answer(calls); adapted && other) {
+        s_.no_head = "\"" + other->call.path + "\" and \"" + std::exchange(s_.head, {}) +
+                     "\" are whole networks whose outputs it joins; fine-tune one of them and join them afterwards";
         return;
       }
       scope = s_.head;
@@ -75,7 +82,7 @@ class Analysis {
   }
 
   void find_penultimate() {
-    if (s_.head.empty() && !s_.features_layer.empty()) return;
+    if (s_.head.empty() && !(s_.features_layer.empty() && s_.no_head.empty())) return;
     s_.penultimate_layer = s_.head;  // where nothing inside it is called: a head that was traced whole
     for (const auto& probed : s_.calls)
       if (is_within(probed.call.path, s_.head) && has_own_parameters(probed.call.path))
@@ -153,6 +160,37 @@ class Analysis {
     return !s_.features_layer.empty();
   }
 
+  /// A call that makes smaller maps of a picture or a map, by layers with parameters: more than a head does.
+  bool is_backbone(std::size_t call) const {
+    const auto& given = s_.calls[call].input_shape;
+    if (given.size() != 4) return false;
+    for (const auto& inner : s_.calls) {
+      const auto& made = inner.output_shape;
+      if (made.size() == 4 && made[2] * made[3] > 1 && 2 * made[2] <= given[2] + 1 && 2 * made[3] <= given[3] + 1 &&
+          inner.call.path != s_.calls[call].call.path && is_within(inner.call.path, s_.calls[call].call.path) &&
+          has_parameters(inner.call.path))
+        return true;
+    }
+    return false;
+  }
+
+  /// One of `calls` before the last that yields what the network does; null if there is none.
+  const ProbedCall* other_answer(const std::vector<std::size_t>& calls) const {
+    const auto other = std::find_if(calls.begin(), std::prev(calls.end()),
+                                    [&](auto i) { return s_.calls[i].output_shape == s_.output_shape; });
+    return other == std::prev(calls.end()) ? nullptr : &s_.calls[*other];
+  }
+
+  /// Whether a map is [N, H, W, C], judged by what was made of it: a map with the channels C in the second place, a
+  /// vector that is their mean (or several such), or one of all places.
+  static bool has_channels_last(const std::vector<std::int64_t>& map, const std::vector<std::int64_t>& made) {
+    if (made.size() == 4) return made[1] != map[1] && made[1] == map[3];
+    if (made.size() != 2) return false;
+    const auto width = made[1];
+    if (width == map[1] || width == map[1] * map[2] * map[3]) return false;
+    return width == map[3] || (width % map[1] != 0 && width % map[3] == 0);
+  }
+
   /// SqueezeNet's head ends in a pooling: [1, classes, h, w], flattened outside.
   bool yields_flattened(const ProbedCall& call) const {
     return call.output_shape.size() == 4 && call.output_shape[1] == s_.output_shape[1];
@@ -166,6 +204,13 @@ class Analysis {
     while (next != calls.begin() && rank(*std::prev(next)) == 2) --next;
     if (next == calls.begin() || rank(*std::prev(next)) != 4) return;
     const std::size_t before = *std::prev(next);
+    const auto& map = s_.calls[before].output_shape;
+    if (has_channels_last(map, s_.calls[*next].input_shape)) {
+      for (std::size_t i = before + 1; i < *next; ++i)  // a layer may have put them in their place
+        if (callers_[i] == callers_[before] && s_.calls[i].output_shape == std::vector{map[0], map[3], map[1], map[2]})
+          s_.features_layer = s_.calls[i].call.path;
+      return;
+    }
     s_.features_layer = s_.calls[before].call.path;
     for (std::size_t i = before + 1; i < *next; ++i) {
       if (callers_[i] != callers_[before]) continue;
@@ -218,7 +263,7 @@ Structure analyse(const graph::Network& network, engine::Probe probe, std::strin
   Structure structure;
   structure.output_shape = std::move(probe.output_shape);
   structure.calls = std::move(probe.calls);
-  if (structure.output_shape.size() != 2)
+  if (structure.output_shape.size() != 2 || structure.output_shape[0] != 1)
     throw Error(ErrorCode::kMismatch, "expected a classifier that yields [N, classes], found output " +
                                           shape_text(structure.output_shape) + " for a batch of one");
   Analysis analysis(structure, network);

@@ -15,6 +15,7 @@ struct Structure {
   std::vector<engine::ProbedCall> calls;   ///< in execution order, shapes for a batch of one
   std::vector<std::int64_t> output_shape;  ///< [1, classes]
   std::string head;            ///< the layer that yields the logits; empty in a frozen archive, and in an encoder
+  std::string no_head;         ///< why there is none, where that is not what the network is made for
   std::string features_layer;  ///< its output is the last feature map, or an encoder's features; empty if there is none
   std::string penultimate_layer;                 ///< the last linear layer
   std::vector<std::vector<std::string>> stages;  ///< layers of the backbone that have parameters, grouped

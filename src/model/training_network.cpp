@@ -7,6 +7,7 @@
 #include "base/translate.h"
 #include "model/hash.h"
 #include "model/impl.h"
+#include "model/parameters.h"
 
 namespace graft::model {
 
@@ -37,7 +38,7 @@ std::vector<at::Tensor> TrainingNetwork::changing_buffers() const {
     return std::find(list.begin(), list.end(), what) != list.end();
   };
   std::vector<at::Tensor> changing;
-  for (const auto& [name, tensor] : impl.network.named_buffers())
+  for (const auto& [name, tensor] : distinct(impl.network.named_buffers()))
     if (contains(all, owner_of(name)) && !contains(at_rest, owner_of(name))) changing.push_back(tensor);
   return changing;
 }

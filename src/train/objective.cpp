@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <ATen/ATen.h>
+#include <c10/util/StringUtil.h>
 
 #include <graft/error.h>
 
@@ -97,6 +98,9 @@ at::Tensor Objective::dense(const at::Tensor& targets) const {
 }
 
 at::Tensor Objective::loss(const at::Tensor& logits, const at::Tensor& targets, const at::Tensor& shares) const {
+  if (logits.size(0) != targets.size(0))
+    throw Error(ErrorCode::kMismatch, c10::str("the network yields ", logits.size(0), " rows for ", targets.size(0),
+                                               " examples: is a batch size fixed in it, by tracing or as a number?"));
   const auto shared = [&](const at::Tensor& mean, std::int64_t term) {
     return shares.defined() ? mean * shares[term] : mean;
   };

@@ -12,6 +12,7 @@ import torch
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "models"))
+import artefact  # noqa: E402
 import export_torchscript  # noqa: E402
 import networks  # noqa: E402
 
@@ -19,6 +20,24 @@ import networks  # noqa: E402
 def export(*arguments):
     return subprocess.run([sys.executable, str(ROOT / "models" / "export_torchscript.py"), *map(str, arguments)],
                           capture_output=True, text=True)
+
+
+class Unusual(torch.nn.Module):
+    """Two layers share their weights, and the calls are counted."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 4, 3)
+        self.first = torch.nn.Conv2d(4, 4, 3)
+        self.second = torch.nn.Conv2d(4, 4, 3)
+        self.second.weight = self.first.weight
+        self.third = self.second
+        self.fc = torch.nn.Linear(4, 3)
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, x):
+        self.calls += 1
+        return self.fc(self.third(self.second(self.first(self.conv(x)))).mean((2, 3)))
 
 
 class Networks(unittest.TestCase):
@@ -81,6 +100,16 @@ class Export(unittest.TestCase):
             self.assertEqual(len(answers[0]), 5)
             for index, probability in answers[1].items():
                 self.assertAlmostEqual(answers[0][index], probability, delta=1e-4)
+
+    def test_tied_weights_and_counters_are_hashed_as_they_are_read(self):
+        program = os.environ.get("GRAFT_PROGRAM")
+        if not program or not pathlib.Path(program).exists():
+            self.skipTest("without the program")
+        artefact.save(torch.jit.script(Unusual().eval()), self.out / "unusual.pt",
+                      {"preprocessing": {**export_torchscript.PREPROCESSING["torch"], "resize_shorter_px": 40, "crop_height_px": 32, "crop_width_px": 32}})
+        result = subprocess.run([program, "inspect", str(self.out / "unusual.pt"), "--json"], capture_output=True, text=True)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(json.loads(result.stdout)["parameters"], 112 + 148 + 4 + 15)
 
     def test_weights_that_do_not_fit_are_refused_by_name(self):
         state = networks.ResNet50(10).state_dict()

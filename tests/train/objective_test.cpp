@@ -24,6 +24,11 @@ std::vector<Task> three_tasks() {
           {.name = "size", .kind = TaskKind::kRegression, .outputs = 2, .weight = 2, .loss = RegressionLoss::kHuber}};
 }
 
+TEST(Objective, ANetworkWithAnotherNumberOfRowsIsNamedAsWrong) {
+  const Objective objective({Task{.outputs = 3}}, 0);
+  EXPECT_GRAFT_ERROR(objective.loss(at::zeros({1, 3}), at::zeros({4}, at::kLong)), kMismatch, "1 rows for 4 examples");
+}
+
 /// The targets of make_task_vectors.py.
 at::Tensor targets() {
   std::vector<float> rows;
