@@ -13,14 +13,15 @@
 #include <vector>
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 
+#include <graft/cancellation.h>
 #include <graft/files.h>
 #include <graft/model.h>
 
 #include "base/byte_source.h"
 #include "base/manifest.h"
+#include "base/parallel.h"
 #include "base/safetensors.h"
 #include "base/translate.h"
 #include "graph/closing.h"
@@ -99,7 +100,7 @@ void refuse_traced_in_training(const graph::Network& network) {
 void side_by_side(const std::function<void()>& first, const std::function<void()>& second) {
   const std::array steps{&first, &second};
   std::array<std::exception_ptr, 2> errors;
-  at::parallel_for(0, 2, 1, [&](std::int64_t begin, std::int64_t end) {
+  base::parallel_for(0, 2, 1, [&](std::int64_t begin, std::int64_t end) {
     const base::CaughtWarnings warnings;
     for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
       try {
@@ -109,6 +110,7 @@ void side_by_side(const std::function<void()>& first, const std::function<void()
       }
     }
   });
+  CancellationScope::check();  // the other thread has none
   for (const auto& error : {errors[1], errors[0]})
     if (error) std::rethrow_exception(error);
 }

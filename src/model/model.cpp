@@ -215,11 +215,12 @@ std::vector<std::vector<Prediction>> Model::classify(const at::Tensor& batch, co
     const auto own = task.outputs == logits.size(1) ? logits : logits.narrow(1, first, task.outputs);
     const auto probabilities = model::activated(task, model::calibrated(task, own)).to(at::kCPU);
     const auto [values, indices] = probabilities.topk(std::min(options.top_k, task.outputs), 1);
+    const auto finite = own.isfinite().all(1).to(at::kCPU);
     const auto probability = values.accessor<float, 2>();
     const auto index = indices.accessor<std::int64_t, 2>();
     std::vector<std::vector<Prediction>> predictions(static_cast<std::size_t>(values.size(0)));
     for (std::int64_t n = 0; n < values.size(0); ++n) {
-      if (std::isnan(probability[n][0]))  // topk puts them first
+      if (!finite[n].item<bool>())
         throw Error(ErrorCode::kNumeric, c10::str("the network's outputs for example ", n + 1, " of ", logits.size(0),
                                                   " are not finite numbers"));
       const bool rejected = probability[n][0] < task.calibration.reject_below.value_or(0);
@@ -308,6 +309,7 @@ Device Model::device() const { return impl().device; }
 void Model::to(Device device) {
   base::translated("moving the model to " + device.str(), [&] {
     if (device == impl().device) return;
+    (void)Device::parse(device.str());  // that it is there
     auto int8 = impl().runner.calibration() ? impl().int8 : std::nullopt;
     impl().network.to(base::to_torch(device));
     impl().device = device;
@@ -344,6 +346,7 @@ void Model::replace_head(const Head& head, const Cut& cut) {
     throw;
   }
   to(device);
+  if (is_training()) train();  // the new layers too
 }
 
 const std::string& Model::head_name() const { return impl().structure.head; }

@@ -332,6 +332,14 @@ TEST(Numbers, ABufferMayHoldInfinitiesAsAMaskDoes) {
 
 // --- Outputs and inputs
 
+TEST(Outputs, WhereOneIsInfiniteThereIsNoAnswer) {
+  Layers layers;
+  auto net = layers.around(4, 3);
+  net.buffer("mask", at::tensor({0., -std::numeric_limits<double>::infinity(), 0.}, at::kFloat));
+  const auto model = load(net.build("return self.fc.forward(torch.mean(self.conv.forward(x), [2, 3])) + self.mask"));
+  EXPECT_GRAFT_ERROR(model.classify(pictures(2)), kNumeric, "example 1 of 2");
+}
+
 TEST(Outputs, OneIsNoClassification) {
   Layers layers;
   const auto model = load(layers.around(4, 1).build(kPlain));

@@ -277,6 +277,21 @@ TEST(Heads, DropoutIsActiveInTrainingOnly) {
   EXPECT_FALSE(at::equal(model.forward(input()), model.forward(input())));
 }
 
+TEST(Heads, ANewOneIsInTheModelsMode) {
+  auto model = load("vgg_scripted");
+  model.freeze();
+  model.train();
+  model.replace_head(heads::mlp({.hidden = {64}, .classes = 2, .dropout = 0.5}));
+  EXPECT_TRUE(model.is_training());
+  EXPECT_FALSE(at::equal(model.forward(input()), model.forward(input())));
+}
+
+TEST(Device, OneThatIsNotThereIsRefused) {
+  auto model = load("vgg_scripted");
+  EXPECT_GRAFT_ERROR(model.to(Device::cuda(120)), kConfig, "cuda:120");
+  EXPECT_FALSE(model.forward(input()).is_cuda());
+}
+
 TEST(Heads, InitialWeightsFollowTheNamedReference) {
   const auto weights = [](Initializer initializer, std::uint64_t seed) {
     auto model = load("resnet_scripted");
