@@ -156,6 +156,22 @@ TEST(Recipes, BalancedWeightsAreScikitLearns) {
   EXPECT_NE(balanced, losses({}));
 }
 
+TEST(Recipes, ABatchOfClassesThatWeighNothingHasTheLossZero) {
+  graft::testing::Twice twice;
+  for (Communicator* processes : {static_cast<Communicator*>(nullptr), static_cast<Communicator*>(&twice)}) {
+    auto model = load();
+    model.replace_head(heads::linear({.classes = 3, .seed = 1}));
+    std::vector<double> losses;  // of 0 and 1, of 2 and 0, of 1 and 2
+    FitOptions fit{.batch_size = 2, .shuffle = false, .processes = processes};
+    fit.on_step = [&](const StepInfo& step) { losses.push_back(step.loss); };
+    model.freeze();
+    Trainer(model, {.class_weights = {0, 0, 1}}).fit(DrawnDataset(6, 3), fit);
+    ASSERT_EQ(losses.size(), 3u);
+    EXPECT_EQ(losses[0], 0);
+    EXPECT_GT(losses[2], 0);
+  }
+}
+
 TEST(Recipes, RepeatedExamplesAreAugmentedDifferently) {
   DrawnDataset data(2, 2);
   data.changes = {.zoom = 0.5};
@@ -281,6 +297,15 @@ TEST(SchedulesOfARun, DoNotCountABatchThatIsLeftOut) {
                {along_cosine(1, 6), along_cosine(3, 6), along_cosine(5, 6)});
   expect_rates(rates_of(17, {.decay = CosineDecay{}}, fit, 2),  // of which one is left over
                {along_cosine(0, 3), along_cosine(1, 3), along_cosine(2, 3)});
+}
+
+TEST(SchedulesOfARun, DoNotCountABatchThatSeveralProcessesLeaveOut) {
+  graft::testing::Twice processes;
+  const FitOptions fit{.epochs = 3, .batch_size = 8, .processes = &processes};  // of 8, 8 and 2: one for each
+  expect_rates(rates_of(18, {.decay = CosineDecay{}}, fit),
+               {along_cosine(1, 6), along_cosine(3, 6), along_cosine(5, 6)});
+  expect_rates(rates_of(20, {.decay = CosineDecay{}}, fit),
+               {along_cosine(2, 9), along_cosine(5, 9), along_cosine(8, 9)});
 }
 
 TEST(SchedulesOfARun, CountEpochsThatRunOutOfData) {
