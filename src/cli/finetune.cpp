@@ -173,7 +173,9 @@ Command add_finetune(CLI::App& app) {
   auto o = std::make_shared<Options>();
   add_training_options(app, o->training, /*auto_batch=*/true);
   app.add_option("--out", o->out, "file for the trained model")->required();
-  app.add_option("--keep", o->keep, "which epoch's weights to save")
+  app.add_option(
+         "--keep", o->keep,
+         "which epoch's weights to save; best: of the highest validation accuracy, of equals with the lower loss")
       ->check(CLI::IsMember({"best", "last"}))
       ->capture_default_str();
   auto* directory = app.add_option("--checkpoint-dir", o->checkpoint_dir,

@@ -6,6 +6,7 @@
 
 #include "cli/common.h"
 #include "cli/json.h"
+#include "cli/outputs.h"
 
 namespace graft::cli {
 
@@ -54,7 +55,7 @@ Command add_report(CLI::App& app) {
   app.add_option("RUN.json", o->files, "what --report FILE.html wrote beside its page; several are compared")
       ->required()
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  app.add_option("--out", o->out, ".html file")->required();
+  app.add_option("--out", o->out, ".html file")->required()->check(page_name());
   return [o](const Common& common) { run(*o, common); };
 }
 
