@@ -148,7 +148,10 @@ void run(const Options& o, const CLI::App& app, const Common& common) {
   Trainer trainer(model, options);
   const auto history = trainer.fit(*train, *val, fit);
   if (history.interrupted) {
-    if (!o.checkpoint_dir.empty()) note(common, "saved a checkpoint in " + o.checkpoint_dir + "; go on with --resume");
+    if (first)
+      note(common, o.checkpoint_dir.empty()
+                       ? "nothing of this run is saved; --checkpoint-dir FOLDER keeps its state, --resume goes on with it"
+                       : "saved a checkpoint in " + o.checkpoint_dir + "; go on with --resume");
     interruption.rethrow();
     throw Interrupted{SIGTERM};  // which another process has had
   }

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -19,9 +21,10 @@ struct Options {
 
 std::string read(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  std::string bytes{std::istreambuf_iterator<char>(file), {}};
-  if (!file || std::filesystem::is_directory(path)) throw Error(ErrorCode::kIo, path + ": cannot be read");
-  return bytes;
+  const int reason = file ? EISDIR : errno;
+  if (!file || std::filesystem::is_directory(path))
+    throw Error(ErrorCode::kIo, path + ": cannot be read: " + std::strerror(reason));
+  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 /// The files' names without folder and ending; where two are the same, the paths.

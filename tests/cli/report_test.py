@@ -130,7 +130,8 @@ class Files(unittest.TestCase):
         result = run("report", ROOT / "slow.json", ROOT / "other.json", "--out", ROOT / "not.html")
         self.assertEqual(result.returncode, 1)
         self.assertIn("graft: format: other: expected a report's JSON", result.stderr)
-        self.assertIn("graft: io: ", run("report", ROOT / "nothing.json", "--out", ROOT / "not.html").stderr)
+        self.assertRegex(run("report", ROOT / "nothing.json", "--out", ROOT / "not.html").stderr, r"graft: io: .*nothing\.json: .*: No such file or directory\n")
+        self.assertRegex(run("report", ROOT, "--out", ROOT / "not.html").stderr, "graft: io: .*: Is a directory\n")
 
     def test_what_is_there_is_not_written_over(self):
         """Neither what the run reads or writes otherwise, nor a document that is no report."""
