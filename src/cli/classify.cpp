@@ -7,6 +7,7 @@
 #include "cli/domain.h"
 #include "cli/json.h"
 #include "cli/numbers.h"
+#include "cli/outputs.h"
 #include "cli/parquet.h"
 #include "cli/pictures.h"
 #include "cli/processes.h"
@@ -92,6 +93,7 @@ void run(const Options& o, const Common& common) {
   const ClassifyOptions options{.top_k = o.top_k, .precision = parse_precision(o.precision), .task = o.task};
   if (common.processes && o.bulk.folder.empty())
     throw Error(ErrorCode::kConfig, "several processes: expected --out FOLDER for their answers, found none");
+  check_folder_name(o.bulk.folder);
   std::optional<ParquetWriter> parquet;
   if (wants_parquet(o.bulk, !o.bulk.folder.empty())) parquet.emplace();
   const Model model = load_model(o.model, common);
@@ -121,11 +123,9 @@ void run(const Options& o, const Common& common) {
   const double rate = static_cast<double>(done) / seconds;
   for (const auto& bad : loader.bad_images()) note(common, "left out: " + bad.message);
   if (common.json) {
-    nlohmann::json bad = nlohmann::json::array();
-    for (const auto& image : loader.bad_images()) bad.push_back({{"file", image.name}, {"message", image.message}});
-    const nlohmann::json document{
-        {"predictions", std::move(predictions)}, {"images_per_second", rate}, {"bad_images", std::move(bad)}};
-    print_json(document);
+    print_json({{"predictions", std::move(predictions)},
+                {"images_per_second", rate},
+                {"bad_images", bad_images_json(loader.bad_images())}});
   }
   char text[80];
   const bool texts = takes_text(model.input());

@@ -1,6 +1,8 @@
 #include "cli/config.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <iterator>
 
@@ -18,7 +20,7 @@ constexpr const char* kOption = "--config";
 
 Json read(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  if (!file) throw Error(ErrorCode::kIo, path + ": cannot open the configuration");
+  if (!file) throw Error(ErrorCode::kIo, path + ": cannot open the configuration: " + std::strerror(errno));
   const auto json = Json::parse(std::istreambuf_iterator<char>(file), {}, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) throw Error(ErrorCode::kFormat, path + ": expected a JSON object, {\"option\": value, ...}");
   return json;

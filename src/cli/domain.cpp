@@ -1,5 +1,6 @@
 #include "cli/domain.h"
 
+#include <algorithm>
 #include <system_error>
 #include <utility>
 
@@ -10,6 +11,19 @@ namespace graft::cli {
 namespace {
 
 constexpr const char *kAuto = "auto", *kTexts = "text";
+
+/// Folders with pictures that are no class, quoted.
+std::string other_folders(const std::filesystem::path& root, const std::vector<std::string>& classes) {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(root)) {
+    const auto name = entry.path().filename().string();
+    const bool looked_at = entry.is_directory() && !name.starts_with('.');
+    if (looked_at && std::ranges::find(classes, name) == classes.end() && !list_images({entry.path()}).empty())
+      names.push_back("\"" + name + "\"");
+  }
+  std::ranges::sort(names);
+  return CLI::detail::join(names, ", ");
+}
 
 }  // namespace
 
@@ -46,6 +60,15 @@ std::unique_ptr<TextDataset> open_texts(const std::string& path, const DomainFla
   options.text_column = flags.text_column;
   options.label_column = flags.label_column;
   return std::make_unique<TextDataset>(path, options);
+}
+
+std::unique_ptr<ImageFolder> open_pictures(const std::string& path, const ImageFolderOptions& options) {
+  auto folder = std::make_unique<ImageFolder>(path, options);
+  if (options.classes.empty()) return folder;
+  if (const auto others = other_folders(path, options.classes); !others.empty())
+    throw Error(ErrorCode::kMismatch, path + ": expected folders for the " + std::to_string(options.classes.size()) +
+                                          " known classes only, found " + others + " as well");
+  return folder;
 }
 
 void set_decoding(Dataset& data, bool reduced, const Model& model) {

@@ -26,6 +26,10 @@ void check_domain(const Model& model, bool texts);
 /// Labelled texts, of the columns that the flags name.
 std::unique_ptr<TextDataset> open_texts(const std::string& path, const DomainFlags& flags, TextOptions options);
 
+/// Labelled pictures. Throws Error kMismatch, too, where `options` names the classes and a folder of pictures beside
+/// theirs is none of them: ImageFolder alone would leave it out.
+std::unique_ptr<ImageFolder> open_pictures(const std::string& path, const ImageFolderOptions& options);
+
 /// Sets how a folder's pictures are decoded; nothing for texts.
 void set_decoding(Dataset& data, bool reduced, const Model& model);
 

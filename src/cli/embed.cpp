@@ -8,6 +8,7 @@
 #include "cli/common.h"
 #include "cli/domain.h"
 #include "cli/json.h"
+#include "cli/outputs.h"
 #include "cli/parquet.h"
 #include "cli/pictures.h"
 #include "cli/processes.h"
@@ -20,19 +21,20 @@ struct Options {
   ModelFile model;
   DomainFlags domain;
   std::vector<std::string> paths;
-  std::string out;
+  std::string out, on_bad_image = "fail";
   EmbedOptions embed;
   BulkOptions bulk;
 };
 
-/// Rows in part-N.npy, what they are of in part-N.npy.txt, which is there before; or both in part-N.parquet.
+/// Rows in part-N.npy, what they are of in part-N.npy.txt, which is there before; or both in part-N.parquet. Pictures
+/// that cannot be read are in neither.
 void run_bulk(const Options& o, const Model& model, const Dataset& data, std::optional<ParquetWriter> parquet,
               const Common& common) {
   auto bulk = o.bulk;
   bulk.folder = o.out;
   bulk.batch = o.embed.batch;
   bulk.about = about_answers(model, o.embed.reduced_decoding);
-  bulk.about.insert({{"command", "embed"}, {"layer", o.embed.layer}});
+  bulk.about.insert({{"command", "embed"}, {"layer", o.embed.layer}, {"on-bad-image", o.on_bad_image}});
   if (parquet) parquet->describe(bulk.about);
   std::map<std::size_t, at::Tensor> rows;
   const auto take = [&](const Batch& batch, const std::vector<std::size_t>& which) {
@@ -43,9 +45,14 @@ void run_bulk(const Options& o, const Model& model, const Dataset& data, std::op
     std::vector<at::Tensor> all;
     std::vector<std::string> names;
     for (const auto example : part.examples) {
-      all.push_back(rows.extract(example).mapped());
+      const auto row = rows.extract(example);
+      if (!row) continue;
+      all.push_back(row.mapped());
       names.push_back(data.name(example));
     }
+    if (all.empty())
+      throw Error(ErrorCode::kMismatch, part.path.string() + ": none of its " + std::to_string(part.examples.size()) +
+                                            " pictures can be read; the first: " + part.unreadable.begin()->second);
     if (parquet) return parquet->write_features(part.path, names, at::stack(all));
     std::string lines;
     for (const auto& name : names) lines += name + "\n";
@@ -58,20 +65,25 @@ void run_bulk(const Options& o, const Model& model, const Dataset& data, std::op
 
 void run(const Options& o, const Common& common) {
   const bool bulk = !std::string_view(o.out).ends_with(".npy");
+  if (bulk) check_folder_name(o.out, " or a file that ends in .npy");
   if (common.processes && !bulk)
     throw Error(ErrorCode::kConfig, "several processes: expected a folder for --out, found a .npy file: " + o.out);
   std::optional<ParquetWriter> parquet;
   if (wants_parquet(o.bulk, bulk)) parquet.emplace();
   if (!bulk) check_writable(o.out);
   const Model model = load_model(o.model, common);
-  const auto data = open_unlabelled(o.paths, o.domain, "fail", o.embed.reduced_decoding, model);  // a row for each
+  const auto data = open_unlabelled(o.paths, o.domain, o.on_bad_image, o.embed.reduced_decoding, model);
   if (bulk) return run_bulk(o, model, *data, std::move(parquet), common);
   Progress progress(common);
-  const auto all = embed(model, *data, o.embed, common, progress).features;
+  const auto [all, pictures, bad_images] = embed(model, *data, o.embed, common, progress);
   write_npy(o.out, all);
   const std::string shape = "[" + std::to_string(all.size(0)) + ", " + std::to_string(all.size(1)) + "]";
   progress.finish("wrote " + o.out + ": float32 " + shape);
-  if (common.json) print_json({{"shape", {all.size(0), all.size(1)}}, {"dtype", "float32"}, {"file", o.out}});
+  if (common.json)
+    print_json({{"shape", {all.size(0), all.size(1)}},
+                {"dtype", "float32"},
+                {"file", o.out},
+                {"bad_images", bad_images_json(bad_images)}});
 }
 
 }  // namespace
@@ -82,10 +94,11 @@ Command add_embed(CLI::App& app) {
   add_pictures(app, o->paths);
   add_domain(app, o->domain);
   app.add_option("--out", o->out,
-                 "file ending in .npy, one row for each picture or text; or a folder for parts of it, "
+                 "file ending in .npy, one row for each picture or text that can be read; or a folder for parts of it, "
                  "that a later run completes, by several processes under mpirun")
       ->required();
   add_embed_options(app, o->embed);
+  add_on_bad_image(app, o->on_bad_image);
   add_bulk_options(app, o->bulk, "npy");
   return [o](const Common& common) { run(*o, common); };
 }

@@ -1,11 +1,13 @@
 #include <cstdio>
 #include <filesystem>
 #include <set>
+#include <string_view>
 #include <utility>
 
 #include "cli/common.h"
 #include "cli/json.h"
 #include "cli/numbers.h"
+#include "cli/outputs.h"
 #include "cli/pictures.h"
 
 namespace graft::cli {
@@ -74,6 +76,7 @@ std::string line(const Job& job, const Prediction& explained) {
 void run(const Options& o, const Common& common) {
   const OverlayOptions drawn{
       .colormap = parse_colormap(o.colormap), .opacity = o.opacity, .longest_side_px = o.longest_side_px};
+  check_folder_name(o.out);
   const auto jobs = jobs_of(o.paths, o.out);
   const Model model = load_model(o.model, common);
   make_folder(o.out);
@@ -107,6 +110,17 @@ void run(const Options& o, const Common& common) {
     print_json({{"method", o.method}, {"explanations", std::move(explanations)}, {"bad_images", std::move(bad)}});
 }
 
+/// Throws Error kConfig for options that the method has no use for.
+void check_method(const Options& o, const CLI::App& app) {
+  const bool is_grad_cam = o.method == "grad-cam";
+  for (const char* name : {"--patch", "--stride", "--batch", "--precision", "--layer"}) {
+    const bool of_grad_cam = std::string_view(name) == "--layer";
+    if (app.count(name) > 0 && of_grad_cam != is_grad_cam)
+      throw Error(ErrorCode::kConfig, std::string(name) + ": is for --method " +
+                                          (of_grad_cam ? "grad-cam" : "occlusion") + ", the method is " + o.method);
+  }
+}
+
 }  // namespace
 
 Command add_explain(CLI::App& app) {
@@ -116,21 +130,19 @@ Command add_explain(CLI::App& app) {
   app.add_option("--out", o->out,
                  "folder for the overlays, .png files named as the pictures; what the network did not see is dimmed")
       ->required();
-  auto* method = app.add_option("--method", o->method, "grad-cam, or occlusion: slower, for any network")
-                     ->check(CLI::IsMember({"grad-cam", "occlusion"}))
-                     ->capture_default_str();
+  app.add_option("--method", o->method, "grad-cam, or occlusion: slower, for any network")
+      ->check(CLI::IsMember({"grad-cam", "occlusion"}))
+      ->capture_default_str();
   app.add_option("--layer", o->layer, "whose feature map Grad-CAM weighs; without it the last one");
   app.add_option("--class", o->class_id, "id or name of the class; without it what the model predicts");
   app.add_option("--task", o->task, "whose class, where the model has several tasks");
   app.add_option("--patch", o->patch_px,
                  "side of the square that occlusion covers, in pixels of the network's input; 0: a seventh")
       ->check(CLI::NonNegativeNumber)
-      ->capture_default_str()
-      ->needs(method);
+      ->capture_default_str();
   app.add_option("--stride", o->stride_px, "from one square to the next; 0: half of one")
       ->check(CLI::NonNegativeNumber)
-      ->capture_default_str()
-      ->needs(method);
+      ->capture_default_str();
   app.add_option("--batch", o->batch, "covered pictures for one forward pass")
       ->check(at_least_one())
       ->capture_default_str();
@@ -145,7 +157,10 @@ Command add_explain(CLI::App& app) {
       ->capture_default_str();
   add_precision(app, o->precision);
   add_on_bad_image(app, o->on_bad_image);
-  return [o](const Common& common) { run(*o, common); };
+  return [o, &app](const Common& common) {
+    check_method(*o, app);
+    run(*o, common);
+  };
 }
 
 }  // namespace graft::cli

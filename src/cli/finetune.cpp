@@ -154,7 +154,10 @@ void run(const Options& o, const CLI::App& app, const Common& common) {
     throw;
   }
   if (history.interrupted) {
-    if (!o.checkpoint_dir.empty()) note(common, "saved a checkpoint in " + o.checkpoint_dir + "; go on with --resume");
+    if (first)
+      note(common, o.checkpoint_dir.empty()
+                       ? "nothing of this run is saved; --checkpoint-dir FOLDER keeps its state, --resume goes on with it"
+                       : "saved a checkpoint in " + o.checkpoint_dir + "; go on with --resume");
     interruption.rethrow();
     throw Interrupted{SIGTERM};  // which another process has had
   }
@@ -179,7 +182,9 @@ Command add_finetune(CLI::App& app) {
   auto o = std::make_shared<Options>();
   add_training_options(app, o->training, /*auto_batch=*/true);
   app.add_option("--out", o->out, "file for the trained model")->required();
-  app.add_option("--keep", o->keep, "which epoch's weights to save")
+  app.add_option(
+         "--keep", o->keep,
+         "which epoch's weights to save; best: of the highest validation accuracy, of equals with the lower loss")
       ->check(CLI::IsMember({"best", "last"}))
       ->capture_default_str();
   auto* directory = app.add_option("--checkpoint-dir", o->checkpoint_dir,

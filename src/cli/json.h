@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -16,6 +17,13 @@ inline std::string indented(const nlohmann::json& document) {
 /// The same without white space.
 inline std::string compact(const nlohmann::json& document) {
   return document.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+/// What could not be read, and why.
+inline nlohmann::json bad_images_json(const std::vector<BadImage>& bad_images) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const auto& bad : bad_images) list.push_back({{"file", bad.name}, {"message", bad.message}});
+  return list;
 }
 
 /// A document on standard output.

@@ -45,10 +45,9 @@ void add_labelled_options(CLI::App& app, Labelled& labelled) {
 std::unique_ptr<Dataset> open(const Labelled& labelled, const Model& model) {
   if (holds_texts(labelled.domain, model))
     return open_texts(labelled.data, labelled.domain, {.classes = classes_of(model), .allow_empty_class = true});
-  return std::make_unique<ImageFolder>(labelled.data,
-                                       ImageFolderOptions{.on_bad_image = parse_on_bad_image(labelled.on_bad_image),
-                                                          .classes = classes_of(model),
-                                                          .allow_empty_class = true});
+  return open_pictures(labelled.data, {.on_bad_image = parse_on_bad_image(labelled.on_bad_image),
+                                       .classes = classes_of(model),
+                                       .allow_empty_class = true});
 }
 
 void add_measuring_options(CLI::App& app, Measuring& measuring) {

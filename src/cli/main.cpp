@@ -14,7 +14,9 @@
 #include "cli/common.h"
 #include "cli/config.h"
 #include "cli/interrupt.h"
+#include "cli/outputs.h"
 #include "cli/processes.h"
+#include "cli/usage.h"
 
 namespace {
 
@@ -127,6 +129,7 @@ int main(int argc, char** argv) {
   app.name("graft");
   app.footer(
       "Example: graft finetune resnet50.pt --train data/train --val data/val --head linear --out mine.pt\n"
+      "graft help COMMAND, or graft COMMAND --help, lists a command's options.\n"
       "Results go to standard output, progress and warnings to standard error.\n"
       "Exit status: 0 done, 2 bad usage, 130 or 143 interrupted, 1 any other error.");
   app.set_version_flag("--version", GRAFT_VERSION);
@@ -153,7 +156,7 @@ int main(int argc, char** argv) {
     return status;
   };
   try {
-    auto arguments = with_config(app, {argv + 1, argv + argc});
+    auto arguments = with_config(app, with_help(app, {argv + 1, argv + argc}));
     std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
     app.parse(std::move(arguments));
     for (const auto& [command, run] : commands) {
@@ -164,13 +167,14 @@ int main(int argc, char** argv) {
         throw graft::Error(graft::ErrorCode::kConfig, command->get_name() + ": expected one process, found " +
                                                           std::to_string(common.processes->size()) +
                                                           "; start it without mpirun or srun");
+      check_outputs(*command);
       if (common.threads > 0) at::set_num_threads(common.threads);
       run(common);
     }
     return kDone;
   } catch (const CLI::ParseError& error) {
-    const int code = app.exit(error);
-    return code == 0 ? kDone : kUsage;
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    return failed(kUsage, std::string(to_string(graft::ErrorCode::kConfig)) + ": " + usage_message(app, error));
   } catch (const Interrupted& interrupted) {
     return kShellOffset + interrupted.signal;
   } catch (const graft::Error& error) {

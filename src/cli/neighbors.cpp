@@ -31,7 +31,8 @@ std::vector<Neighbor> neighbors_of(const at::Tensor& query, const std::filesyste
 }
 
 void run(const Options& o, const Common& common) {
-  Pictures queries(o.paths, OnBadImage::kFail), among(o.among, parse_on_bad_image(o.on_bad_image));
+  const auto on_bad = parse_on_bad_image(o.on_bad_image);
+  Pictures queries(o.paths, on_bad), among(o.among, on_bad);
   const Model model = load_model(o.model, common);
   Progress progress(common);
   const auto asked = embed(model, queries, o.embed, common, progress);
@@ -39,11 +40,12 @@ void run(const Options& o, const Common& common) {
   progress.finish("compared with " + std::to_string(index.pictures.size()) + " pictures");
 
   nlohmann::json results = nlohmann::json::array();
-  for (std::size_t i = 0; i < queries.size(); ++i) {
+  for (std::size_t row = 0; row < asked.pictures.size(); ++row) {
+    const auto i = asked.pictures[row];
     std::string text = queries.name(i) + "\n";
     nlohmann::json list = nlohmann::json::array();
     for (const auto& [picture, similarity] :
-         neighbors_of(asked.features[static_cast<std::int64_t>(i)], queries.path(i), index, among, o.top_k)) {
+         neighbors_of(asked.features[static_cast<std::int64_t>(row)], queries.path(i), index, among, o.top_k)) {
       const auto name = among.name(static_cast<std::size_t>(picture));
       char figure[32];
       std::snprintf(figure, sizeof figure, "  %6.4f  ", static_cast<double>(similarity));
@@ -53,7 +55,10 @@ void run(const Options& o, const Common& common) {
     if (!common.json) print(text);
     results.push_back({{"file", queries.name(i)}, {"neighbors", std::move(list)}});
   }
-  if (common.json) print_json({{"queries", std::move(results)}});
+  if (!common.json) return;
+  auto bad = asked.bad_images;
+  bad.insert(bad.end(), index.bad_images.begin(), index.bad_images.end());
+  print_json({{"queries", std::move(results)}, {"bad_images", bad_images_json(bad)}});
 }
 
 }  // namespace

@@ -45,7 +45,8 @@ Embedded embed(const Model& model, const Dataset& data, const EmbedOptions& opti
     embedded.pictures.insert(embedded.pictures.end(), batch->indices.begin(), batch->indices.end());
     progress.update("embed", std::ssize(embedded.pictures), static_cast<std::int64_t>(data.size()), "");
   }
-  for (const auto& bad : loader.bad_images()) note(common, "left out: " + bad.message);
+  embedded.bad_images = loader.bad_images();
+  for (const auto& bad : embedded.bad_images) note(common, "left out: " + bad.message);
   embedded.features = at::cat(rows);
   return embedded;
 }

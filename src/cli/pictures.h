@@ -54,6 +54,7 @@ void add_embed_options(CLI::App& app, EmbedOptions& options);
 struct Embedded {
   at::Tensor features;                ///< [N, C]
   std::vector<std::size_t> pictures;  ///< which picture each row is of: all, but for those that could not be read
+  std::vector<BadImage> bad_images;   ///< those
 };
 /// Model::embed for all of them, with progress; those left out are noted. Throws Error kMismatch if none is left.
 Embedded embed(const Model& model, const Dataset& data, const EmbedOptions& options, const Common& common,

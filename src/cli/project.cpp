@@ -109,7 +109,8 @@ void run(const Options& o, const Common& common) {
   print_json({{"file", o.out},
               {"method", o.method},
               {"kl_divergence", divergence ? nlohmann::json(*divergence) : nlohmann::json()},
-              {"points", std::move(points)}});
+              {"points", std::move(points)},
+              {"bad_images", bad_images_json(embedded.bad_images)}});
 }
 
 }  // namespace

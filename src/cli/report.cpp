@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -6,6 +8,7 @@
 
 #include "cli/common.h"
 #include "cli/json.h"
+#include "cli/outputs.h"
 
 namespace graft::cli {
 
@@ -18,9 +21,10 @@ struct Options {
 
 std::string read(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  std::string bytes{std::istreambuf_iterator<char>(file), {}};
-  if (!file || std::filesystem::is_directory(path)) throw Error(ErrorCode::kIo, path + ": cannot be read");
-  return bytes;
+  const int reason = file ? EISDIR : errno;
+  if (!file || std::filesystem::is_directory(path))
+    throw Error(ErrorCode::kIo, path + ": cannot be read: " + std::strerror(reason));
+  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 /// The files' names without folder and ending; where two are the same, the paths.
@@ -54,7 +58,7 @@ Command add_report(CLI::App& app) {
   app.add_option("RUN.json", o->files, "what --report FILE.html wrote beside its page; several are compared")
       ->required()
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  app.add_option("--out", o->out, ".html file")->required();
+  app.add_option("--out", o->out, ".html file")->required()->check(page_name());
   return [o](const Common& common) { run(*o, common); };
 }
 

@@ -6,6 +6,9 @@
 #include <sstream>
 #include <utility>
 
+#include <nlohmann/json.hpp>
+
+#include "cli/outputs.h"
 #include "cli/report_pictures.h"
 
 namespace graft::cli {
@@ -14,6 +17,17 @@ namespace {
 
 std::filesystem::path json_beside(const std::string& report) {
   return std::filesystem::path(report).replace_extension(".json");
+}
+
+/// Refuses to write over a .json file that somebody else has put beside the page.
+void check_document(const std::filesystem::path& file) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(file, ignored)) return;
+  std::ifstream bytes(file, std::ios::binary);
+  const auto there = nlohmann::json::parse(bytes, nullptr, /*allow_exceptions=*/false);
+  if (!there.is_object() || !there.contains("graft_report"))
+    throw Error(ErrorCode::kConfig, "--report: would write over " + file.string() +
+                                        ", which is no report; give the page another name, or move that file");
 }
 
 std::string without_dashes(const std::string& name) { return name.substr(name.starts_with("--") ? 2 : 0); }
@@ -41,11 +55,12 @@ std::string short_path(const std::string& path) {
 }
 
 void add_report_option(CLI::App& app, ReportOptions& options) {
-  app.add_option("--report", options.report, ".html file for a report; the same as .json beside it, for graft report");
+  app.add_option("--report", options.report, ".html file for a report; the same as .json beside it, for graft report")
+      ->check(page_name());
 }
 
 void add_page_option(CLI::App& app, std::string& page) {
-  app.add_option("--report", page, ".html file for a page with charts");
+  app.add_option("--report", page, ".html file for a page with charts")->check(page_name());
 }
 
 void add_run_options(CLI::App& app, ReportOptions& options) {
@@ -102,8 +117,8 @@ void EpochLog::write(const History& history) const { write_atomically(path_, tex
 RunReport::RunReport(const ReportOptions& options, const CLI::App& app, const std::string& title)
     : options_(options), report_{.title = title, .settings = settings_of(app)} {
   if (wanted()) {
-    if (json_beside(options_.report) == options_.report)
-      throw Error(ErrorCode::kConfig, "--report: expected a .html file, found \"" + options_.report + "\"");
+    check_output(app, "--report", json_beside(options_.report));
+    check_document(json_beside(options_.report));
     check_writable(options_.report);
     check_writable(json_beside(options_.report));
   }

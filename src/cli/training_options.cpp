@@ -278,10 +278,8 @@ std::pair<std::unique_ptr<Dataset>, std::unique_ptr<Dataset>> training_data(cons
     auto val = open_texts(flags.val, flags.domain, {.classes = train->classes()});
     return {std::move(train), std::move(val)};
   }
-  auto train =
-      std::make_unique<ImageFolder>(flags.train, ImageFolderOptions{.augment = augment, .on_bad_image = on_bad});
-  auto val =
-      std::make_unique<ImageFolder>(flags.val, ImageFolderOptions{.on_bad_image = on_bad, .classes = train->classes()});
+  auto train = open_pictures(flags.train, {.augment = augment, .on_bad_image = on_bad});
+  auto val = open_pictures(flags.val, {.on_bad_image = on_bad, .classes = train->classes()});
   return {std::move(train), std::move(val)};
 }
 

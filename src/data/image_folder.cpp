@@ -41,12 +41,19 @@ std::vector<fs::path> entries(const fs::path& folder) {
   return paths;
 }
 
-/// Files below `folder`, in order of their paths. Links are followed; a folder that contains itself is entered once.
+/// Whether `inner` is `folder` or lies in it; both without links.
+bool contains(const fs::path& folder, const fs::path& inner) {
+  return std::mismatch(folder.begin(), folder.end(), inner.begin(), inner.end()).first == folder.end();
+}
+
+/// Files below `folder`, in order of their paths. Links are followed, but not to a folder that holds one of those
+/// `around`, which this one lies in: it would be walked once more, and what is beside it.
 void collect(const fs::path& folder, std::set<fs::path>& around, std::vector<fs::path>& files) {
   std::error_code error;
   const auto real = fs::canonical(folder, error);
   if (error) fail_io(folder, error.message());
-  if (!around.insert(real).second) return;
+  if (std::ranges::any_of(around, [&](const fs::path& outer) { return contains(real, outer); })) return;
+  around.insert(real);
   for (const auto& path : entries(folder)) {
     if (fs::is_directory(path, error)) {
       collect(path, around, files);
@@ -57,8 +64,8 @@ void collect(const fs::path& folder, std::set<fs::path>& around, std::vector<fs:
   around.erase(real);
 }
 
-std::vector<fs::path> files_below(const fs::path& folder) {
-  std::set<fs::path> around;
+/// `around`: what links may not lead to either.
+std::vector<fs::path> files_below(const fs::path& folder, std::set<fs::path> around = {}) {
   std::vector<fs::path> files;
   collect(folder, around, files);
   return files;
@@ -150,10 +157,11 @@ struct [[gnu::visibility("hidden")]] ImageFolder::Impl {
     if (!stray.empty() && options.on_bad_image == OnBadImage::kFail)
       throw Error(ErrorCode::kFormat,
                   stray.front().string() +
-                      ": expected class folders only, found a file beside them; move it into a class "
-                      "folder, or skip bad images");
+                      ": expected class folders only, found a file beside them; move it into a class folder, or have "
+                      "it left out (OnBadImage::kSkip, --on-bad-image skip)");
+    const auto real_root = fs::canonical(root, ignored);
     for (std::size_t label = 0; label < classes.size(); ++label) {
-      auto files = files_below(root / classes[label]);
+      auto files = files_below(root / classes[label], {real_root});
       if (files.empty() && !options.allow_empty_class)
         throw Error(ErrorCode::kMismatch,
                     (root / classes[label]).string() + ": expected files of this class, found none");

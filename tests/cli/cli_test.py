@@ -6,6 +6,7 @@ import os
 import pathlib
 import pty
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -144,6 +145,59 @@ class Cli(unittest.TestCase):
         self.assertEqual(np.load(out).shape, (8, 128))
         self.assertEqual(json.loads(run("embed", MODEL, PICTURES, "--out", out, "--layer", "layer1", "--json").stdout)["shape"], [8, 24])
 
+    def test_embed_leaves_out_what_cannot_be_read_where_asked_to(self):
+        photos = self.data / "photos"
+        shutil.copytree(PICTURES, photos)
+        names = sorted(str(f) for f in photos.iterdir())
+        run("embed", MODEL, photos, "--out", self.data / "all.npy")
+        expected = np.load(self.data / "all.npy")
+        bad = pathlib.Path(names[3])
+        bad.write_bytes(b"GIF89a")
+        kept = [i for i in range(8) if i != 3]
+        out, folder = self.data / "some.npy", self.data / "some_features"
+        command = ["embed", MODEL, photos, "--batch", 4]
+        self.assertEqual(run(*command, "--out", out).returncode, 1)
+        found = json.loads(run(*command, "--out", out, "--on-bad-image", "skip", "--json").stdout)
+        self.assertEqual((found["shape"], [b["file"] for b in found["bad_images"]]), ([7, 128], [str(bad)]))
+        np.testing.assert_allclose(np.load(out), expected[kept], atol=1e-5)
+        done = run(*command, "--out", folder, "--shard", 4, "--on-bad-image", "skip", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(json.loads(done.stdout)["unreadable_now"], 1)
+        parts = sorted(folder.glob("part-*.npy"))
+        self.assertEqual([np.load(part).shape[0] for part in parts], [3, 4])
+        np.testing.assert_allclose(np.concatenate([np.load(part) for part in parts]), expected[kept], atol=1e-5)
+        listed = [line for part in parts for line in pathlib.Path(f"{part}.txt").read_text().splitlines()]
+        self.assertEqual(listed, [names[i] for i in kept])
+        for name in names[:4]:
+            pathlib.Path(name).write_bytes(b"GIF89a")
+        result = run(*command, "--out", self.data / "none", "--shard", 4, "--on-bad-image", "skip")
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr, r"graft: mismatch: .*part-0000000\.npy: none of its 4 pictures can be read; the first: .*GIF")
+
+    def test_out_is_what_its_name_says(self):
+        sheet = ["augment", PICTURES, "--augment", "hflip", "--out"]
+        for command, name, possible in ((["embed", MODEL, PICTURES, "--out"], "f.csv", "a folder or a file that ends in .npy"),
+                                        (["classify", MODEL, PICTURES, "--out"], "a.jsonl", "a folder"),
+                                        (["explain", MODEL, PICTURES, "--out"], "heat.png", "a folder"),
+                                        (sheet, "sheet.jpg", "a .png file")):
+            result = run(*command, self.data / name)
+            self.assertEqual((result.returncode, result.stdout), (2, ""), command)
+            self.assertRegex(result.stderr, rf'graft: config: .*--out: expected {possible}, found ".*{name}"')
+            self.assertFalse((self.data / name).exists())
+        (self.data / "run.d").mkdir()
+        for name in ("run.d", "v1.2"):
+            self.assertEqual(run("embed", MODEL, PICTURES, "--out", self.data / name, "--quiet").returncode, 0)
+            self.assertTrue((self.data / name / "part-0000000.npy").exists())
+
+    def test_augment_leaves_out_what_cannot_be_read_where_asked_to(self):
+        photos = self.data / "more photos"
+        shutil.copytree(PICTURES, photos)
+        (photos / "0.png").write_bytes(b"GIF89a")
+        command = ["augment", photos, "--out", self.data / "sheet2.png", "--augment", "hflip", "--pictures", 9, "--columns", 2]
+        self.assertEqual(run(*command).returncode, 1)
+        found = json.loads(run(*command, "--on-bad-image", "skip", "--json").stdout)
+        self.assertEqual((len(found["pictures"]), [b["file"] for b in found["bad_images"]]), (8, [str(photos / "0.png")]))
+
     def test_export_writes_what_triton_reads(self):
         repository = self.data / "repository"
         result = run("export", self.tuned, "--triton", repository, "--name", "stripes", "--max-batch", 16, "--json")
@@ -252,6 +306,19 @@ class Cli(unittest.TestCase):
         result = run(*self.finetune, "--epochs", 1, "--on-bad-image", "skip", "--json")
         self.assertEqual([b["file"] for b in json.loads(result.stdout)["bad_images"]], [str(bad)])
 
+    def test_case_81_a_class_that_training_or_the_model_does_not_know_is_refused(self):
+        extra = self.data / "val" / "slanted" / "inner"
+        extra.mkdir(parents=True)
+        self.addCleanup(shutil.rmtree, extra.parent)
+        self.assertEqual(run(*self.finetune, "--epochs", 1).returncode, 0)  # an empty folder is no class
+        (extra / "0.png").write_bytes((self.data / "val" / "down" / "0.png").read_bytes())
+        for command in ([*self.finetune, "--epochs", 1], [*self.finetune, "--on-bad-image", "skip"], ["evaluate", self.tuned, "--data", self.data / "val"],
+                        ["compare", self.tuned, self.tuned, "--data", self.data / "val"],
+                        ["calibrate", self.tuned, "--data", self.data / "val", "--out", self.data / "never.pt"]):
+            result = run(*command)
+            self.assertEqual((result.returncode, result.stdout), (1, ""), (command, result.stderr))
+            self.assertRegex(result.stderr, r'\Agraft: mismatch: .*val: expected folders for the 2 known classes only, found "slanted" as well\n\Z')
+
     def test_the_feature_cache_changes_nothing_but_the_time(self):
         cache, augmented = self.data / "features", ["--augment", "zoom=0.2", "--augmented-variants", 1]
 
@@ -290,11 +357,32 @@ class Cli(unittest.TestCase):
                     ["extra"]):
             result = run(*good, *bad)
             self.assertEqual(result.returncode, 2, (bad, result.stderr))
-            self.assertNotEqual(result.stderr, "")
+            self.assertRegex(result.stderr, r"\Agraft: config: .*\n\Z", bad)
             self.assertEqual(result.stdout, "")
         self.assertEqual(run("finetune", MODEL).returncode, 2)
         self.assertEqual(run().returncode, 2)
         self.assertFalse(out.exists())
+
+    def test_usage_errors_are_one_line_that_names_what_may_have_been_meant(self):
+        for arguments, message in ((["clasify", "x"], "clasify: unknown command; did you mean classify?"),
+                                   (["zebra"], "zebra: unknown command (graft --help"),
+                                   (["help", "finetun"], "finetun: unknown command; did you mean finetune?"),
+                                   (["classify", MODEL, "--topk", 5, PICTURES], "classify: unknown option --topk; did you mean --top-k?"),
+                                   (["classify", MODEL, "--topk=5", PICTURES], "classify: unknown option --topk; did you mean --top-k?"),
+                                   (["finetune", MODEL, "--trian", "t", "--val", "v", "--out", "o"], "unknown option --trian; did you mean --train?"),
+                                   (["inspect", MODEL, "--zulu", "--alpha"], "inspect: unknown options --zulu --alpha (graft inspect --help)"),
+                                   (["inspect", MODEL, "two", "one"], "inspect: unexpected arguments two one"),
+                                   (["classify"], "classify: MODEL is required"), ([], "subcommand is required"),
+                                   (["finetune", MODEL, "--batch", "zero"], "finetune: --batch: ")):
+            result = run(*arguments)
+            self.assertEqual((result.returncode, result.stdout), (2, ""), arguments)
+            self.assertRegex(result.stderr, r"\Agraft: config: .*\n\Z")
+            self.assertIn(message, result.stderr)
+
+    def test_help_is_a_command_too(self):
+        for arguments, same in ((["help"], ["--help"]), (["help", "classify"], ["classify", "--help"])):
+            result = run(*arguments)
+            self.assertEqual((result.returncode, result.stdout, result.stderr), (0, run(*same).stdout, ""))
 
     def test_errors_are_one_line_with_a_code(self):
         result = run("classify", self.data / "missing.pt", PICTURES)

@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """graft doctor and finetune --doctor on drawn pictures. Needs GRAFT_PROGRAM and GRAFT_EXAMPLES."""
+import importlib.util
 import json
 import pathlib
 import shutil
+import subprocess
+import sys
 import tempfile
 import unittest
 
-from program import MODEL, make_folder, run
+from program import MODEL, ROOT, make_folder, run
 
 
 class Doctor(unittest.TestCase):
@@ -92,6 +95,15 @@ class Doctor(unittest.TestCase):
         self.assertEqual(result.returncode, 1)
         self.assertIn("error: learning_rate_too_large", result.stderr)
         self.assertRegex(result.stderr.splitlines()[-1], "numeric: .*the loss is")
+
+    @unittest.skipUnless(importlib.util.find_spec("sklearn"), "scikit-learn's digits are not installed")
+    def test_digits_by_many_hands_are_neither_leaked_nor_repeated(self):
+        digits = self.root / "digits"
+        subprocess.run([sys.executable, ROOT / "models" / "digits_folder.py", digits], check=True, capture_output=True)
+        found = run("doctor", MODEL, "--train", digits / "train", "--val", digits / "val", "--epochs", 0, "--json")
+        self.assertEqual(found.returncode, 0, found.stderr)
+        codes = {finding["code"] for finding in json.loads(found.stdout)["findings"]}
+        self.assertFalse(codes & {"leaked_images", "duplicate_images", "ambiguous_images", "duplicate_class"}, codes)
 
     def test_errors_stay_errors(self):
         self.assertEqual(run("doctor", MODEL, "--train", self.root / "missing", "--val", self.root / "val").returncode, 1)

@@ -74,6 +74,17 @@ class Explain(Scratch):
         self.assertEqual([pathlib.Path(e["overlay"]).name for e in found["explanations"]], ["star.png", "star-2.png"])
         self.assertEqual([e["id"] for e in found["explanations"]], ["star", "heart"])
 
+    def test_an_option_of_the_other_method_is_refused(self):
+        for method, other in (("grad-cam", ["--patch", 8]), ("grad-cam", ["--stride", 0]), ("grad-cam", ["--batch", 4]),
+                              ("grad-cam", ["--precision", "bfloat16"]), ("occlusion", ["--layer", "layer3"])):
+            for named in ([], ["--method", method]):
+                if method == "occlusion" and not named:
+                    continue
+                result = run("explain", MODEL, PICTURES + "/star.png", "--out", self.out / "x", *other, *named)
+                self.assertEqual(result.returncode, 2, other)
+                self.assertRegex(result.stderr, rf"\Agraft: config: {other[0]}: is for --method \S+, the method is {method}\n\Z")
+        self.assertFalse((self.out / "x").exists())
+
     def test_what_is_wrong_is_said(self):
         star = PICTURES + "/star.png"
         for arguments, part in ((("--layer", "layer9"), '"layer4"'), (("--class", "dog"), 'found "dog"'),
@@ -113,6 +124,19 @@ class Neighbors(Scratch):
             best = np.argsort(-similarity, kind="stable")[:3]
             self.assertEqual([n["file"] for n in query["neighbors"]], [self.files[j] for j in best])
             np.testing.assert_allclose([n["similarity"] for n in query["neighbors"]], similarity[best], atol=1e-5)
+
+    def test_pictures_that_cannot_be_read_are_left_out_of_both_sides(self):
+        broken = self.photos / "0_broken.png"
+        broken.write_bytes(b"\x89PNG\r\n\x1a\n")
+        query = ["neighbors", MODEL, self.photos, "--among", self.photos, "--top-k", 2]
+        self.assertEqual(run(*query).returncode, 1)
+        found = document(*query, "--on-bad-image", "skip")
+        self.assertEqual([q["file"] for q in found["queries"]], self.files)
+        self.assertEqual({b["file"] for b in found["bad_images"]}, {str(broken)})
+        for query in found["queries"]:
+            self.assertNotIn(query["file"], [n["file"] for n in query["neighbors"]])  # itself, by the right row
+        points = document("project", MODEL, self.photos, "--out", self.out / "map.csv", "--method", "pca", "--on-bad-image", "skip")
+        self.assertEqual([b["file"] for b in points["bad_images"]], [str(broken)])
 
     def test_text_and_errors(self):
         text = run("neighbors", MODEL, PICTURES + "/star.png", "--among", self.photos, "--top-k", 2, "--quiet").stdout

@@ -124,10 +124,67 @@ class Files(unittest.TestCase):
             self.assertIn(message, result.stderr)
             self.assertFalse((ROOT / "not.pt").exists())
         (ROOT / "other.json").write_text("{}")
+        result = run("report", ROOT / "slow.json", "--out", ROOT / "page.pdf")
+        self.assertEqual(result.returncode, 2, result.stderr)
+        self.assertIn("--out: expected a .html file", result.stderr)
         result = run("report", ROOT / "slow.json", ROOT / "other.json", "--out", ROOT / "not.html")
         self.assertEqual(result.returncode, 1)
         self.assertIn("graft: format: other: expected a report's JSON", result.stderr)
-        self.assertIn("graft: io: ", run("report", ROOT / "nothing.json", "--out", ROOT / "not.html").stderr)
+        self.assertRegex(run("report", ROOT / "nothing.json", "--out", ROOT / "not.html").stderr, r"graft: io: .*nothing\.json: .*: No such file or directory\n")
+        self.assertRegex(run("report", ROOT, "--out", ROOT / "not.html").stderr, "graft: io: .*: Is a directory\n")
+
+    def test_what_is_there_is_not_written_over(self):
+        """Neither what the run reads or writes otherwise, nor a document that is no report."""
+        folder = ROOT / "kept"
+        (folder / "inner").mkdir(parents=True)
+        model = folder / "m.json"
+        shutil.copy(MODEL, model)
+        config = folder / "run.json"
+        config.write_text(json.dumps({"epochs": 1}))
+        notes = folder / "notes.json"
+        notes.write_text('{"mine": 1}')
+        linked = folder / "linked.html"
+        linked.symlink_to(config)
+        train = ["finetune", MODEL, "--train", ROOT / "train", "--val", ROOT / "val", "--epochs", 1]
+        measure = ["evaluate", model, "--data", ROOT / "val"]
+        x, y, other = folder / "x.pt", folder / "y.html", folder / "inner" / ".."
+        for command in ([*train, "--config", config, "--out", x, "--report", folder / "run.html"],
+                        [*train, "--config", config, "--out", x, "--report", other / "run.html"],
+                        [*train, "--config", config, "--out", config],
+                        [*train, "--out", y, "--report", y],
+                        [*train, "--config", config, "--out", x, "--report", linked],
+                        [*train, "--out", folder / "y.json", "--report", y],
+                        [*train, "--out", folder / "y.csv", "--log", folder / "y.csv"],
+                        [*train, "--out", x, "--report", folder / "notes.html"],
+                        [*measure, "--report", folder / "m.html"],
+                        [*measure, "--predictions", model],
+                        [*measure, "--predictions", folder / "y.json", "--report", y],
+                        ["sweep", *train[1:], "--freeze-points", "all", "--out", y, "--report", y],
+                        ["lr-find", MODEL, "--train", ROOT / "train", "--val", ROOT / "val", "--report", folder / "y.pdf"],
+                        ["embed", MODEL, folder, "--out", folder],
+                        ["explain", MODEL, folder, "--out", folder],
+                        ["report", ROOT / "slow.json", "--out", ROOT / "slow.json"]):
+            result = run(*command)
+            self.assertEqual(result.returncode, 2, (command, result.stderr))
+            self.assertRegex(result.stderr, "--(out|report|log|predictions): (would write over|expected a .html file)", command)
+        self.assertEqual((config.read_text(), notes.read_text()), (json.dumps({"epochs": 1}), '{"mine": 1}'))
+        self.assertEqual(model.read_bytes(), pathlib.Path(MODEL).read_bytes())
+        self.assertEqual({path.name for path in folder.iterdir()}, {"m.json", "run.json", "notes.json", "linked.html", "inner"})
+
+    def test_a_report_may_be_written_anew_and_a_page_alone_has_no_document(self):
+        data = ["--data", ROOT / "val", "--report", ROOT / "again" / "e.html", "--quiet"]
+        (ROOT / "again").mkdir()
+        for _ in range(2):
+            result = run("evaluate", ROOT / "slow.pt", *data)
+            self.assertEqual(result.returncode, 0, result.stderr)
+        shutil.copy(ROOT / "slow.pt", ROOT / "again" / "own.pt")
+        result = run("calibrate", ROOT / "again" / "own.pt", "--data", ROOT / "val", "--out", ROOT / "again" / "own.pt")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        config = ROOT / "again" / "rates.json"
+        config.write_text(json.dumps({"steps": 5}))
+        result = run("lr-find", MODEL, "--train", ROOT / "train", "--val", ROOT / "val", "--config", config, "--report", ROOT / "again" / "rates.html")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertEqual(config.read_text(), json.dumps({"steps": 5}))
 
 
 @unittest.skipUnless(EventAccumulator, "the Python package tensorboard is not installed")
@@ -282,6 +339,28 @@ class Browser(unittest.TestCase):
             self.assertEqual(page.evaluate("document.documentElement.scrollWidth"), 360, name)
             self.assertEqual(page.evaluate("""[...document.querySelectorAll('body *')].filter((element) => !element.closest('.scroll, .hidden, .skip') &&
                 element.getBoundingClientRect().right > innerWidth).map((element) => element.outerHTML.slice(0, 80))"""), [])
+
+    def test_no_word_of_a_tile_is_broken(self):
+        for width in (320, 360, 400, 640, 700, 900, 1280):
+            page = self.open("slow.html", width=width)
+            for media in ("screen", "print"):
+                page.emulate_media(media=media)
+                self.assertEqual(page.evaluate("""[...document.querySelectorAll('.tiles .figure')].filter((figure) => {
+                    const words = document.createRange();
+                    words.selectNodeContents(figure);
+                    const lines = new Set([...words.getClientRects()].map((box) => box.top)).size;
+                    return lines > figure.textContent.trim().split(/\\s+/).length || figure.scrollWidth > figure.clientWidth;
+                }).map((figure) => figure.textContent)"""), [], (width, media))
+
+    def test_the_column_that_stays_does_not_cover_the_lines_between_rows(self):
+        """It is drawn on its own: lines must be its cells' and not the table's, and rows must be whole pixels high."""
+        for name in PAGES:
+            for width in (360, 1280):
+                page = self.open(name, width=width)
+                page.evaluate("for (const details of document.querySelectorAll('details')) details.open = true")
+                found = page.evaluate("""[...document.querySelectorAll('tbody th')].map((cell) => [getComputedStyle(cell).position,
+                    getComputedStyle(cell.closest('table')).borderCollapse, cell.getBoundingClientRect().height % 1])""")
+                self.assertEqual([one for one in found if one != ["sticky", "separate", 0]], [], (name, width))
 
     def test_is_accessible_in_light_and_dark(self):
         """By axe-core: names, structure, contrast of texts (WCAG 2.2 AA). Beside it the contrast of lines."""

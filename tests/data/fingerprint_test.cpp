@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <random>
+#include <string_view>
 
 #include <gtest/gtest.h>
 
@@ -43,6 +44,21 @@ std::vector<std::vector<std::size_t>> groups(const std::vector<Image>& images) {
   return same_pictures(prints, [&](std::size_t i) { return images[i]; });
 }
 
+/// A scan of 8 x 8 with a margin, ink from 0 to g (16), as models/digits_folder.py enlarges it.
+Image digit(std::string_view ink) {
+  constexpr int kSide = 10;
+  std::vector<std::uint8_t> rgb(std::size_t{kSide} * kSide * 3, 255);
+  for (int y = 0; y < 8; ++y) {
+    for (int x = 0; x < 8; ++x) {
+      const char c = ink[static_cast<std::size_t>(y * 8 + x)];
+      const int level = c <= '9' ? c - '0' : c - 'a' + 10;
+      const auto at = static_cast<std::size_t>((y + 1) * kSide + x + 1) * 3;
+      std::fill_n(rgb.begin() + static_cast<std::ptrdiff_t>(at), 3, static_cast<std::uint8_t>(255 - level * 255 / 16));
+    }
+  }
+  return Image(kSide, kSide, std::move(rgb)).resize(64, 64, Interpolation::kBicubic);
+}
+
 using Groups = std::vector<std::vector<std::size_t>>;
 
 TEST(Fingerprint, SamePixelsAreTheSamePicture) {
@@ -77,6 +93,28 @@ TEST(Fingerprint, DetailsTellPicturesOfTheSameCoarseShapeApart) {
   EXPECT_FALSE(shows_the_same(form(1), form(2)));
   EXPECT_TRUE(shows_the_same(form(1), form(1)));
   EXPECT_EQ(groups({form(1), form(2), form(3)}), Groups());
+}
+
+TEST(Fingerprint, SignsOnPaperThatLookAlikeAreNotTheSame) {
+  // Those of scikit-learn's handwritten digits that are nearest to each other, each by another hand.
+  const std::vector<std::pair<Image, Image>> alike = {
+      {digit("005e000000c9000000f3000001g0000001g2740003gggg9000ff4ag0004egc70"),
+       digit("003e300000dd000000g7000005g3000003g7420004gggg7001ef4bf0005egc60")},
+      {digit("00099000003f400000ac000000c8430000egce5000ca04d0009b06g10008ef80"),
+       digit("0009d000003f400000cb000000gb840000fg8c5000ed01f1008c04g20008cda1")},
+      {digit("002c100000bc000002g4000006gaa50005gfce6004g308c000e94bd0003egc30"),
+       digit("002d000000cc000002g2000004e8720008fcdf2002f107b000d85d90002dgb10")},
+      {digit("0001f900000af300009g536005g80cd00ce48g900cgggg000042eb000001g900"),
+       digit("0001c600000bf200008g612004g91f900df6ag600cgggg100174ed000000e900")}};
+  std::vector<Image> all;
+  for (const auto& [a, b] : alike) {
+    EXPECT_FALSE(shows_the_same(a, b));
+    EXPECT_TRUE(shows_the_same(a, with_noise(a, 3)));
+    all.insert(all.end(), {a, b});
+  }
+  EXPECT_EQ(groups(all), Groups());
+  all.push_back(with_noise(all[0], 3));
+  EXPECT_EQ(groups(all), (Groups{{0, 8}}));
 }
 
 TEST(Fingerprint, TurnedColoursAreAnotherPicture) {

@@ -105,10 +105,24 @@ TEST(BadData, Case77HiddenFilesAreIgnored) {
   folder.write(".git/config", "x");
   EXPECT_EQ(ImageFolder(folder.path()).size(), 6u);
 }
-TEST(BadData, Case78ALinkToAFolderAboveTerminates) {
+TEST(BadData, Case78ALinkToAFolderAboveIsNotFollowed) {
   const Folder folder;
-  std::filesystem::create_directory_symlink(folder.path(), folder / "ant/up");
-  EXPECT_GE(ImageFolder(folder.path()).size(), 6u);
+  folder.write("Zebra/deeper/elsewhere/1.png", "x");
+  std::filesystem::create_directory_symlink(folder / "Zebra", folder / "Zebra/deeper/around");
+  const ImageFolder before(folder.path());
+  const std::vector<std::filesystem::path> above = {folder / "ant", folder.path(), folder.path().parent_path(), "/"};
+  for (std::size_t i = 0; i < above.size(); ++i)
+    std::filesystem::create_directory_symlink(above[i], folder / ("ant/up" + std::to_string(i)));
+  EXPECT_EQ(before.size(), 7u);
+  EXPECT_EQ(names(ImageFolder(folder.path()), folder), names(before, folder));
+  EXPECT_EQ(list_images({folder / "ant"}).size(), 3u);
+}
+TEST(BadData, Case78ALinkToAFolderBesideIsFollowed) {
+  const Folder folder, other;
+  std::filesystem::create_directory_symlink(other / "Zebra", folder / "ant/more");
+  EXPECT_THAT(names(ImageFolder(folder.path()), folder),
+              ElementsAre("Zebra/1.png", "Zebra/2.png", "Zebra/deeper/0.png", "ant/a.png", "ant/b.png", "ant/c.png",
+                          "ant/more/1.png", "ant/more/2.png", "ant/more/deeper/0.png"));
 }
 TEST(BadData, Case79ClassesThatDifferByCaseOnly) {
   const Folder folder;
