@@ -165,7 +165,7 @@ struct [[gnu::visibility("hidden")]] Doctor::Impl {
   TrainerOptions trainer;
   FitOptions fit;
   train::Patient patient{model, trainer, fit};
-  std::unique_ptr<train::TrainingWatch> watch;
+  std::shared_ptr<train::TrainingWatch> watch;
 
   template <class Examine>
   Diagnosis examine(const Examine& examine) {
@@ -203,7 +203,8 @@ Diagnosis Doctor::examine_model(const Dataset& train) {
 }
 
 void Doctor::watch(FitOptions& options) {
-  impl().watch = std::make_unique<train::TrainingWatch>(impl().patient, options);
+  impl().watch = std::make_shared<train::TrainingWatch>(impl().patient);
+  impl().watch->look_at(options);
 }
 
 Diagnosis Doctor::examine_training(const Dataset& train, const History& history) {

@@ -146,7 +146,8 @@ Logits Evaluator::read(DataLoader& loader, const Dataset& data, const Reading& r
     const auto rows = at::tensor(indices, at::kLong);
     logits.values.index_copy_(0, rows, values);
     if (with_targets)
-      logits.targets.index_copy_(0, rows, objective.is_plain() ? batch->labels : objective.dense(batch->targets));
+      logits.targets.index_copy_(
+          0, rows, objective.is_plain() ? objective.checked(batch->labels) : objective.dense(batch->targets));
     logits.readable.insert(logits.readable.end(), indices.begin(), indices.end());
     if (on_batch) on_batch(*batch, rows);
     if (reading.on_step) reading.on_step(++step, static_cast<std::int64_t>(loader.batches_per_epoch()));

@@ -279,7 +279,7 @@ std::optional<Batch> Fit::next_batch() {
 
 at::Tensor Fit::targets_of(const Batch& batch) const {
   if (batch.size() == 0) return {};
-  return objective_.is_plain() && !mixes() ? batch.labels : objective_.dense(batch.targets);
+  return objective_.is_plain() && !mixes() ? objective_.checked(batch.labels) : objective_.dense(batch.targets);
 }
 
 bool Fit::agree_on(const Batch& batch, const at::Tensor& targets) {

@@ -80,6 +80,15 @@ at::Tensor Objective::weighted(const at::Tensor& logits, const at::Tensor& targe
   return (each * weights.index_select(0, targets.dim() == 1 ? targets : targets.argmax(1))).mean();
 }
 
+const at::Tensor& Objective::checked(const at::Tensor& labels) const {
+  const auto label = labels.accessor<std::int64_t, 1>();
+  for (std::int64_t i = 0; i < labels.size(0); ++i)
+    if (label[i] < 0 || label[i] >= tasks_[0].outputs)
+      throw Error(ErrorCode::kMismatch, c10::str("labels: expected class indices from 0 to ", tasks_[0].outputs - 1,
+                                                 ", found ", label[i], " (Dataset::label)"));
+  return labels;
+}
+
 at::Tensor Objective::dense(const at::Tensor& targets) const {
   std::int64_t expected = 0;
   for (const auto& task : tasks_) expected += task.targets();

@@ -30,6 +30,9 @@ class Objective {
   /// One task of single labels, whose targets may be class indices.
   bool is_plain() const { return tasks_.size() == 1 && tasks_[0].kind == TaskKind::kSingleLabel; }
 
+  /// Class indices [N] as they are, if is_plain(). Throws Error kMismatch for one that no class has.
+  const at::Tensor& checked(const at::Tensor& labels) const;
+
   /// Targets beside the outputs, [N, outputs]: probabilities of single labels (one-hot), the others as they are; NaN
   /// where not known. Throws Error kMismatch for another number of targets than the tasks have, and indices out of
   /// range.

@@ -102,11 +102,14 @@ void look_for_dead_features(const Patient& patient, const Dataset& train, Diagno
 
 }  // namespace
 
-TrainingWatch::TrainingWatch(const Patient& patient, FitOptions& options) : patient_(patient) {
+TrainingWatch::TrainingWatch(const Patient& patient) : patient_(patient) {
   for (const auto& [name, tensor] : patient.model.named_parameters())
     weights_.push_back({name, is_in_head(patient.model, name), tensor, tensor.detach().clone()});
-  options.on_step = [this, next = std::move(options.on_step)](const StepInfo& info) {
-    if (!info.validating) see(info);
+}
+
+void TrainingWatch::look_at(FitOptions& options) {
+  options.on_step = [self = weak_from_this(), next = std::move(options.on_step)](const StepInfo& info) {
+    if (const auto watch = self.lock(); watch && !info.validating) watch->see(info);
     if (next) next(info);
   };
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -11,12 +12,15 @@
 
 namespace graft::train {
 
-class TrainingWatch {
+class TrainingWatch : public std::enable_shared_from_this<TrainingWatch> {
  public:
-  /// Of a fit that is about to begin, from the weights as they are now. Must outlive the fit.
-  TrainingWatch(const Patient& patient, FitOptions& options);
+  /// Of a fit that is about to begin, from the weights as they are now.
+  explicit TrainingWatch(const Patient& patient);
   TrainingWatch(const TrainingWatch&) = delete;
   TrainingWatch& operator=(const TrainingWatch&) = delete;
+
+  /// Looks on at every step of a fit with these options, as long as it lives.
+  void look_at(FitOptions& options);
 
   Diagnosis examine(const Dataset& train, const History& history) const;
 

@@ -65,6 +65,10 @@ void copy_into(const Weights& from, const Weights& to) {
 MovingAverage::MovingAverage(Weights weights, double decay)
     : weights_(std::move(weights)), average_(copy_of(weights_)), decay_(decay) {
   base::require(decay > 0 && decay < 1, "ema_decay", "between 0 and 1", decay);
+  std::size_t largest = 0;
+  for (const auto& [name, tensor] : weights_) largest = std::max(largest, tensor.nbytes());
+  if (largest > 0)
+    scratch_ = at::empty({static_cast<std::int64_t>(largest)}, weights_.begin()->second.options().dtype(at::kByte));
 }
 
 void MovingAverage::update() {
@@ -84,7 +88,10 @@ void MovingAverage::exchange() {
   for (auto& [name, average] : average_) {
     const auto& weight = weights_.at(name);
     if (at::equal(weight, average)) continue;
-    const auto kept = weight.clone();
+    const auto kept = scratch_.narrow(0, 0, static_cast<std::int64_t>(weight.nbytes()))
+                          .view(weight.scalar_type())
+                          .view(weight.sizes());
+    kept.copy_(weight);
     weight.copy_(average);
     average.copy_(kept);
   }

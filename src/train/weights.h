@@ -37,6 +37,7 @@ class MovingAverage {
   Weights weights_;
   Weights average_;
   double decay_;
+  at::Tensor scratch_;  ///< for the largest of them: exchanging back must not need memory
 };
 
 }  // namespace graft::train

@@ -443,6 +443,22 @@ TEST(Doctor, WantsToSeeATrainingBeforeItJudgesIt) {
   EXPECT_GRAFT_ERROR(Doctor(model).examine_training(DrawnDataset(6, 3), {}), kConfig, "watch()");
 }
 
+TEST(Doctor, TheLatestWatchIsTheOneThatSees) {  // options may be used again, also when the doctor has gone
+  auto model = with_new_head();
+  FitOptions fit;
+  int steps = 0;
+  fit.on_step = [&](const StepInfo&) { ++steps; };
+  {
+    Doctor doctor(model);
+    doctor.watch(fit);
+    doctor.watch(fit);
+    fit.on_step({.epoch = 0, .step = 1, .loss = 0.1, .examples = 10});
+    EXPECT_THAT(codes(doctor.examine_training(DrawnDataset(6, 3), {})), ElementsAre("learning_rate_too_large"));
+  }
+  fit.on_step({.epoch = 0, .step = 2, .loss = 0.1, .examples = 20});
+  EXPECT_EQ(steps, 2);
+}
+
 TEST(Doctor, ARunWithoutAHistoryHasDiverged) {
   auto model = with_new_head();
   FitOptions fit;

@@ -150,6 +150,13 @@ TEST(Objective, UnknownTargetsHaveNoGradient) {
   for (const auto& [right, of] : objective.hits(logits.detach(), objective.dense(unknown))) EXPECT_EQ(of, 0);
 }
 
+TEST(Objective, LabelsThatNoClassHasAreNamed) {  // cross entropy leaves -100 out
+  const Objective objective({Task{.outputs = 3}}, 0);
+  for (const std::int64_t label : {-100, -1, 3})
+    EXPECT_GRAFT_ERROR(objective.checked(at::tensor({0L, label})), kMismatch, "0 to 2, found " + std::to_string(label));
+  EXPECT_EQ(objective.checked(at::tensor({0L, 2L})).size(0), 2);
+}
+
 TEST(Objective, TargetsThatDoNotFitAreNamed) {
   const Objective objective(three_tasks(), 0);
   EXPECT_GRAFT_ERROR(objective.dense(at::zeros({2, 4})), kMismatch,
