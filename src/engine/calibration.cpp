@@ -15,6 +15,7 @@
 #include "base/parallel.h"
 #include "engine/execute.h"
 #include "engine/quantize.h"
+#include "engine/runner.h"
 
 namespace graft::engine {
 
@@ -88,8 +89,26 @@ Range Histogram::best_range() const {
 }
 
 struct Calibrator::Impl {
+  graph::Network network;
   torch::jit::Code code;
   std::vector<std::optional<Histogram>> histograms;
+  bool checked = false;
+
+  /// In eight bits numbers say nothing about the graph, so it is compared here, once, in float32.
+  void check(const at::Tensor& one) {
+    const auto differs = [&]() -> bool {
+      const auto expected = Runner(network).run(one).to(at::kFloat);
+      const auto found = one_tensor(execute(code, {one}).toTupleRef().elements().at(0)).to(at::kFloat);
+      if (found.sizes() != expected.sizes()) return true;
+      const auto most = Runner::kTolerance * std::max(1.0, expected.abs().nan_to_num(0, 0, 0).max().item<double>());
+      return !at::isclose(found, expected, 0, most, /*equal_nan=*/true).all().item<bool>();
+    };
+    if (differs())
+      throw Error(ErrorCode::kMismatch,
+                  "int8: this network's convolutions cannot be compiled: their answer to a picture was not the "
+                  "interpreter's");
+    checked = true;
+  }
 };
 
 Calibrator::Calibrator(const graph::Network& network) {
@@ -104,13 +123,15 @@ Calibrator::Calibrator(const graph::Network& network) {
   graph->appendNode(tuple);
   graph->eraseOutput(0);
   graph->registerOutput(tuple->output());
-  impl_.reset(new Impl{torch::jit::Code(graph, "calibration"), std::vector<std::optional<Histogram>>(values.size())});
+  impl_.reset(
+      new Impl{network, torch::jit::Code(graph, "calibration"), std::vector<std::optional<Histogram>>(values.size())});
 }
 
 Calibrator::~Calibrator() = default;
 
 at::Tensor Calibrator::observe(const at::Tensor& input) {
   const at::NoGradGuard no_grad;
+  if (!impl_->checked && input.size(0) > 0) impl_->check(input.narrow(0, 0, 1));
   std::vector<at::Tensor> logits;
   for (const auto& some : input.split(kPicturesAtATime)) {
     const auto values = execute(impl_->code, {some}).toTupleRef().elements().vec();

@@ -12,6 +12,7 @@
 #include <torch/csrc/jit/passes/remove_dropout.h>
 
 #include "graph/jit.h"
+#include "graph/to_run.h"
 
 namespace graft::engine {
 
@@ -50,7 +51,7 @@ bool writes_into_constants(const std::shared_ptr<Graph>& graph) {
 
 std::shared_ptr<Graph> frozen_graph(const graph::Network& network) {
   const auto& module = network.jit().module;
-  auto graph = graph::flatten(module).graph;
+  auto graph = graph::flatten_to_run(module).graph;
   attributes_to_constants(*graph, module);
   torch::jit::ConstantPropagation(graph);
   torch::jit::PeepholeOptimize(graph);  // knows how many dimensions a convolution's output has

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -14,6 +16,7 @@
 #include <graft/error.h>
 
 #include "base/translate.h"
+#include "graph/branches.h"
 #include "graph/jit.h"
 
 namespace graft::graph {
@@ -31,8 +34,9 @@ using torch::jit::Value;
 }
 
 /// Calls of the module's own methods (torchvision's forward calls _forward_impl) become part of the graph.
-void inline_own_methods(Graph& graph) {
+bool inline_own_methods(Graph& graph) {
   const Value* self = graph.inputs().at(0);
+  bool inlined = false;
   for (bool again = true; again;) {
     again = false;
     for (Node* node : graph.nodes()) {
@@ -41,10 +45,51 @@ void inline_own_methods(Graph& graph) {
       auto* function = torch::jit::tryToGraphFunction(type->getMethod(node->s(c10::attr::name)));
       if (!function) continue;
       torch::jit::inlineCallTo(node, function, function->graph().get());
-      again = true;
+      again = inlined = true;
       break;
     }
   }
+  return inlined;
+}
+
+/// Only the branch that is taken remains, where that is known before the network runs.
+bool settle_branches(torch::jit::Block* block, const Module& module, const Value* self, const Branches& branches) {
+  bool settled = false;
+  for (Node* node = block->return_node()->next(); node != block->return_node();) {  // the nodes form a ring
+    Node* const before = node->prev();
+    if (branches.settle(node, module, self, [](const Value*, const Value*) {})) {
+      settled = true;
+      node = before->next();
+      continue;
+    }
+    for (auto* inner : node->blocks()) settled |= settle_branches(inner, module, self, branches);
+    node = node->next();
+  }
+  return settled;
+}
+
+/// What is known of a method's argument before the network runs.
+struct Argument {
+  std::optional<torch::jit::IValue> value;
+  bool from_input = true;  ///< computed from the network's input
+};
+/// By the method's inputs, the first of which is the module.
+using Arguments = std::vector<Argument>;
+
+/// The method with its own methods inlined, for these arguments.
+std::shared_ptr<Graph> own_graph(const Module& module, const std::string& method, const Arguments& arguments,
+                                 const Branches& branches) {
+  auto graph = method_graph(*module.type(), method)->copy();
+  for (std::size_t i = 1; i < std::min(arguments.size(), graph->inputs().size()); ++i) {
+    if (!arguments[i].value || graph->nodes().begin() == graph->nodes().end()) continue;
+    const torch::jit::WithInsertPoint at(*graph->nodes().begin());
+    graph->inputs()[i]->replaceAllUsesWith(graph->insertConstant(*arguments[i].value));
+  }
+  for (bool again = true; again;) {
+    again = inline_own_methods(*graph);
+    again |= settle_branches(graph->block(), module, graph->inputs().at(0), branches);
+  }
+  return graph;
 }
 
 bool is_within(std::string_view path, std::string_view layer) {
@@ -133,14 +178,76 @@ bool computes_something(const Graph& graph, const Value* value) {
   return std::find(inputs.begin(), inputs.end(), value) == inputs.end();
 }
 
-Module cut_module(const Module& module, const std::string& method, std::string_view path, std::string_view full_path,
-                  bool after) {
+bool holds_tensors(const c10::Type& type) {
+  return type.isSubtypeOf(*c10::TensorType::get()) ||
+         std::ranges::any_of(type.containedTypes(), [](const auto& inner) { return holds_tensors(*inner); });
+}
+
+/// The tensors, and lists of them, that are computed from the network's input. Those made of its size are not.
+class FromInput {
+ public:
+  FromInput(Graph& graph, const Arguments& arguments) {
+    for (std::size_t i = 1; i < graph.inputs().size(); ++i)
+      if (i >= arguments.size() || arguments[i].from_input) add(graph.inputs()[i]);
+    for (std::size_t before = 0; before != values_.size();) {  // loops hand values back
+      before = values_.size();
+      for_each_node(graph.block(), [&](Node* node) { spread(node); });
+    }
+  }
+
+  bool contains(const Value* value) const { return values_.contains(value); }
+
+ private:
+  void add(const Value* value) {
+    if (value->type()->kind() != c10::TypeKind::ClassType && holds_tensors(*value->type())) values_.insert(value);
+  }
+  bool has_any(at::ArrayRef<Value*> values) const {
+    return std::ranges::any_of(values, [&](const Value* value) { return contains(value); });
+  }
+  void spread(Node* node) {
+    bool found = has_any(node->inputs());
+    for (torch::jit::Block* block : node->blocks()) found |= has_any(block->outputs());
+    if (!found) return;
+    for (const Value* output : node->outputs()) add(output);
+    for (torch::jit::Block* block : node->blocks())
+      for (const Value* input : block->inputs()) add(input);
+    const auto* schema = node->maybeSchema();
+    if (schema && schema->is_mutable())
+      for (const Value* input : node->inputs()) add(input);
+  }
+
+  std::set<const Value*> values_;
+};
+
+/// What a head in the place of the called layer would be given.
+Value* features_of(Node* call, std::string_view path, const FromInput& from_input) {
+  const auto refuse = [&](const std::string& what) {
+    throw Error(ErrorCode::kMismatch, "cannot cut before \"" + std::string(path) + "\": " + what);
+  };
+  if (call->inputs().size() < 2) refuse("it takes no input");
+  const auto count = std::ranges::count_if(call->inputs(), [&](Value* value) { return from_input.contains(value); });
+  if (count > 1)
+    refuse("it takes " + std::to_string(count) + " tensors; cut at a layer that takes one, or after the one before it");
+  if (!from_input.contains(call->input(1)))
+    refuse("what it takes first is not computed from the network's input; cut at another layer");
+  return call->input(1);
+}
+
+struct Cut {
+  std::string_view path;  ///< from the network's root
+  bool after;
+  const Branches& branches;
+};
+
+Module cut_module(const Module& module, const std::string& method, const Arguments& arguments, std::string_view path,
+                  const Cut& cut) {
+  const auto full_path = cut.path;
+  const bool after = cut.after;
   const auto dot = path.find('.');
   const std::string child(path.substr(0, dot));
   const std::string_view rest = dot == std::string_view::npos ? std::string_view() : path.substr(dot + 1);
 
-  auto graph = method_graph(*module.type(), method)->copy();
-  inline_own_methods(*graph);
+  auto graph = own_graph(module, method, arguments, cut.branches);
   Value* self = graph->inputs().at(0);
   // Of the layer itself or of one around it; where there is none, one beside it says why.
   Node* call = last_call(graph->block(), self, [&](const std::string& called) { return is_within(path, called); });
@@ -150,28 +257,31 @@ Module cut_module(const Module& module, const std::string& method, std::string_v
     throw Error(ErrorCode::kConfig, "no layer \"" + std::string(full_path) + "\" is called by this network's forward");
   if (call->owningBlock() != graph->block()) refuse_conditional(full_path);
 
+  const FromInput from_input(*graph, arguments);
+  const std::string prefix(full_path.substr(0, full_path.size() - path.size()));
   // A container that the code looks through (self.layer4.0(x) for a Sequential) has no call of its own.
   const std::string called = *path_of(call->input(0), self);
   std::map<std::string, Module> replaced;
   Value* value = nullptr;
   Node* end = call;
   if (called == path) {
-    if (call->inputs().size() < 2 && !after)
-      throw Error(ErrorCode::kMismatch, "cannot cut before \"" + std::string(full_path) + "\": it takes no input");
     if (after && call->outputs().size() != 1)
       throw Error(ErrorCode::kMismatch,
                   "cannot cut after \"" + std::string(full_path) + "\": it yields no single value");
-    value = after ? call->output() : call->input(1);
+    value = after ? call->output() : features_of(call, full_path, from_input);
     if (after) end = call->next();
   } else if (called == child) {
     const Module inner = module.attr(child).toModule();
-    replaced.emplace(child, cut_module(inner, call->s(c10::attr::name), rest, full_path, after));
+    Arguments known;
+    for (const Value* argument : call->inputs())
+      known.push_back({cut.branches.value_of(argument, module, self), from_input.contains(argument)});
+    replaced.emplace(child, cut_module(inner, call->s(c10::attr::name), known, rest, cut));
     // The shortened child answers to the same method name and yields the value of the cut.
     value = call->output();
     value->setType(c10::TensorType::get());
     end = call->next();
   } else {
-    throw Error(ErrorCode::kMismatch, "cannot cut at \"" + std::string(full_path) + "\": \"" + called +
+    throw Error(ErrorCode::kMismatch, "cannot cut at \"" + std::string(full_path) + "\": \"" + prefix + called +
                                           "\" is called directly, past the layers around it; cut there");
   }
   if (!value->type()->isSubtypeOf(*c10::TensorType::get()))
@@ -179,8 +289,8 @@ Module cut_module(const Module& module, const std::string& method, std::string_v
                                           "\": expected a tensor there, found " + value->type()->str());
   truncate(*graph, value, end);
   if (!replaced.empty() && count_calls(graph->block(), self, child) > 1)
-    throw Error(ErrorCode::kMismatch,
-                "cannot cut at \"" + std::string(full_path) + "\": \"" + child + "\" is called more than once");
+    throw Error(ErrorCode::kMismatch, "cannot cut at \"" + std::string(full_path) + "\": \"" + prefix + child +
+                                          "\" is called more than once");
   return rebuild(module, graph, method, replaced);
 }
 
@@ -188,7 +298,8 @@ Module cut_module(const Module& module, const std::string& method, std::string_v
 
 Network Network::cut(std::string_view path, bool after) const {
   return base::translated("cutting the network", [&] {
-    auto jit = std::make_shared<Jit>(Jit{cut_module(jit_->module, "forward", path, path, after)});
+    const Branches branches(jit_->module);
+    auto jit = std::make_shared<Jit>(Jit{cut_module(jit_->module, "forward", {}, path, {path, after, branches})});
     const auto flat = flatten(jit->module);
     if (!computes_something(*flat.graph, flat.graph->outputs().at(0)))
       throw Error(ErrorCode::kMismatch, "cannot cut before \"" + std::string(path) + "\": no layer comes before it");

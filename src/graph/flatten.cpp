@@ -1,19 +1,17 @@
-#include <algorithm>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include <torch/csrc/jit/api/function_impl.h>
-#include <torch/csrc/jit/ir/alias_analysis.h>
 #include <torch/csrc/jit/passes/inliner.h>
 
 #include <graft/error.h>
 
+#include "graph/branches.h"
 #include "graph/jit.h"
+#include "graph/to_run.h"
 
 namespace graft::graph {
 
-using torch::jit::AliasDb;
 using torch::jit::Block;
 using torch::jit::Graph;
 using torch::jit::Node;
@@ -61,13 +59,19 @@ namespace {
 
 class Flattener {
  public:
-  explicit Flattener(FlatGraph& flat) : flat_(flat), self_(flat.graph->inputs().at(0)) {}
+  Flattener(FlatGraph& flat, const torch::jit::Module& module)
+      : flat_(flat), module_(module), self_(flat.graph->inputs().at(0)), branches_(module) {}
 
   void walk(Block* block, bool conditional) {
     // The nodes form a ring that the return node closes.
     for (Node* node = block->return_node()->next(); node != block->return_node();) {
       auto* function = torch::jit::tryToGraphFunction(node);  // none for an interface: that is resolved when it runs
       if (!function) {
+        Node* const before = node->prev();
+        if (branches_.settle(node, module_, self_, [&](const Value* old, Value* now) { replace(old, now); })) {
+          node = before->next();
+          continue;
+        }
         for (Block* inner : node->blocks()) walk(inner, true);
         node = node->next();
         continue;
@@ -97,96 +101,39 @@ class Flattener {
   void inline_call(Node* call, torch::jit::GraphFunction* function) {
     const std::vector<const Value*> old_outputs(call->outputs().begin(), call->outputs().end());
     const auto new_outputs = torch::jit::inlineCallTo(call, function, function->graph().get());
+    for (std::size_t i = 0; i < old_outputs.size(); ++i) replace(old_outputs[i], new_outputs[i]);
+  }
+
+  void replace(const Value* old, Value* now) {
     for (auto& flat_call : flat_.calls) {
-      for (std::size_t i = 0; i < old_outputs.size(); ++i) {
-        if (flat_call.input == old_outputs[i]) flat_call.input = new_outputs[i];
-        if (flat_call.output == old_outputs[i]) flat_call.output = new_outputs[i];
-      }
+      if (flat_call.input == old) flat_call.input = now;
+      if (flat_call.output == old) flat_call.output = now;
     }
   }
 
   FlatGraph& flat_;
+  const torch::jit::Module& module_;
   const Value* self_;
+  Branches branches_;
 };
-
-bool may_write(const Node* node) {
-  const auto* schema = node->maybeSchema();
-  return schema ? schema->is_mutable() : node->hasSideEffects() || node->kind() == c10::prim::CallMethod;
-}
-
-bool is_in_loop(const Node* node) {
-  for (const Block* block = node->owningBlock(); block->owningNode(); block = block->owningNode()->owningBlock())
-    if (block->owningNode()->kind() == c10::prim::Loop) return true;
-  return false;
-}
-
-/// view() needs rows that lie one after another, where inputs have channels last they do not: reshape() is the same,
-/// and copies if it must. Not so where one is written into later, which the other is to see.
-void views_to_reshapes(const std::vector<Node*>& views, const std::vector<Node*>& writers,
-                       const std::optional<AliasDb>& aliases) {
-  for (Node* view : views) {
-    if (std::any_of(writers.begin(), writers.end(), [&](Node* writer) {
-          return (!writer->isBefore(view) || is_in_loop(view)) && aliases->writesToAlias(writer, {view->output()});
-        }))
-      continue;
-    Node* reshape = view->owningGraph()->create(c10::aten::reshape, {view->input(0), view->input(1)});
-    reshape->setSourceRange(view->sourceRange());
-    reshape->output()->setType(view->output()->type());
-    reshape->insertBefore(view);
-    view->output()->replaceAllUsesWith(reshape->output());
-  }
-}
-
-/// A copy of an input in its place.
-Node* copied(Graph& graph, Value* input) {
-  Node* copy = graph.create(c10::aten::clone, {input, graph.insertConstant(c10::IValue())});
-  graph.prependNode(copy);
-  copy->input(1)->node()->moveBefore(copy);
-  copy->output()->setType(input->type());
-  input->replaceAllUsesAfterNodeWith(copy, copy->output());
-  return copy;
-}
-
-/// What TorchScript's own code takes for granted of its input. Whoever gives one keeps it as it is: code that writes
-/// into it works on a copy.
-void adapt(FlatGraph& flat) {
-  auto& graph = *flat.graph;
-  std::vector<Node*> views, writers, copies;
-  for_each_node(graph.block(), [&](Node* node) {
-    if (node->kind() == c10::aten::view && node->input(1)->type()->kind() == c10::TypeKind::ListType)
-      views.push_back(node);
-    if (may_write(node)) writers.push_back(node);
-  });
-  std::optional<AliasDb> aliases;
-  if (!writers.empty()) {
-    // Inputs may be anything's alias to it: the copies are asked about.
-    for (Value* input : graph.inputs().slice(1))
-      if (input->type()->isSubtypeOf(*c10::TensorType::get())) copies.push_back(copied(graph, input));
-    aliases.emplace(flat.graph);
-  }
-  views_to_reshapes(views, writers, aliases);
-  for (Node* copy : copies) {
-    const bool needed = aliases->hasWriters(copy->output());
-    for (auto& call : flat.calls)
-      if (needed && call.input == copy->input(0)) call.input = copy->output();
-    if (!needed) copy->output()->replaceAllUsesWith(copy->input(0));
-  }
-  for (auto* unused : {&views, &copies})
-    for (Node* node : *unused)
-      if (!node->hasUses()) node->destroy();
-}
 
 }  // namespace
 
 FlatGraph flatten(const torch::jit::Module& module) {
   FlatGraph flat{method_graph(*module.type(), "forward")->copy(), {}};
-  Flattener(flat).walk(flat.graph->block(), false);
-  adapt(flat);
+  Flattener(flat, module).walk(flat.graph->block(), false);
+  return flat;
+}
+
+FlatGraph flatten_to_run(const torch::jit::Module& module) {
+  auto flat = flatten(module);
+  for (std::size_t i = 1; i < flat.graph->inputs().size(); ++i) protect_input(flat, i);
+  views_to_reshapes(flat);
   return flat;
 }
 
 FlatGraph flatten_one_input(const torch::jit::Module& module) {
-  auto flat = flatten(module);
+  auto flat = flatten_to_run(module);
   if (flat.graph->inputs().size() != 2)
     throw Error(ErrorCode::kMismatch,
                 "expected a network with one input, found " + std::to_string(flat.graph->inputs().size() - 1));

@@ -7,6 +7,7 @@
 
 #include <ATen/core/grad_mode.h>
 #include <caffe2/serialize/inline_container.h>
+#include <torch/csrc/jit/ir/constants.h>
 #include <torch/csrc/jit/serialization/import.h>
 
 #include <graft/error.h>
@@ -29,24 +30,48 @@ bool holds_batch_norm_statistics(const torch::jit::Module& module) {
 
 bool is_none(const torch::jit::Value* value) { return value->type()->kind() == c10::TypeKind::NoneType; }
 
+bool reads_training_flag(const Node* node) {
+  return node->kind() == c10::prim::GetAttr && node->s(c10::attr::name) == "training";
+}
+
+/// Computed from the training flag.
+bool follows_flag(const torch::jit::Value* value) {
+  const Node* node = value->node();
+  if (reads_training_flag(node)) return true;
+  if (value->type()->isSubtypeOf(*c10::TensorType::get())) return false;  // the way back through a network is long
+  if (!node->kind().is_aten() && node->kind() != c10::prim::If) return false;
+  if (std::ranges::any_of(node->inputs(), follows_flag)) return true;
+  return std::ranges::any_of(node->blocks(), [](const torch::jit::Block* block) {
+    return std::ranges::any_of(block->outputs(), follows_flag);
+  });
+}
+
+/// Runs in one mode only, or in both differently.
+bool is_under_flag(const Node* node) {
+  for (const Node* owner = node->owningBlock()->owningNode(); owner; owner = owner->owningBlock()->owningNode())
+    if (owner->kind() == c10::prim::If && follows_flag(owner->input(0))) return true;
+  return false;
+}
+
+/// A dropout that drops nothing, or whose rate is computed: what computes it asks for the training flag.
+bool has_no_fixed_rate(const Node* node) {
+  const auto* rate = input_named(node, "p");
+  if (!rate) return false;
+  const auto constant = torch::jit::toIValue(rate);
+  return !constant || !constant->isDouble() || constant->toDouble() <= 0;
+}
+
 /// The constant that an operator has for its argument "train" or "training", if it has the argument and it is constant.
 std::optional<bool> fixed_training_of(const Node* node) {
   // Without statistics a batch norm uses those of its batch in either mode: it never asks.
   if (const auto* statistics = input_named(node, "running_mean"); statistics && is_none(statistics))
     return std::nullopt;
-  // A dropout whose rate depends on the mode, as that of nn.MultiheadAttention does, or that drops nothing, is none.
-  if (const auto* rate = input_named(node, "p"))
-    if (const auto constant = torch::jit::toIValue(rate); !constant || !(constant->toScalar().toDouble() > 0))
-      return std::nullopt;
   for (const char* name : {"training", "train"}) {
     const auto* value = input_named(node, name);
-    if (value && value->node()->kind() == c10::prim::Constant) return torch::jit::constant_as<bool>(value);
+    if (!value || has_no_fixed_rate(node) || is_under_flag(node)) continue;
+    if (value->node()->kind() == c10::prim::Constant) return torch::jit::constant_as<bool>(value);
   }
   return std::nullopt;
-}
-
-bool reads_training_flag(const Node* node) {
-  return node->kind() == c10::prim::GetAttr && node->s(c10::attr::name) == "training";
 }
 
 /// visit(name, object, slot) for every attribute in and below `module`, in the order of LibTorch's own lists. Those

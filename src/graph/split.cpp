@@ -15,6 +15,7 @@
 
 #include "base/tensor_hash.h"
 #include "base/translate.h"
+#include "graph/to_run.h"
 
 namespace graft::graph {
 
@@ -48,7 +49,7 @@ bool is_plain(const Value* value) {
 /// forward, flat, with the attributes that are plain values as constants and the branches that these decide gone.
 /// Values that two modes have in common have the same name in both.
 GraphPtr folded(const Module& module, bool training) {
-  auto graph = flatten(module).graph;
+  auto graph = flatten_to_run(module).graph;
   const Value* self = graph->inputs().at(0);
   std::size_t count = 0;
   std::set<std::string> written;
@@ -265,6 +266,7 @@ GraphPtr second_part(Graph& whole, std::size_t cut, const std::vector<char>& bef
   destroy(*graph, before);
   graph->eraseInput(1);
   torch::jit::EliminateDeadCode(graph);
+  protect_input(graph, 1);  // features may be kept for the next epoch
   graph->lint();
   return graph;
 }

@@ -120,6 +120,7 @@ TEST(Plan, WhateverUsesWhatTheNumbersAreTheSame) {
            start + "z = " + conv("y", "w1") + "\nu = " + conv("y", "w2") + "\nv = torch.relu(z + u)\nreturn v + y",
            start + "z = " + conv("y", "w1") + "\nu = " + conv("y", "w2") + "\nv = z + y\nreturn (u + v) * y",
            start + "z = " + conv("y", "w1") + "\ny.mul_(2)\nreturn torch.relu(z) + y",
+           start + "z = " + conv("y", "w1") + " + y\ny.mul_(3)\nreturn torch.relu(z) + y",
            start + "z = y.flatten(1)\nreturn torch.relu(" + conv("y", "w1") + " + y).flatten(1) + z",
            start + "return torch.add(" + conv("y", "w1") + ", y, alpha=2)",
            start + "return " + conv("y", "w1") + " + 1.0",

@@ -40,6 +40,8 @@ TEST(Probe, ShapesAreTheInterpreters) {
         "return torch.conv1d(x.flatten(2), self.line, self.b, [2], [1])",
         "return torch._convolution(x.flatten(2), self.line, self.b, [2], [1], [1], False, [0], 1, False, False, True, "
         "True)",
+        "return torch._convolution(x.unsqueeze(2), self.w.unsqueeze(2), self.b, [1, 2, 2], [0, 1, 1], [1, 1, 1], "
+        "False, [0, 0, 0], 1, False, False, True, True)",
         "return torch.linear(x.mean([2, 3]), self.matrix)", "return torch.linear(x.permute(0, 2, 3, 1), self.matrix)",
         "y = torch.conv2d(x, self.w, self.b)\nif y.size(2) > 3:\n    y = torch.relu_(torch.conv2d(y[:, :4], self.w))\n"
         "return torch.adaptive_avg_pool2d(y, [3, 3])"}) {

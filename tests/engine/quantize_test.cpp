@@ -130,6 +130,26 @@ TEST_F(Int8, WhateverUsesWhatTheNumbersAreNear) {
   }
 }
 
+TEST_F(Int8, WhatIsAddedMayBeWrittenBeforeTheRelu) {
+  const auto network = network_of(
+      "y = torch.conv2d(x, self.w0, self.b, [1, 1], [1, 1])\n"
+      "z = torch.conv2d(y, self.w1, None, [1, 1], [1, 1]) + y\n"
+      "y.mul_(3)\n"
+      "return torch.relu(z) + y");
+  const auto x = pictures(6, 9);
+  Calibrator calibrator(network);
+  const auto expected = Runner(network).run(x);
+  EXPECT_LT((calibrator.observe(x) - expected).abs().max().item<double>(), 1e-4 * expected.abs().max().item<double>());
+}
+
+TEST_F(Int8, AGraphThatAnswersOtherwiseIsRefused) {
+  const auto network = network_of(  // a fused addition cannot broadcast the convolution
+      "y = torch.conv2d(x, self.w0, self.b, [1, 1], [1, 1])\n"
+      "return torch.relu(torch.conv2d(y.mean([2, 3], True), self.w1, None, [1, 1], [1, 1]) + y)");
+  Calibrator calibrator(network);
+  EXPECT_GRAFT_ERROR(calibrator.observe(pictures(2, 9)), kMismatch, "");
+}
+
 TEST_F(Int8, WhatWasNotMeasuredStaysInFloat32) {
   const auto network = network_of("return torch.relu(torch.conv2d(torch.sigmoid(x), self.w0, self.b))");
   const auto x = pictures(4, 9);

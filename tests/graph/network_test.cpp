@@ -2,9 +2,12 @@
 
 #include <algorithm>
 
+#include <ATen/core/grad_mode.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "engine/runner.h"
+#include "graph/jit.h"
 #include "support/expect_error.h"
 #include "support/golden.h"
 
@@ -145,17 +148,18 @@ TEST(Origin, IsFoundByLooking) {
   EXPECT_TRUE(load("resnet_scripted").fixed_training().empty());
 }
 
-TEST(Origin, ADropoutWhoseRateDependsOnTheModeIsNotFixed) {  // as in nn.MultiheadAttention
-  const auto fixed = [](const std::string& rate) {
-    return NetworkBuilder("Test")
-        .parameter("w", at::ones({1}))
-        .build("return torch.dropout(x * self.w, " + rate + ", True)")
-        .fixed_training()
-        .size();
+TEST(Origin, ADropoutIsFixedByItsRateToo) {
+  const auto fixed = [](const char* body) {
+    return NetworkBuilder("Test").parameter("w", at::ones({2, 3})).build(body).fixed_training().size();
   };
-  EXPECT_EQ(fixed("0.5"), 1u);
-  EXPECT_EQ(fixed("0.0"), 0u);
-  EXPECT_EQ(fixed("0.5 if self.training else 0.0"), 0u);
+  EXPECT_EQ(fixed("return torch.dropout(x, 0.5, True)"), 1u);
+  EXPECT_EQ(fixed("return torch.dropout(x, 0.5, False)"), 1u);
+  EXPECT_EQ(fixed("return torch.dropout(x, 0.0, True)"), 0u);
+  // What torch.nn.functional.multi_head_attention_forward does.
+  EXPECT_EQ(fixed("p = 0.5\nif not self.training:\n    p = 0.0\nreturn torch.dropout(x, p, True)"), 0u);
+  EXPECT_EQ(fixed("if self.training:\n    x = torch.dropout(x, 0.5, True)\nreturn x"), 0u);
+  EXPECT_EQ(fixed("if self.training and x.dim() == 4:\n    x = torch.dropout(x, 0.5, True)\nreturn x"), 0u);
+  EXPECT_EQ(fixed("if x.dim() == 4:\n    x = torch.dropout(x, 0.5, True)\nreturn x"), 1u);
 }
 
 TEST(Training, FlagsDecideOnBatchStatistics) {
@@ -175,6 +179,84 @@ TEST(Cut, RefusalsSayWhy) {
   EXPECT_GRAFT_ERROR(load("resnet_scripted").cut_before("conv1"), kMismatch, "no layer comes before");
   EXPECT_GRAFT_ERROR(load("conditional").cut_before("extra"), kMismatch, "inside an if");
   EXPECT_GRAFT_ERROR(load("resnet_frozen").cut_before("fc"), kConfig, "fc");
+}
+
+/// stem, then fc in branches of `body`; what it reads as self.flag is an attribute with this value.
+Network branching(const std::string& methods, const std::string& body, bool flag) {
+  const auto beside = NetworkBuilder("Beside").build();
+  const auto layer = [&](double factor) {
+    return NetworkBuilder("Layer", beside)
+        .parameter("w", at::full({3}, factor))
+        .define(
+            "def forward(self, x: Tensor, again: bool = False) -> Tensor:\n"
+            "    if again:\n"
+            "        x = x + 1\n"
+            "    return x * self.w\n")
+        .build();
+  };
+  NetworkBuilder network("Branching", beside);
+  network.child("stem", layer(2)).child("fc", layer(3));
+  torch::jit::Module module = network.jit().module;
+  module.register_attribute("flag", c10::BoolType::get(), flag);
+  if (!methods.empty()) network.define(methods);
+  return network.build(body);
+}
+
+TEST(Cut, ABranchThatIsDecidedIsNone) {
+  const at::NoGradGuard no_grad;
+  const auto x = at::randn({2, 3});
+  const std::string early = "x = self.stem.forward(x)\nif self.flag:\n    return x\nreturn self.fc.forward(x)";
+  const std::string head =
+      "def head(self, x: Tensor, pre_logits: bool = False) -> Tensor:\n"
+      "    return x if pre_logits else self.fc.forward(x)\n";
+  for (const auto& network :
+       {branching("", early, false), branching(head, "return self.head(self.stem.forward(x))", false),
+        branching("", "x = self.stem.forward(x)\nif not self.flag and True:\n    x = self.fc.forward(x)\nreturn x",
+                  false)}) {
+    EXPECT_TRUE(close(Runner(network).run(x), x * 6, 1e-6));
+    for (const auto& call : network.calls()) EXPECT_FALSE(call.conditional) << call.path;
+    const auto cut = network.cut_before("fc");
+    EXPECT_TRUE(close(Runner(load_bytes(cut.save({}))).run(x), x * 2, 1e-6));
+    EXPECT_TRUE(close(Runner(load_bytes(network.cut_after("fc").save({}))).run(x), x * 6, 1e-6));
+  }
+  EXPECT_GRAFT_ERROR(branching("", early, true).cut_before("fc"), kConfig, "no layer \"fc\"");
+}
+
+TEST(Cut, ABranchThatIsDecidedWhileRunningIsOne) {
+  const std::string by_training = "x = self.stem.forward(x)\nif self.training:\n    x = self.fc.forward(x)\nreturn x";
+  EXPECT_GRAFT_ERROR(branching("", by_training, false).cut_before("fc"), kMismatch, "inside an if");
+  const std::string by_setting =  // what a method sets is not known
+      "x = self.stem.forward(x)\nif self.flag:\n    x = self.fc.forward(x)\nself.flag = x.dim() == 2\nreturn x";
+  EXPECT_GRAFT_ERROR(branching("", by_setting, false).cut_before("fc"), kMismatch, "inside an if");
+}
+
+TEST(Cut, ALayerThatTakesSeveralTensorsIsRefused) {
+  const auto beside = NetworkBuilder("Beside").build();
+  const auto tied = NetworkBuilder("Tied", beside)
+                        .define("def forward(self, w: Tensor, x: Tensor) -> Tensor:\n    return x * w\n")
+                        .build();
+  const auto twice = NetworkBuilder("Twice", beside)
+                         .define("def forward(self, x: Tensor, scale: Tensor) -> Tensor:\n    return x * scale\n")
+                         .build();
+  const auto inner = NetworkBuilder("Inner", beside)
+                         .child("tied", tied)
+                         .child("twice", twice)
+                         .parameter("w", at::ones({3}))
+                         .build(
+                             "x = self.tied.forward(self.w, x)\n"
+                             "x = self.twice.forward(x, torch.tensor(x.size(0)))\n"
+                             "return x + 1");
+  const auto network = NetworkBuilder("Test", beside)
+                           .child("body", inner)
+                           .child("twice", twice)
+                           .build("x = self.body.forward(x * 2)\nreturn self.twice.forward(x, x * 2)");
+  EXPECT_GRAFT_ERROR(network.cut_before("twice"), kMismatch, "it takes 2 tensors");
+  EXPECT_GRAFT_ERROR(network.cut_before("body.tied"), kMismatch, "not computed from the network's input");
+  const at::NoGradGuard no_grad;
+  const auto x = at::randn({2, 3});
+  EXPECT_TRUE(close(Runner(network.cut_before("body.twice")).run(x), x * 2, 1e-6));  // a size is no picture
+  EXPECT_TRUE(close(Runner(network.cut_after("body.tied")).run(x), x * 2, 1e-6));
+  EXPECT_TRUE(close(Runner(network.cut_before("body")).run(x), x * 2, 1e-6));
 }
 
 TEST(Run, WrongInputIsAMismatch) {
