@@ -26,7 +26,8 @@ class Calibrator {
   Calibrator(const Calibrator&) = delete;
   Calibrator& operator=(const Calibrator&) = delete;
 
-  /// Logits for [N, C, H, W] float32, after looking at what led to them. Throws kNumeric if that is not finite.
+  /// Logits for [N, C, H, W] float32, after looking at what led to them. Throws kNumeric if that is not finite,
+  /// kMismatch if the network's fused graph does not answer the first picture as the network does.
   at::Tensor observe(const at::Tensor& input);
 
   /// For each activation the interval whose eight bits give the smallest mean squared error over what was observed.

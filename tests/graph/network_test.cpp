@@ -8,6 +8,7 @@
 
 #include "engine/runner.h"
 #include "graph/jit.h"
+#include "graph/to_run.h"
 #include "support/expect_error.h"
 #include "support/golden.h"
 
@@ -257,6 +258,24 @@ TEST(Cut, ALayerThatTakesSeveralTensorsIsRefused) {
   EXPECT_TRUE(close(Runner(network.cut_before("body.twice")).run(x), x * 2, 1e-6));  // a size is no picture
   EXPECT_TRUE(close(Runner(network.cut_after("body.tied")).run(x), x * 2, 1e-6));
   EXPECT_TRUE(close(Runner(network.cut_before("body")).run(x), x * 2, 1e-6));
+}
+
+TEST(Flatten, ALayerThatIsAViewKeepsItsOutput) {
+  const auto beside = NetworkBuilder("Beside").build();
+  const auto flat = NetworkBuilder("Flat", beside).build("return x.view(x.size(0), -1)");
+  const auto fc =
+      NetworkBuilder("Linear", beside).parameter("w", at::ones({5, 12})).build("return torch.linear(x, self.w)");
+  const auto network = NetworkBuilder("Test", beside)
+                           .child("flat", flat)
+                           .child("fc", fc)
+                           .build("return self.fc.forward(self.flat.forward(x * 2))");
+  const auto x = at::ones({2, 3, 2, 2}).contiguous(at::MemoryFormat::ChannelsLast);
+  const auto seen = engine::probe(network, x);
+  ASSERT_EQ(seen.calls.size(), 2u);
+  EXPECT_EQ(seen.calls[0].output_shape, (std::vector<std::int64_t>{2, 12}));
+  EXPECT_EQ(seen.calls[1].input_shape, (std::vector<std::int64_t>{2, 12}));
+  const auto module_graph = flatten_to_run(network.jit().module);
+  for (const auto& call : module_graph.calls) EXPECT_EQ(call.output->node()->owningGraph(), module_graph.graph.get());
 }
 
 TEST(Run, WrongInputIsAMismatch) {
