@@ -106,8 +106,8 @@ TEST(ToRun, AViewTakesChannelsLast) {
                          {conv + "y = torch.relu_(y)\ny = y.view(-1, 8 * 49)\nreturn torch.relu_(y - 1)",
                           (y.relu() - 1).relu().flatten(1)},
                          {conv + "y = y.view(y.size(0), -1)\ny += 1\nreturn y.mul_(2)", (y.flatten(1) + 1) * 2},
-                         {conv + "return y.view_as(torch.zeros([3, 392]))", y.flatten(1)},
-                         {conv + "if y.dim() == 4:\n    y = y.view(3, 8, 49)\nreturn y", y.flatten(2)}}) {
+                         {conv + "return y.view_as(torch.zeros([y.size(0), 392]))", y.flatten(1)},
+                         {conv + "if y.dim() == 4:\n    y = y.view(y.size(0), 8, 49)\nreturn y", y.flatten(2)}}) {
     const auto network = network_of(c.body);
     EXPECT_EQ(engine::probe(network, x).output_shape, c.expected.sizes().vec()) << c.body;
     const Runner runner(network);
