@@ -176,14 +176,14 @@ std::int64_t Fit::steps() const {
   return fit_.steps_per_epoch > 0 ? fit_.steps_per_epoch : static_cast<std::int64_t>(loader_.batches_per_epoch());
 }
 
+bool Fit::is_too_small(std::int64_t batch) const {
+  const auto size = std::min(fit_.batch_size, static_cast<std::int64_t>(size_) - batch * fit_.batch_size);
+  return size <= (fit_.processes ? fit_.processes->size() : 1);
+}
+
 /// What epoch() will do, in numbers.
 EpochSteps Fit::foreseen(std::int64_t epochs) const {
   const auto batches = static_cast<std::int64_t>(loader_.batches_per_epoch());
-  const std::int64_t parts = fit_.processes ? fit_.processes->size() : 1;
-  const auto is_left_out = [&](std::int64_t batch) {
-    const auto size = std::min(fit_.batch_size, static_cast<std::int64_t>(size_) - batch * fit_.batch_size);
-    return batch_norm_trains_ && size <= parts;
-  };
   const bool once_through = fit_.steps_per_epoch == 0;
   auto next = data_ended_ ? 0 : static_cast<std::int64_t>(loader_.next_batch());
   EpochSteps all{.epochs = epochs};
@@ -197,7 +197,7 @@ EpochSteps Fit::foreseen(std::int64_t epochs) const {
     for (bool anew = false; once_through || learned < fit_.steps_per_epoch;) {
       if (next == batches && !once_through && learned == 0 && !std::exchange(anew, true)) next = 0;
       if (next == batches) break;
-      if (!is_left_out(next++)) ++learned;
+      if (const auto batch = next++; !batch_norm_trains_ || !is_too_small(batch)) ++learned;
     }
     all.steps.push_back((learned + options_.accumulate - 1) / options_.accumulate);
   }
@@ -228,7 +228,8 @@ std::optional<Running> Fit::epoch(std::int64_t number, const AfterStep& after_st
   while (once_through || step_ < steps()) {
     auto batch = next_batch();
     if (!batch) break;
-    if (batch->size() == 1 && batch_norm_trains_) {
+    if (batch_norm_trains_ &&
+        (batch->size() == 1 || is_too_small(static_cast<std::int64_t>(loader_.next_batch()) - 1))) {
       warn_once("a batch of one example was left out: batch norm cannot train on it");
       if (!fit_.processes) continue;
       batch = Batch();

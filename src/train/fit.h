@@ -84,6 +84,9 @@ class Fit {
   std::int64_t steps() const;
   /// Steps of the optimiser in the next epochs, if every picture can be read.
   EpochSteps foreseen(std::int64_t epochs) const;
+  /// Whether batch `batch` of the data's has no more than an example for each process: where batch norm trains, none of
+  /// them has one then, however they are shared out.
+  bool is_too_small(std::int64_t batch) const;
   void begin_schedule(const Phase& phase);
   /// Whether several processes share out batches by_example, from the first phase to the last.
   bool shares_by_example(const RunState* begun);

@@ -323,6 +323,13 @@ TEST(SchedulesOfARun, CountEpochsThatRunOutOfData) {
                {along_cosine(1, 2), along_cosine(0, 3), along_cosine(2, 3)});
 }
 
+class DrawnWithContent : public DrawnDataset {
+ public:
+  using DrawnDataset::DrawnDataset;
+  std::string content_id(std::size_t i) const override { return content + std::to_string(i); }
+  std::string content = "picture ";
+};
+
 // --- Where batch norm cannot train
 
 TEST(BatchesOfOne, AreRefusedInAnyPhase) {
@@ -355,6 +362,19 @@ TEST(BatchesOfOne, AtTheDatasEndDoNotEndTheNextEpoch) {
   fit.on_step = [&](const StepInfo& step) { epochs.push_back(step.epoch); };
   Trainer(model).fit(DrawnDataset(17, 3), fit);
   EXPECT_EQ(epochs, (std::vector<std::int64_t>{0, 0, 1, 1, 2, 2}));
+}
+
+/// Examples stay with their process where features are kept, and so come together in one of them.
+TEST(BatchesOfOne, AreLeftOutHoweverProcessesShareThemOut) {
+  graft::testing::Twice processes;
+  auto model = load();
+  model.replace_head(heads::linear({.classes = 3, .seed = 1}));
+  model.apply_freeze("until:layer2");
+  std::vector<std::int64_t> epochs;
+  FitOptions fit{.epochs = 8, .batch_size = 8, .processes = &processes};  // of 8, 8 and 2
+  fit.on_step = [&](const StepInfo& step) { epochs.push_back(step.epoch); };
+  Trainer(model).fit(DrawnWithContent(18, 3), fit);
+  EXPECT_EQ(epochs, (std::vector<std::int64_t>{0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7}));
 }
 
 TEST(Divergence, LeavesTheBestOfTheEpochsBefore) {
@@ -472,13 +492,6 @@ TEST(Checkpoints, ARunThatIsStoppedAfterEveryStepComesToTheSameBits) {
     EXPECT_GE(runs, 6) << setting.name;
   }
 }
-
-class DrawnWithContent : public DrawnDataset {
- public:
-  using DrawnDataset::DrawnDataset;
-  std::string content_id(std::size_t i) const override { return content + std::to_string(i); }
-  std::string content = "picture ";
-};
 
 /// Which examples a process gets is decided once, by the first phase, where features are kept.
 TEST(Checkpoints, OfSeveralProcessesInALaterPhaseComeToTheSameBits) {
