@@ -155,9 +155,10 @@ void run(const Options& o, const CLI::App& app, const Common& common) {
   }
   if (history.interrupted) {
     if (first)
-      note(common, o.checkpoint_dir.empty()
-                       ? "nothing of this run is saved; --checkpoint-dir FOLDER keeps its state, --resume goes on with it"
-                       : "saved a checkpoint in " + o.checkpoint_dir + "; go on with --resume");
+      note(common,
+           o.checkpoint_dir.empty()
+               ? "nothing of this run is saved; --checkpoint-dir FOLDER keeps its state, --resume goes on with it"
+               : "saved a checkpoint in " + o.checkpoint_dir + "; go on with --resume");
     interruption.rethrow();
     throw Interrupted{SIGTERM};  // which another process has had
   }

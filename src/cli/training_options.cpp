@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <variant>
 
 #include "cli/numbers.h"
 
@@ -65,6 +66,35 @@ EarlyStopping early_stopping(const std::string& text) {
   return stopping;
 }
 
+OptimizerSpec optimizer(const TrainingFlags& flags) {
+  auto spec = parse_optimizer(flags.optimizer, flags.learning_rate);
+  std::visit(
+      [&](auto& o) {
+        if (flags.weight_decay) o.weight_decay = *flags.weight_decay;
+        if (!flags.momentum) return;
+        if constexpr (requires { o.momentum; })
+          o.momentum = *flags.momentum;
+        else
+          throw Error(ErrorCode::kConfig, "--momentum: expected --optimizer sgd or rmsprop, found " + flags.optimizer +
+                                              ", whose momentum is its own");
+      },
+      spec);
+  return spec;
+}
+
+/// The training data in two where --val-split asks for it; else validation data that `open` opens.
+template <class Data, class Open>
+std::pair<std::unique_ptr<Dataset>, std::unique_ptr<Dataset>> with_validation(const TrainingFlags& flags,
+                                                                              std::unique_ptr<Data> train,
+                                                                              const Open& open) {
+  if (flags.val_split) {
+    auto [first, second] = train->split(*flags.val_split, flags.seed);
+    return {std::make_unique<Data>(std::move(first)), std::make_unique<Data>(std::move(second))};
+  }
+  auto val = open(train->classes());
+  return {std::move(train), std::move(val)};
+}
+
 void set_class_weights(const TrainingFlags& flags, TrainerOptions& options) {
   if (flags.balanced_sampling) options.balance = ClassBalance::kSampling;
   if (flags.class_weights == "none") return;
@@ -103,7 +133,12 @@ void add_model_part(CLI::App& app, TrainingFlags& f) {
   app.add_option("--train", f.train,
                  "folder with a folder of pictures, or texts, for each class; or a CSV file of texts")
       ->required();
-  app.add_option("--val", f.val, "the same classes, other pictures or texts")->required();
+  auto* val = app.add_option("--val", f.val, "the same classes, other pictures or texts");
+  app.add_option("--val-split", f.val_split,
+                 "in the place of --val: this part of each class of --train, drawn with --seed, is validated on and "
+                 "not trained on")
+      ->check(number_that([](double value) { return value > 0 && value < 1; }, "above 0 and below 1", "0 < NUMBER < 1"))
+      ->excludes(val);
   add_domain(app, f.domain);
   app.add_option("--cut", f.cut, "where the old head ends: features, penultimate or a layer's name")
       ->capture_default_str();
@@ -162,6 +197,11 @@ void add_optimizer_part(CLI::App& app, TrainingFlags& f) {
       ->check(CLI::IsMember({"adam", "rmsprop", "sgd", "adamw"}))
       ->capture_default_str();
   app.add_option("--lr", f.learning_rate, "learning rate; without it the optimiser's own")->check(positive_number());
+  app.add_option("--weight-decay", f.weight_decay,
+                 "without it none; of adamw 0.01, with --numerics keras 0.004. Of adamw decoupled, of the others added "
+                 "to the gradient")
+      ->check(number_that([](double value) { return value >= 0; }, "0 or more", "NUMBER >= 0"));
+  app.add_option("--momentum", f.momentum, "of sgd and rmsprop; without it none")->check(fraction());
   app.add_option("--schedule", f.schedule,
                  "of the learning rate: constant, step:EPOCHS[:FACTOR], cosine, one-cycle or plateau[:PATIENCE]")
       ->capture_default_str();
@@ -227,7 +267,7 @@ void add_training_options(CLI::App& app, TrainingFlags& flags, bool auto_batch) 
 }
 
 TrainerOptions trainer_options(const TrainingFlags& flags, const Common& common) {
-  TrainerOptions options{.optimizer = parse_optimizer(flags.optimizer, flags.learning_rate),
+  TrainerOptions options{.optimizer = optimizer(flags),
                          .numerics = parse_numerics(flags.numerics),
                          .precision = parse_precision(flags.precision),
                          .schedule = Schedule::parse(flags.schedule, flags.warmup),
@@ -264,6 +304,8 @@ FitOptions fit_options(const TrainingFlags& flags, const Common& common, const M
 
 std::pair<std::unique_ptr<Dataset>, std::unique_ptr<Dataset>> training_data(const TrainingFlags& flags) {
   // Everything that can be refused is refused before work begins.
+  if (flags.val.empty() && !flags.val_split)
+    throw Error(ErrorCode::kConfig, "expected --val or --val-split, found neither");
   (void)Cut::parse(flags.cut);
   (void)parse_batch_norm(flags.bn);
   (void)early_stopping(flags.early_stopping);
@@ -274,13 +316,13 @@ std::pair<std::unique_ptr<Dataset>, std::unique_ptr<Dataset>> training_data(cons
     if (on_bad == OnBadImage::kSkip || augment.enabled() || flags.reduced_decoding)
       throw Error(ErrorCode::kConfig,
                   "--on-bad-image skip, --augment and --reduced-decoding are for pictures, the data are texts");
-    auto train = open_texts(flags.train, flags.domain, {});
-    auto val = open_texts(flags.val, flags.domain, {.classes = train->classes()});
-    return {std::move(train), std::move(val)};
+    return with_validation(flags, open_texts(flags.train, flags.domain, {}), [&](const auto& classes) {
+      return open_texts(flags.val, flags.domain, {.classes = classes});
+    });
   }
-  auto train = open_pictures(flags.train, {.augment = augment, .on_bad_image = on_bad});
-  auto val = open_pictures(flags.val, {.on_bad_image = on_bad, .classes = train->classes()});
-  return {std::move(train), std::move(val)};
+  return with_validation(
+      flags, open_pictures(flags.train, {.augment = augment, .on_bad_image = on_bad}),
+      [&](const auto& classes) { return open_pictures(flags.val, {.on_bad_image = on_bad, .classes = classes}); });
 }
 
 Model model_to_train(const TrainingFlags& flags, const Common& common, Dataset& train, Dataset& val,

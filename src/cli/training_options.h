@@ -26,7 +26,8 @@ struct TrainingFlags {
   std::vector<std::string> groups;
   std::string class_weights = "none", early_stopping;
   bool no_decay_1d = false, balanced_sampling = false;
-  std::optional<double> learning_rate;
+  std::optional<double> learning_rate, weight_decay, momentum;
+  std::optional<double> val_split;  ///< in the place of `val`
   std::uint64_t seed = 0;
   bool reduced_decoding = false;
   std::string feature_cache = "memory";

@@ -106,8 +106,8 @@ CheckpointFiles::CheckpointFiles(const CheckpointOptions& options, WarningCallba
     throw Error(ErrorCode::kIo, directory_.string() + ": another process trains with these checkpoints");
   if (!resume_ && (fs::exists(file(0)) || fs::exists(file(1))))
     throw Error(ErrorCode::kConfig, directory_.string() +
-                                        ": has the checkpoint of another run: resume it, or give this run a directory "
-                                        "of its own");
+                                        ": has the checkpoint of a run already: resume it (--resume, "
+                                        "CheckpointOptions::resume), or give this run a directory of its own");
 }
 
 fs::path CheckpointFiles::file(const fs::path& directory, std::int64_t number) {

@@ -42,6 +42,48 @@ class Training(unittest.TestCase):
         self.assertIn("nothing_there", self.finetune("--group", "nothing_there=2", code=2))
         self.assertIn("LAYERS=RATE", self.finetune("--group", "head", code=2))
 
+    def losses(self, *options):
+        return [epoch["loss"] for epoch in self.finetune("--epochs", 3, "--batch", 4, *options)["epochs"]]
+
+    def test_weight_decay_and_momentum_are_the_optimisers(self):
+        for optimizer in ("sgd", "adam", "adamw", "rmsprop"):
+            options = ["--optimizer", optimizer, "--lr", 0.01]
+            decayed = self.losses(*options, "--weight-decay", 0.5)
+            self.assertEqual(decayed, self.losses(*options, "--group", "*=1,0.5"))
+            self.assertNotEqual(decayed, self.losses(*options))
+        self.assertEqual(self.losses("--optimizer", "adamw", "--weight-decay", 0.01), self.losses("--optimizer", "adamw"))
+        for optimizer in ("sgd", "rmsprop"):
+            options = ["--optimizer", optimizer, "--lr", 0.001]
+            self.assertNotEqual(self.losses(*options, "--momentum", 0.9), self.losses(*options))
+            self.assertEqual(self.losses(*options, "--momentum", 0), self.losses(*options))
+        self.assertIn("--momentum: expected --optimizer sgd or rmsprop, found adam", self.finetune("--momentum", 0.9, code=2))
+        self.assertIn("--weight-decay", self.finetune("--weight-decay", -1, code=2))
+        self.finetune("--checkpoint-dir", self.root / "run", "--epochs", 1)
+        self.assertIn("optimizer", self.finetune("--checkpoint-dir", self.root / "run", "--epochs", 1, "--resume", "--weight-decay", 0.1, code=1))
+
+    def test_a_part_of_the_training_data_is_validated_on(self):
+        page, splitting = self.root / "split.html", ["finetune", MODEL, "--train", self.root / "train", "--out", self.root / "out.pt", "--epochs", 2, "--json"]
+
+        def split(*options):
+            result = run(*splitting, "--report", page, *options)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            hashes = {one["name"]: one["value"] for one in json.loads(page.with_suffix(".json").read_text())["hashes"]}
+            scores = json.loads(page.with_suffix(".json").read_text())["evaluations"][0]["evaluation"]
+            return scores["confusion"], hashes["training data"], hashes["validation data"]
+
+        confusion, train, val = split("--val-split", 0.34)
+        self.assertEqual([sum(row) for row in confusion], [2, 2])  # of six pictures of each class
+        self.assertEqual(split("--val-split", 0.34)[1:], (train, val))
+        self.assertNotIn(val, split("--val-split", 0.34, "--seed", 1))
+        self.assertIn("--val", self.finetune("--val-split", 0.3, code=2))  # beside --val
+        for options in ([], ["--val-split", 0], ["--val-split", 1]):
+            result = run(*splitting, *options)
+            self.assertEqual(result.returncode, 2, result.stderr)
+            self.assertIn("--val-split", result.stderr)
+        for command in (["lr-find"], ["sweep", "--freeze-points", "all", "--epochs", 1], ["doctor", "--epochs", 0]):
+            result = run(command[0], MODEL, "--train", self.root / "train", "--val-split", 0.34, *command[1:])
+            self.assertEqual(result.returncode, 0, (command, result.stderr))
+
     def test_a_configuration_file_and_what_is_given_beside_it(self):
         config = self.root / "run.json"
         config.write_text(json.dumps({"epochs": 4, "batch": 4, "balanced-sampling": True, "no-decay-1d": False, "clip-norm": 1.5,
@@ -53,7 +95,7 @@ class Training(unittest.TestCase):
                                     ('{"epochs": "many"}', 2, "many"), ('{"epochs": {}}', 2, '"epochs"'), ("{", 1, "JSON")):
             config.write_text(text)
             self.assertIn(message, self.finetune("--config", config, code=code))
-        self.assertIn("cannot open", self.finetune("--config", self.root / "missing.json", code=1))
+        self.assertIn("cannot open the configuration: No such file or directory", self.finetune("--config", self.root / "missing.json", code=1))
 
     def test_float16_learns_as_float32(self):
         options = ["--epochs", 10, "--lr", 0.01, "--batch", 4]
@@ -154,10 +196,19 @@ class Training(unittest.TestCase):
             process.communicate()
             self.assertEqual(out.read_bytes(), whole)
 
+    def test_stopped_without_checkpoints_it_says_that_nothing_is_saved(self):
+        process = subprocess.Popen([GRAFT, *map(str, self.data), "--out", self.root / "none.pt", "--epochs", "100000"],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self.assertIn(b"epoch 1/", process.stderr.readline())
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+        self.assertEqual(process.returncode, 130, errors)
+        self.assertIn(b"nothing of this run is saved; --checkpoint-dir FOLDER", errors)
+
     def test_another_runs_checkpoint_is_refused(self):
         checkpoints = ["--checkpoint-dir", self.root / "run", "--epochs", 1]
         self.finetune(*checkpoints)
-        self.assertIn("resume it", self.finetune(*checkpoints, code=2))
+        self.assertIn("resume it (--resume", self.finetune(*checkpoints, code=2))
         self.assertIn("seed: it had 0, here 5", self.finetune(*checkpoints, "--resume", "--seed", 5, code=1))
         self.assertIn("input: it had {", self.finetune(*checkpoints, "--resume", "--preprocessing", "caffe", code=1))
         self.assertIn("training contents: it had", self.finetune(*checkpoints, "--resume", "--reduced-decoding", code=1))
