@@ -72,6 +72,7 @@ bool settle_branches(torch::jit::Block* block, const Module& module, const Value
 struct Argument {
   std::optional<torch::jit::IValue> value;
   bool from_input = true;  ///< computed from the network's input
+  bool by_layers = false;  ///< by layers, too: not the input itself, nor a mask of it
 };
 /// By the method's inputs, the first of which is the module.
 using Arguments = std::vector<Argument>;
@@ -183,12 +184,11 @@ bool holds_tensors(const c10::Type& type) {
          std::ranges::any_of(type.containedTypes(), [](const auto& inner) { return holds_tensors(*inner); });
 }
 
-/// The tensors, and lists of them, that are computed from the network's input. Those made of its size are not.
-class FromInput {
+/// The tensors, and lists of them, that are computed from some of a graph's values. Those made of their size are not.
+class ComputedFrom {
  public:
-  FromInput(Graph& graph, const Arguments& arguments) {
-    for (std::size_t i = 1; i < graph.inputs().size(); ++i)
-      if (i >= arguments.size() || arguments[i].from_input) add(graph.inputs()[i]);
+  ComputedFrom(Graph& graph, const std::vector<const Value*>& values) {
+    for (const Value* value : values) add(value);
     for (std::size_t before = 0; before != values_.size();) {  // loops hand values back
       before = values_.size();
       for_each_node(graph.block(), [&](Node* node) { spread(node); });
@@ -196,13 +196,13 @@ class FromInput {
   }
 
   bool contains(const Value* value) const { return values_.contains(value); }
+  bool has_any(at::ArrayRef<Value*> values) const {
+    return std::ranges::any_of(values, [&](const Value* value) { return contains(value); });
+  }
 
  private:
   void add(const Value* value) {
     if (value->type()->kind() != c10::TypeKind::ClassType && holds_tensors(*value->type())) values_.insert(value);
-  }
-  bool has_any(at::ArrayRef<Value*> values) const {
-    return std::ranges::any_of(values, [&](const Value* value) { return contains(value); });
   }
   void spread(Node* node) {
     bool found = has_any(node->inputs());
@@ -219,13 +219,30 @@ class FromInput {
   std::set<const Value*> values_;
 };
 
+std::vector<const Value*> inputs_that(const Graph& graph, const Arguments& arguments, bool Argument::* flag) {
+  std::vector<const Value*> found;
+  for (std::size_t i = 1; i < graph.inputs().size(); ++i)
+    if ((i < arguments.size() ? arguments[i] : Argument()).*flag) found.push_back(graph.inputs()[i]);
+  return found;
+}
+
+/// What layers make of values, and is given to them.
+std::vector<const Value*> made_by_layers(Graph& graph, const Arguments& arguments, const ComputedFrom& from_input) {
+  auto found = inputs_that(graph, arguments, &Argument::by_layers);
+  for_each_node(graph.block(), [&](Node* node) {
+    if (node->kind() == c10::prim::CallMethod && from_input.has_any(node->inputs()))
+      found.insert(found.end(), node->outputs().begin(), node->outputs().end());
+  });
+  return found;
+}
+
 /// What a head in the place of the called layer would be given.
-Value* features_of(Node* call, std::string_view path, const FromInput& from_input) {
+Value* features_of(Node* call, std::string_view path, const ComputedFrom& from_input, const ComputedFrom& by_layers) {
   const auto refuse = [&](const std::string& what) {
     throw Error(ErrorCode::kMismatch, "cannot cut before \"" + std::string(path) + "\": " + what);
   };
   if (call->inputs().size() < 2) refuse("it takes no input");
-  const auto count = std::ranges::count_if(call->inputs(), [&](Value* value) { return from_input.contains(value); });
+  const auto count = std::ranges::count_if(call->inputs(), [&](Value* value) { return by_layers.contains(value); });
   if (count > 1)
     refuse("it takes " + std::to_string(count) + " tensors; cut at a layer that takes one, or after the one before it");
   if (!from_input.contains(call->input(1)))
@@ -257,7 +274,8 @@ Module cut_module(const Module& module, const std::string& method, const Argumen
     throw Error(ErrorCode::kConfig, "no layer \"" + std::string(full_path) + "\" is called by this network's forward");
   if (call->owningBlock() != graph->block()) refuse_conditional(full_path);
 
-  const FromInput from_input(*graph, arguments);
+  const ComputedFrom from_input(*graph, inputs_that(*graph, arguments, &Argument::from_input));
+  const ComputedFrom by_layers(*graph, made_by_layers(*graph, arguments, from_input));
   const std::string prefix(full_path.substr(0, full_path.size() - path.size()));
   // A container that the code looks through (self.layer4.0(x) for a Sequential) has no call of its own.
   const std::string called = *path_of(call->input(0), self);
@@ -268,13 +286,14 @@ Module cut_module(const Module& module, const std::string& method, const Argumen
     if (after && call->outputs().size() != 1)
       throw Error(ErrorCode::kMismatch,
                   "cannot cut after \"" + std::string(full_path) + "\": it yields no single value");
-    value = after ? call->output() : features_of(call, full_path, from_input);
+    value = after ? call->output() : features_of(call, full_path, from_input, by_layers);
     if (after) end = call->next();
   } else if (called == child) {
     const Module inner = module.attr(child).toModule();
     Arguments known;
     for (const Value* argument : call->inputs())
-      known.push_back({cut.branches.value_of(argument, module, self), from_input.contains(argument)});
+      known.push_back(
+          {cut.branches.value_of(argument, module, self), from_input.contains(argument), by_layers.contains(argument)});
     replaced.emplace(child, cut_module(inner, call->s(c10::attr::name), known, rest, cut));
     // The shortened child answers to the same method name and yields the value of the cut.
     value = call->output();
