@@ -1,6 +1,7 @@
 #include "graph/split.h"
 
 #include <algorithm>
+#include <locale>
 #include <map>
 #include <set>
 #include <sstream>
@@ -276,6 +277,7 @@ class Text {
  public:
   explicit Text(const Graph& graph) {
     out_.exceptions(std::ios::badbit);  // a lack of memory is thrown on, not kept to itself
+    out_.imbue(std::locale::classic());
     for (const Value* input : graph.inputs()) name(input);
     print(graph.block());
   }

@@ -1,5 +1,6 @@
 #include "engine/split_runner.h"
 
+#include <locale>
 #include <set>
 #include <string>
 #include <vector>
@@ -285,6 +286,27 @@ TEST(SplitRunner, ATensorConstantIsPartOfTheText) {
   };
   EXPECT_EQ(text("[1.0, 2.0, 3.0, 4.0]"), text("[1.0, 2.0, 3.0, 4.0]"));
   EXPECT_NE(text("[[[1.0]]]"), text("[[[2.0]]]"));
+}
+
+TEST(SplitRunner, TheTextIsTheSameInAnyLocale) {
+  struct Grouped : std::numpunct<char> {
+    char do_decimal_point() const override { return ','; }
+    char do_thousands_sep() const override { return '.'; }
+    std::string do_grouping() const override { return "\3"; }
+  };
+  struct InLocale {
+    explicit InLocale(const std::locale& locale) : before(std::locale::global(locale)) {}
+    ~InLocale() { std::locale::global(before); }
+    const std::locale before;
+  };
+  auto network = network_of(
+      "y = torch.conv2d(x, self.w0) * 1234567 + 0.5\n"
+      "return torch.linear(y.mean([2, 3]), self.V)");
+  network.set_training(true);
+  const std::string expected = SplitRunner(network).trunk_text();
+  EXPECT_THAT(expected, ::testing::HasSubstr("1234567"));
+  const InLocale grouped(std::locale(std::locale::classic(), new Grouped));
+  EXPECT_EQ(SplitRunner(network).trunk_text(), expected);
 }
 
 }  // namespace
