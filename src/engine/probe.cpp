@@ -36,8 +36,15 @@ void blank_convolution(torch::jit::Stack& stack) {
     const auto reach = dilation[i] * (weight.size(d) - 1) + 1, room = input.size(d) + 2 * padding[i] - reach;
     if (room >= 0 && stride[i] > 0) size.push_back(room / stride[i] + 1);
   }
-  torch::jit::push(stack, size.size() == 4 ? at::empty(size, input.options(), input.suggest_memory_format()).zero_()
-                                           : at::conv2d(input, weight, bias, stride, padding, dilation, groups));
+  if (size.size() == 4) {
+    torch::jit::push(stack, at::empty(size, input.options(), input.suggest_memory_format()).zero_());
+  } else if (stride.size() == 2) {
+    torch::jit::push(stack, at::conv2d(input, weight, bias, stride, padding, dilation, groups));
+  } else {  // traced networks have _convolution for any number of dimensions
+    const std::vector<std::int64_t> output_padding(stride.size(), 0);
+    torch::jit::push(stack, at::convolution(input, weight, bias, stride, padding, dilation, /*transposed=*/false,
+                                            output_padding, groups));
+  }
 }
 
 void blank_linear(torch::jit::Stack& stack) {
@@ -63,9 +70,7 @@ std::vector<Value*> blank_inputs(Node* convolution) {
 bool is_plain_convolution(const Node* node) {
   if (!is_convolution(node)) return false;
   if (node->kind() == c10::aten::conv2d) return node->input(4)->type()->kind() == c10::TypeKind::ListType;
-  const auto stride = torch::jit::toIValue(node->input(3));
-  const bool has_two_dimensions = stride && stride->isIntList() && stride->toIntList().size() == 2;
-  return has_two_dimensions && torch::jit::constant_as<bool>(node->input(6)) == false;
+  return torch::jit::constant_as<bool>(node->input(6)) == false;
 }
 
 void skip_arithmetic(Graph& graph) {

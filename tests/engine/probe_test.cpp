@@ -50,6 +50,17 @@ TEST(Probe, ShapesAreTheInterpreters) {
   }
 }
 
+TEST(Probe, TheArithmeticIsSkippedInTracedNetworksToo) {
+  for (const char* convolution :
+       {"torch.conv2d(x, self.w)",
+        "torch._convolution(x, self.w, None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1, False, False, True, True)"}) {
+    const auto network =
+        network_of(std::string("y = ") + convolution + "\nreturn y if bool(y.abs().sum() == 0) else y[:1]");
+    EXPECT_EQ(probe(network, at::ones({2, 4, 5, 5})).output_shape[0], 2) << convolution;  // zeros
+    EXPECT_EQ(Runner(network).run(at::ones({2, 4, 5, 5})).size(0), 1) << convolution;
+  }
+}
+
 TEST(Probe, ConvolutionsInputsComeInOrder) {
   const auto network = network_of(
       "y = torch.conv2d(x, self.w, self.b, [2, 2])\n"
