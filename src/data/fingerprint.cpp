@@ -25,9 +25,9 @@ constexpr int kBandBits = 64 / kBands;
 constexpr int kMostBits = kBands - 1;
 
 constexpr int kDetailSide = 64, kDetailBlock = 8;
-/// Correlation of what is left without each block's mean colour. Of the same photos compressed (JPEG of quality 20 and
-/// more) or scaled to a third it is 0.97 or more, of two different ones 0.69 at most.
-constexpr double kSameDetail = 0.9;
+/// Correlation of what is left without each block's mean colour. Of the same photos compressed or scaled as above it is
+/// 0.89 or more, of two different ones 0.69 at most.
+constexpr double kSameDetail = 0.85;
 /// Levels of 255 below which there is nothing but noise to compare; photos have 7 and more.
 constexpr double kLeastDetail = 1;
 /// A block with a standard deviation of so many levels shows something, and a picture with fewer such blocks is plain:
