@@ -96,14 +96,8 @@ struct Calibrator::Impl {
 
   /// In eight bits numbers say nothing about the graph, so it is compared here, once, in float32.
   void check(const at::Tensor& one) {
-    const auto differs = [&]() -> bool {
-      const auto expected = Runner(network).run(one).to(at::kFloat);
-      const auto found = one_tensor(execute(code, {one}).toTupleRef().elements().at(0)).to(at::kFloat);
-      if (found.sizes() != expected.sizes()) return true;
-      const auto most = Runner::kTolerance * std::max(1.0, expected.abs().nan_to_num(0, 0, 0).max().item<double>());
-      return !at::isclose(found, expected, 0, most, /*equal_nan=*/true).all().item<bool>();
-    };
-    if (differs())
+    const auto found = one_tensor(execute(code, {one}).toTupleRef().elements().at(0));
+    if (difference(found.to(at::kFloat), Runner(network).run(one).to(at::kFloat)) > Runner::kTolerance)
       throw Error(ErrorCode::kMismatch,
                   "int8: this network's convolutions cannot be compiled: their answer to a picture was not the "
                   "interpreter's");

@@ -13,9 +13,8 @@ namespace graft::engine {
 
 namespace {
 
+using graph::is_tensor;
 using torch::jit::Node;
-
-bool is_tensor(const torch::jit::Value* value) { return value->type()->isSubtypeOf(*c10::TensorType::get()); }
 
 /// Something that is computed from the network's input.
 bool is_arithmetic(const Node* node) {

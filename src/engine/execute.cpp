@@ -1,6 +1,11 @@
 #include "engine/execute.h"
 
+#include <algorithm>
+#include <limits>
 #include <string>
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <graft/cancellation.h>
 #include <graft/error.h>
@@ -45,6 +50,15 @@ at::Tensor one_tensor(const torch::jit::IValue& output) {
   if (output.isTensor()) return output.toTensor();
   throw Error(ErrorCode::kMismatch, "expected a network that returns one tensor, found " + output.tagKind() +
                                         "; cut it at a layer that does, or export a wrapper that selects one");
+}
+
+double difference(const at::Tensor& found, const at::Tensor& expected) {
+  const at::NoGradGuard no_grad;
+  if (found.sizes() != expected.sizes()) return std::numeric_limits<double>::infinity();
+  const double scale = std::max(1.0, expected.abs().nan_to_num(0, 0, 0).max().item<double>());
+  // What is no number must be none in both.
+  const auto apart = at::where(at::isclose(found, expected, 0, 0, /*equal_nan=*/true), 0.0, (found - expected).abs());
+  return apart.nan_to_num(std::numeric_limits<float>::infinity()).max().item<double>() / scale;
 }
 
 }  // namespace graft::engine

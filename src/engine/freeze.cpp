@@ -69,8 +69,7 @@ std::shared_ptr<Graph> frozen_graph(const graph::Network& network) {
 void lower_constants(Graph& graph, at::ScalarType type) {
   std::vector<Node*> constants;
   for (Node* node : graph.nodes())
-    if (node->kind() == c10::prim::Constant && node->output()->type()->isSubtypeOf(*c10::TensorType::get()))
-      constants.push_back(node);
+    if (node->kind() == c10::prim::Constant && graph::is_tensor(node->output())) constants.push_back(node);
   for (Node* node : constants) {
     const auto value = torch::jit::toIValue(node->output());
     if (!value || !value->isTensor() || value->toTensor().scalar_type() != at::kFloat) continue;

@@ -15,6 +15,7 @@
 
 #include "engine/freeze.h"
 #include "engine/max_pool.h"
+#include "graph/jit.h"
 
 namespace graft::engine {
 
@@ -87,12 +88,11 @@ bool is_relu(const Node* node) { return node->kind() == c10::aten::relu || node-
 bool is_sum(const Node* node) {
   if (node->kind() != c10::aten::add && node->kind() != c10::aten::add_) return false;
   const auto alpha = torch::jit::toIValue(node->input(2));
-  return node->input(1)->type()->isSubtypeOf(*c10::TensorType::get()) && alpha && alpha->isInt() && alpha->toInt() == 1;
+  return graph::is_tensor(node->input(1)) && alpha && alpha->isInt() && alpha->toInt() == 1;
 }
 
 bool may_write(const Node* node) {
-  const auto* schema = node->maybeSchema();
-  return !node->blocks().empty() || (schema ? schema->is_mutable() : node->hasSideEffects());
+  return !node->blocks().empty() || (node->maybeSchema() ? graph::is_writer(node) : node->hasSideEffects());
 }
 
 /// The only node that uses the value; null if there are several, or none.

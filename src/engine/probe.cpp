@@ -122,8 +122,7 @@ Probe probe(const graph::Network& network, const at::Tensor& input) {
   auto flat = graph::flatten_one_input(module);
 
   const auto observable = [&](const Value* value) {
-    return value && value->type()->isSubtypeOf(*c10::TensorType::get()) &&
-           value->node()->owningBlock() == flat.graph->block();
+    return value && graph::is_tensor(value) && value->node()->owningBlock() == flat.graph->block();
   };
   // The output first, then the sizes of all calls' inputs and outputs and of convolutions' inputs that can be seen at
   // the top level. The tensors themselves would all be in memory at the end.

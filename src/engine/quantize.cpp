@@ -29,9 +29,11 @@
 #include "engine/fusion.h"
 #include "engine/max_pool.h"
 #include "engine/prepared_convolution.h"
+#include "graph/jit.h"
 
 namespace graft::engine {
 
+using graph::is_tensor;
 using torch::jit::Graph;
 using torch::jit::Node;
 using torch::jit::Use;
@@ -40,8 +42,6 @@ using torch::jit::Value;
 namespace {
 
 const c10::Symbol kLinear = c10::Symbol::fromQualString("onednn::qlinear_pointwise");
-
-bool is_tensor(const Value* value) { return value->type()->isSubtypeOf(*c10::TensorType::get()); }
 
 std::optional<at::Tensor> constant_tensor(const Value* value) {
   const auto constant = torch::jit::toIValue(value);

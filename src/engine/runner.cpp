@@ -28,17 +28,11 @@ namespace graft::engine {
 
 namespace {
 
-/// How far the plan's answer to one picture is from what is expected, as a fraction of the largest value, or of 1;
-/// infinite if it is something else altogether.
-double difference(const Plan& plan, const at::Tensor& input, const at::Tensor& expected) {
+/// The plan's difference() on one picture; infinite, too, where it does not run.
+double error_of(const Plan& plan, const at::Tensor& input, const at::Tensor& expected) {
   const at::NoGradGuard no_grad;
   try {
-    const auto found = plan.run(input);
-    if (found.sizes() != expected.sizes()) return std::numeric_limits<double>::infinity();
-    const double scale = std::max(1.0, expected.abs().nan_to_num(0, 0, 0).max().item<double>());
-    // What is no number must be none in both.
-    const auto apart = at::where(at::isclose(found, expected, 0, 0, /*equal_nan=*/true), 0.0, (found - expected).abs());
-    return apart.nan_to_num(std::numeric_limits<float>::infinity()).max().item<double>() / scale;
+    return difference(plan.run(input), expected);
   } catch (const Error& error) {
     if (!base::is_about_input(error.code())) throw;
     return std::numeric_limits<double>::infinity();
@@ -153,7 +147,7 @@ struct Runner::Impl {
                                calibration ? &*calibration : nullptr, &entry.summary);
     if (entry.plan) {
       const auto& expected = answer_to(one, stamps);
-      entry.difference = difference(*entry.plan, known->input, expected);
+      entry.difference = error_of(*entry.plan, known->input, expected);
       if (entry.difference > tolerance_of(precision, input)) {
         entry.plan.reset();
         entry.summary.obstacle = "its answer to a picture was not the interpreter's";

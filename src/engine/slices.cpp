@@ -12,16 +12,17 @@
 #include "engine/max_pool.h"
 #include "engine/prepared_convolution.h"
 #include "engine/quantize.h"
+#include "graph/jit.h"
 
 namespace graft::engine {
 
+using graph::is_tensor;
 using torch::jit::Graph;
 using torch::jit::Node;
 using torch::jit::Value;
 
 namespace {
 
-bool is_tensor(const Value* value) { return value->type()->isSubtypeOf(*c10::TensorType::get()); }
 bool is_constant(const Node* node) { return node->kind() == c10::prim::Constant; }
 
 /// A constant in arithmetic with pictures: the same for all of them.

@@ -21,8 +21,7 @@ std::shared_ptr<torch::jit::Graph> behind(const torch::jit::Module& module, std:
   const auto flat = graph::flatten_one_input(module);
   const auto call = std::find_if(flat.calls.rbegin(), flat.calls.rend(),
                                  [&](const graph::FlatCall& each) { return each.call.path == layer; });
-  if (call == flat.calls.rend() || call->call.conditional || !call->output ||
-      !call->output->type()->isSubtypeOf(*c10::TensorType::get()))
+  if (call == flat.calls.rend() || call->call.conditional || !call->output || !graph::is_tensor(call->output))
     throw Error(ErrorCode::kMismatch, "expected a layer that yields one tensor whenever the network runs, found \"" +
                                           std::string(layer) + "\"");
   auto* value = flat.graph->addInput();

@@ -24,7 +24,7 @@ std::optional<IValue> Branches::value_of(const Value* value, const Module& modul
                                             c10::aten::eq,      c10::aten::ne,     c10::aten::lt,
                                             c10::aten::le,      c10::aten::gt,     c10::aten::ge};
   Node* node = const_cast<Node*>(value->node());
-  if (value->type()->isSubtypeOf(*c10::TensorType::get())) return std::nullopt;
+  if (is_tensor(value)) return std::nullopt;
   if (node->kind() == c10::prim::Constant) {
     auto constant = torch::jit::toIValue(value);
     return constant && is_plain(*constant) ? constant : std::nullopt;

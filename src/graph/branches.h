@@ -20,6 +20,9 @@ class Branches {
   std::optional<torch::jit::IValue> value_of(const torch::jit::Value* value, const torch::jit::Module& module,
                                              const torch::jit::Value* self) const;
 
+  /// Whether a method of the network sets an attribute of this name.
+  bool is_set_somewhere(const std::string& name) const;
+
   /// Puts the nodes of the branch that is taken in the place of `node`, and destroys it. False, and nothing done, where
   /// it is no prim::If, or not decided. replaced(old, now) is told of every output.
   template <class Replaced>
@@ -39,8 +42,6 @@ class Branches {
   }
 
  private:
-  bool is_set_somewhere(const std::string& name) const;
-
   const torch::jit::Module& root_;
   mutable std::optional<std::set<std::string>> set_;  ///< names; looked up when the first is asked for
 };

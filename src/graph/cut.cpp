@@ -211,9 +211,7 @@ class ComputedFrom {
     for (const Value* output : node->outputs()) add(output);
     for (torch::jit::Block* block : node->blocks())
       for (const Value* input : block->inputs()) add(input);
-    const auto* schema = node->maybeSchema();
-    if (schema && schema->is_mutable())
-      for (const Value* input : node->inputs()) add(input);
+    for (const Value* written : written_inputs(node)) add(written);
   }
 
   std::set<const Value*> values_;
@@ -303,7 +301,7 @@ Module cut_module(const Module& module, const std::string& method, const Argumen
     throw Error(ErrorCode::kMismatch, "cannot cut at \"" + std::string(full_path) + "\": \"" + prefix + called +
                                           "\" is called directly, past the layers around it; cut there");
   }
-  if (!value->type()->isSubtypeOf(*c10::TensorType::get()))
+  if (!is_tensor(value))
     throw Error(ErrorCode::kMismatch, "cannot cut at \"" + std::string(full_path) +
                                           "\": expected a tensor there, found " + value->type()->str());
   truncate(*graph, value, end);

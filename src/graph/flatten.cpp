@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,20 @@ const Value* input_named(const Node* node, const char* name) {
   const auto* schema = node->maybeSchema();
   const auto index = schema ? schema->argumentIndexWithName(name) : std::nullopt;
   return index ? node->input(static_cast<std::size_t>(*index)) : nullptr;
+}
+
+bool is_writer(const Node* node) {
+  const auto* schema = node->maybeSchema();
+  return schema && schema->is_mutable();
+}
+
+std::vector<Value*> written_inputs(Node* node) {
+  std::vector<Value*> written;
+  const auto* schema = node->maybeSchema();
+  for (std::size_t i = 0; schema && i < std::min(schema->arguments().size(), node->inputs().size()); ++i)
+    if (const auto* alias = schema->arguments()[i].alias_info(); alias && alias->isWrite())
+      written.push_back(node->input(i));
+  return written;
 }
 
 namespace {

@@ -51,6 +51,13 @@ std::shared_ptr<torch::jit::Graph> method_graph(const c10::ClassType& type, cons
 /// The operator's input of this name; null if it has none.
 const torch::jit::Value* input_named(const torch::jit::Node* node, const char* name);
 
+inline bool is_tensor(const torch::jit::Value* value) { return value->type()->isSubtypeOf(*c10::TensorType::get()); }
+
+/// Whether the operator writes into one of its inputs, by its schema.
+bool is_writer(const torch::jit::Node* node);
+/// Those inputs: tensors, or lists of them.
+std::vector<torch::jit::Value*> written_inputs(torch::jit::Node* node);
+
 /// visit(node) for the nodes of the block and of those inside it, in order.
 template <class Visit>
 void for_each_node(torch::jit::Block* block, const Visit& visit) {

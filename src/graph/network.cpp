@@ -38,7 +38,7 @@ bool reads_training_flag(const Node* node) {
 bool follows_flag(const torch::jit::Value* value) {
   const Node* node = value->node();
   if (reads_training_flag(node)) return true;
-  if (value->type()->isSubtypeOf(*c10::TensorType::get())) return false;  // the way back through a network is long
+  if (is_tensor(value)) return false;  // the way back through a network is long
   if (!node->kind().is_aten() && node->kind() != c10::prim::If) return false;
   if (std::ranges::any_of(node->inputs(), follows_flag)) return true;
   return std::ranges::any_of(node->blocks(), [](const torch::jit::Block* block) {

@@ -16,6 +16,7 @@
 
 #include "base/tensor_hash.h"
 #include "base/translate.h"
+#include "graph/branches.h"
 #include "graph/to_run.h"
 
 namespace graft::graph {
@@ -29,8 +30,6 @@ using torch::jit::Module;
 using torch::jit::Node;
 using torch::jit::Value;
 using GraphPtr = std::shared_ptr<Graph>;
-
-bool is_tensor(const Value* value) { return value->type()->isSubtypeOf(*c10::TensorType::get()); }
 
 bool is_module(const Value* value) {
   const auto type = value->type()->cast<c10::ClassType>();
@@ -53,21 +52,20 @@ GraphPtr folded(const Module& module, bool training) {
   auto graph = flatten_to_run(module).graph;
   const Value* self = graph->inputs().at(0);
   std::size_t count = 0;
-  std::set<std::string> written;
   std::vector<Node*> attributes;
   for_each_node(graph->block(), [&](Node* node) {
     for (Value* output : node->outputs()) output->setDebugName("value" + std::to_string(count++));
-    if (node->kind() == c10::prim::SetAttr) written.insert(node->s(c10::attr::name));
     if (node->kind() == c10::prim::GetAttr) attributes.push_back(node);
   });
+  const Branches branches(module);
   for (Node* node : attributes) {
-    const std::string& name = node->s(c10::attr::name);
-    const auto value = attribute(module, node->output(), self);
-    if (!value || written.contains(name)) continue;
-    if (!value->isBool() && !value->isInt() && !value->isDouble() && !value->isString() && !value->isNone()) continue;
+    auto value = branches.value_of(node->output(), module, self);
+    if (node->s(c10::attr::name) == "training" && !branches.is_set_somewhere("training"))
+      if (const auto flag = attribute(module, node->output(), self); flag && flag->isBool())
+        value = training && flag->toBool();
+    if (!value) continue;
     const torch::jit::WithInsertPoint at(node);
-    node->output()->replaceAllUsesWith(
-        graph->insertConstant(name == "training" && value->isBool() ? IValue(training && value->toBool()) : *value));
+    node->output()->replaceAllUsesWith(graph->insertConstant(*value));
   }
   while (torch::jit::ConstantPropagation(graph)) {  // one pass does not find all, nor always the same
   }

@@ -17,13 +17,6 @@ using torch::jit::Graph;
 using torch::jit::Node;
 using torch::jit::Value;
 
-bool is_tensor(const Value* value) { return value->type()->isSubtypeOf(*c10::TensorType::get()); }
-
-bool is_writer(const Node* node) {
-  const auto* schema = node->maybeSchema();
-  return schema && schema->is_mutable();
-}
-
 /// The values that may share a tensor's memory. LibTorch's AliasDb knows more and takes much longer to make; here too
 /// many only mean a copy too many.
 class Sharing {
@@ -36,16 +29,11 @@ class Sharing {
   }
 
   bool is_written_by(Node* node) const {
-    const auto* schema = node->maybeSchema();
-    if (!schema) return calls_unknown(node) && takes(node);
-    if (!schema->is_mutable()) return false;
+    if (!node->maybeSchema()) return calls_unknown(node) && takes(node);
     const bool takes_lists = std::string_view(node->kind().toUnqualString()).starts_with("_foreach");
-    for (std::size_t i = 0; i < std::min(schema->arguments().size(), node->inputs().size()); ++i) {
-      const auto* alias = schema->arguments()[i].alias_info();
-      if (alias && alias->isWrite() && shared_.contains(node->input(i)) && (takes_lists || is_tensor(node->input(i))))
-        return true;
-    }
-    return false;
+    return std::ranges::any_of(written_inputs(node), [&](const Value* value) {
+      return shared_.contains(value) && (takes_lists || is_tensor(value));
+    });
   }
 
  private:

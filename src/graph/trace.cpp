@@ -76,7 +76,7 @@ void follow_device(Graph& graph) {
 
 void refuse_foreign_tensors(const Graph& graph) {
   for (const Node* node : graph.nodes()) {
-    if (node->kind() != c10::prim::Constant || !node->output()->type()->isSubtypeOf(*c10::TensorType::get())) continue;
+    if (node->kind() != c10::prim::Constant || !is_tensor(node->output())) continue;
     const auto constant = torch::jit::toIValue(node->output());
     // Numbers in arithmetic come as tensors without dimensions.
     if (!constant || !constant->isTensor() || !constant->toTensor().defined() || constant->toTensor().dim() == 0)

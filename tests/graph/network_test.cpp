@@ -260,6 +260,25 @@ TEST(Cut, ALayerThatTakesSeveralTensorsIsRefused) {
   EXPECT_TRUE(close(Runner(network.cut_before("body")).run(x), x * 2, 1e-6));
 }
 
+TEST(Cut, AMaskOfTheInputIsNoSecondTensorWhereItHasBeenUsedInPlace) {
+  const auto beside = NetworkBuilder("Beside").build();
+  const auto body = NetworkBuilder("Body", beside).parameter("w", at::ones({3})).build("return x * self.w");
+  const auto masked = NetworkBuilder("Masked", beside)
+                          .define("def forward(self, x: Tensor, mask: Tensor) -> Tensor:\n    return x * mask\n")
+                          .build();
+  const auto network = NetworkBuilder("Test", beside)
+                           .child("body", body)
+                           .child("masked", masked)
+                           .build(
+                               "mask = x < 0\n"
+                               "y = self.body.forward(x * 2)\n"
+                               "torch.masked_fill_(y, mask, 0.)\n"
+                               "return self.masked.forward(y, mask)");
+  const at::NoGradGuard no_grad;
+  const auto x = at::randn({2, 3});
+  EXPECT_TRUE(close(Runner(network.cut_before("masked")).run(x), (x * 2).clamp_min(0), 1e-6));
+}
+
 TEST(Flatten, ALayerThatIsAViewKeepsItsOutput) {
   const auto beside = NetworkBuilder("Beside").build();
   const auto flat = NetworkBuilder("Flat", beside).build("return x.view(x.size(0), -1)");
