@@ -333,6 +333,22 @@ TEST(Plan, AChangedWeightIsNoticed) {
   }
 }
 
+TEST(Plan, AWeightWrittenPastTheCountOfItsChangesIsNoticed) {
+  const auto network = load("resnet_scripted");
+  const Runner runner(network);
+  const auto x = pictures(2);
+  const auto before = runner.plan(x, Precision::kFloat32);
+  for (const auto& [name, tensor] : network.named_parameters()) {
+    if (name != "layer1.0.conv1.weight") continue;
+    const auto version = tensor._version();
+    tensor.data().mul_(1.5);
+    ASSERT_EQ(tensor._version(), version);
+  }
+  const auto after = runner.plan(x, Precision::kFloat32);
+  EXPECT_NE(after, before);
+  EXPECT_LT(difference(network, *after, x), 1e-4);
+}
+
 TEST(Plan, ThreadsGetTheSameNumbers) {
   const auto network = load("resnet_scripted");
   const Runner runner(network);
