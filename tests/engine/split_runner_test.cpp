@@ -277,6 +277,27 @@ TEST(SplitRunner, WhereNothingIsWorthItTheNetworkStaysWhole) {
   }
 }
 
+TEST(SplitRunner, FeaturesThatTheRestWritesIntoStayAsTheyAre) {  // they may be kept for the next epoch
+  auto network = graph::NetworkBuilder("Test")
+                     .parameter("w", at::randn({4, 3, 3, 3}) / 4)
+                     .parameter("scale", at::full({1}, 2.))
+                     .build(
+                         "y = torch.conv2d(x, self.w)\n"
+                         "y.mul_(self.scale)\n"
+                         "return torch.mean(y, [2, 3])");
+  train_only(network, {"scale"});
+  const SplitRunner split(network);
+  ASSERT_THAT(trunk_parameters(split), ElementsAre("w"));
+  const auto x = pictures(2, 9);
+  EXPECT_LT(difference(network, split, x), 1e-5);
+  const at::NoGradGuard no_grad;
+  const auto features = split.trunk().run(x), before = features.clone();
+  const auto expected = split.train(features);
+  EXPECT_TRUE(at::equal(features, before));
+  EXPECT_TRUE(close(split.rest().run(features), expected, 1e-6));
+  EXPECT_TRUE(at::equal(features, before));
+}
+
 TEST(SplitRunner, ATensorConstantIsPartOfTheText) {
   const auto text = [](const char* constant) {
     auto network = network_of("y = torch.conv2d(x, self.w0) * torch.tensor(" + std::string(constant) +
