@@ -11,7 +11,6 @@
 #include <torch/csrc/jit/passes/peephole.h>
 #include <torch/csrc/jit/passes/remove_dropout.h>
 
-#include "graph/jit.h"
 #include "graph/to_run.h"
 
 namespace graft::engine {

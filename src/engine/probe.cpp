@@ -10,7 +10,7 @@
 #include "engine/execute.h"
 #include "engine/fusion.h"
 #include "engine/registered_operators.h"
-#include "graph/jit.h"
+#include "graph/to_run.h"
 
 namespace graft::engine {
 

@@ -22,7 +22,7 @@
 #include "engine/execute.h"
 #include "engine/quantize.h"
 #include "engine/stamp.h"
-#include "graph/jit.h"
+#include "graph/to_run.h"
 
 namespace graft::engine {
 

@@ -10,7 +10,7 @@
 
 #include "base/translate.h"
 #include "engine/execute.h"
-#include "graph/jit.h"
+#include "graph/to_run.h"
 
 namespace graft::engine {
 

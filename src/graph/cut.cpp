@@ -17,7 +17,7 @@
 
 #include "base/translate.h"
 #include "graph/branches.h"
-#include "graph/jit.h"
+#include "graph/flatten.h"
 
 namespace graft::graph {
 

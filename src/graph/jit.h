@@ -1,4 +1,4 @@
-/// What a Network holds, and the flat form of its forward graph: for the rooms graph and engine only.
+/// What a Network holds, and what is asked of its graphs: for the rooms graph and engine only.
 #pragma once
 
 #include <memory>
@@ -16,23 +16,6 @@ namespace graft::graph {
 struct Network::Jit {
   torch::jit::Module module;
 };
-
-/// A call in a flat graph. The values belong to the graph.
-struct FlatCall {
-  Call call;
-  torch::jit::Value* input = nullptr;   ///< first argument; null if there is none
-  torch::jit::Value* output = nullptr;  ///< null if it has not exactly one
-};
-
-/// forward with every call of a sub-module inlined. Its first input is the module itself.
-struct FlatGraph {
-  std::shared_ptr<torch::jit::Graph> graph;
-  std::vector<FlatCall> calls;
-};
-
-FlatGraph flatten(const torch::jit::Module& module);
-/// The same. Throws Error kMismatch if forward takes more or less than one input.
-FlatGraph flatten_one_input(const torch::jit::Module& module);
 
 /// The dotted path of the sub-module that `value` holds, read off the chain of prim::GetAttr from `self`; "" for self,
 /// nothing if it comes from elsewhere.

@@ -16,7 +16,7 @@
 #include "base/translate.h"
 #include "graph/archive.h"
 #include "graph/defaults.h"
-#include "graph/jit.h"
+#include "graph/flatten.h"
 
 namespace graft::graph {
 

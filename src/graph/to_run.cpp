@@ -1,12 +1,14 @@
 #include "graph/to_run.h"
 
 #include <algorithm>
-#include <optional>
+#include <string>
 #include <string_view>
 #include <unordered_set>
 #include <vector>
 
 #include <torch/csrc/jit/ir/alias_analysis.h>
+
+#include <graft/error.h>
 
 namespace graft::graph {
 
@@ -74,13 +76,6 @@ class Sharing {
   std::unordered_set<const Value*> shared_;
 };
 
-void replace_in_calls(FlatGraph& flat, const Value* old, Value* now) {
-  for (auto& call : flat.calls) {
-    if (call.input == old) call.input = now;
-    if (call.output == old) call.output = now;
-  }
-}
-
 bool is_view(const Node* node) {
   if (node->kind() == c10::aten::view_as) return true;
   return node->kind() == c10::aten::view && node->inputs().size() == 2 &&  // not the one to another type
@@ -140,7 +135,7 @@ void protect_input(FlatGraph& flat, std::size_t index) {
   Value* copy = graph.insert(c10::aten::clone, {input});
   input->replaceAllUsesWith(copy);
   copy->node()->replaceInput(0, input);
-  replace_in_calls(flat, input, copy);
+  flat.replace_in_calls(input, copy);
 }
 
 void views_to_reshapes(FlatGraph& flat) {
@@ -159,9 +154,24 @@ void views_to_reshapes(FlatGraph& flat) {
     Node* reshape =
         view->replaceWithNewSymbol(view->kind() == c10::aten::view_as ? c10::Symbol::fromQualString("aten::reshape_as")
                                                                       : c10::Symbol::fromQualString("aten::reshape"));
-    replace_in_calls(flat, old, reshape->output());
+    flat.replace_in_calls(old, reshape->output());
     view->destroy();
   }
+}
+
+FlatGraph flatten_to_run(const torch::jit::Module& module) {
+  auto flat = flatten(module);
+  for (std::size_t i = 1; i < flat.graph->inputs().size(); ++i) protect_input(flat, i);
+  views_to_reshapes(flat);
+  return flat;
+}
+
+FlatGraph flatten_one_input(const torch::jit::Module& module) {
+  auto flat = flatten_to_run(module);
+  if (flat.graph->inputs().size() != 2)
+    throw Error(ErrorCode::kMismatch,
+                "expected a network with one input, found " + std::to_string(flat.graph->inputs().size() - 1));
+  return flat;
 }
 
 }  // namespace graft::graph

@@ -3,12 +3,14 @@
 
 #include <cstddef>
 
-#include "graph/jit.h"
+#include "graph/flatten.h"
 
 namespace graft::graph {
 
-/// flatten() with what follows; so is flatten_one_input().
+/// flatten() with what follows.
 FlatGraph flatten_to_run(const torch::jit::Module& module);
+/// The same. Throws Error kMismatch if forward takes more or less than one input.
+FlatGraph flatten_one_input(const torch::jit::Module& module);
 
 /// Where the graph may write into its input number `index`, it does so in a copy: the caller's tensor stays as it is.
 void protect_input(FlatGraph& flat, std::size_t index);

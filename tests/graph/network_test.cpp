@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/runner.h"
-#include "graph/jit.h"
+#include "graph/flatten.h"
 #include "graph/to_run.h"
 #include "support/expect_error.h"
 #include "support/golden.h"
