@@ -55,8 +55,8 @@ struct RandomErasing {
 struct GRAFT_EXPORT Augment {
   // Keras
   double rotation_deg = 0;  ///< angle from U(-r, r), in degrees
-  double width_shift = 0;   ///< from U(-s, s): below 1 a fraction of the width, from 1 on pixels
-  double height_shift = 0;  ///< from U(-s, s): below 1 a fraction of the height, from 1 on pixels
+  double width_shift = 0;   ///< from U(-s, s): below 1 a fraction of the width, from 1 on pixels; up or down (!)
+  double height_shift = 0;  ///< from U(-s, s): below 1 a fraction of the height, from 1 on pixels; left or right (!)
   double shear_deg = 0;     ///< shear angle from U(-s, s), in degrees (as Keras means it: 0.2 is a fifth of a degree)
   double zoom = 0;          ///< both factors from U(1 - z, 1 + z), drawn independently; above 1 zooms out
   bool horizontal_flip = false;  ///< with probability one half

@@ -25,10 +25,7 @@ void check_lines(std::string_view text) {
 }
 
 std::optional<CsvRow> CsvReader::next() {
-  while (at_ < text_.size() && at_line_end()) {
-    at_ += text_[at_] == '\r' ? 2 : 1;
-    ++line_;
-  }
+  while (at_ < text_.size() && at_line_end()) skip_line_end();
   if (at_ >= text_.size()) return std::nullopt;
   CsvRow row{line_, {}};
   for (;;) {
@@ -38,8 +35,7 @@ std::optional<CsvRow> CsvReader::next() {
       ++at_;
       continue;
     }
-    at_ += text_[at_] == '\r' ? 2 : 1;
-    ++line_;
+    skip_line_end();
     return row;
   }
 }
@@ -73,7 +69,12 @@ std::string CsvReader::quoted_field() {
   refuse(first_line, "expected the quote that ends this field, found none up to the end of the file");
 }
 
-bool CsvReader::at_line_end() const { return text_[at_] == '\n' || text_.substr(at_, 2) == "\r\n"; }
+bool CsvReader::at_line_end() const { return text_[at_] == '\n' || text_[at_] == '\r'; }
+
+void CsvReader::skip_line_end() {
+  at_ += text_.substr(at_, 2) == "\r\n" ? 2 : 1;
+  ++line_;
+}
 
 void CsvReader::refuse(std::size_t line, const std::string& what) const {
   throw Error(ErrorCode::kFormat, line_text(line) + "this is no CSV: " + what);

@@ -21,7 +21,7 @@ struct CsvRow {
 };
 
 /// Fields between commas; in quotes those that hold commas, quotes (doubled) or line breaks. Lines end as they do on
-/// Unix or Windows; blank ones are left out.
+/// Unix, Windows or old Macs; blank ones are left out.
 class CsvReader {
  public:
   /// `text` must outlive it. Fields of more than `most_bytes` are refused.
@@ -35,6 +35,7 @@ class CsvReader {
   std::string field();
   std::string quoted_field();
   bool at_line_end() const;
+  void skip_line_end();
   [[noreturn]] void refuse(std::size_t line, const std::string& what) const;
   void check_size(std::size_t bytes, std::size_t line) const;
 

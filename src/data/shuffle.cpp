@@ -50,7 +50,8 @@ std::vector<bool> second_part(const std::vector<std::int64_t>& labels, std::size
   std::vector<bool> second(labels.size(), false);
   for (std::size_t label = 0; label < classes; ++label) {
     const auto& own = members[label];
-    auto count = static_cast<std::size_t>(fraction * static_cast<double>(own.size()));
+    constexpr double kRounding = 1e-12;  // 0.29 of 100 is 29, in float64 less
+    auto count = static_cast<std::size_t>(fraction * static_cast<double>(own.size()) * (1 + kRounding));
     if (count == 0 && own.size() >= 2) count = 1;
     const auto order = shuffled(own.size(), seed, label);
     for (std::size_t i = 0; i < count; ++i) second[own[order[i]]] = true;

@@ -78,30 +78,35 @@ struct [[gnu::visibility("hidden")]] TextDataset::Impl {
     places.emplace_back(files.size() - 1, line);
   }
 
-  /// Calls `on_row` with each row behind the names of the columns and the text's place in it.
-  template <class OnRow>
-  void for_each_row(const fs::path& path, std::string_view content, const OnRow& on_row) {
+  /// Calls `on_names` with the names of the columns, and `on_row` with each row behind them and the text's place in it.
+  template <class OnNames, class OnRow>
+  void for_each_row(const fs::path& path, std::string_view content, const OnNames& on_names, const OnRow& on_row) {
     files.push_back(path.string());
     base::named(path.string(), [&] {
       data::CsvReader reader(content, options.max_text_bytes);
       const auto names = reader.next();
       if (!names) throw Error(ErrorCode::kFormat, "line 1: expected the names of the columns, found an empty file");
       const auto column = column_of(*names, options.text_column);
+      on_names(*names);
       while (auto row = reader.next()) {
         if (row->fields.size() != names->fields.size())
           throw Error(ErrorCode::kFormat, line_text(row->line) + "expected " + std::to_string(names->fields.size()) +
                                               " fields as in line " + std::to_string(names->line) + ", found " +
                                               std::to_string(row->fields.size()));
-        on_row(*names, *row, column);
+        on_row(*row, column);
       }
     });
   }
 
   void read_csv(const fs::path& path) {
+    if (options.text_column == options.label_column)
+      base::refuse("text_column and label_column", "two columns", "\"" + options.text_column + "\" for both");
     const auto content = read_text(path, options.max_file_bytes);
     std::vector<std::pair<std::string, std::size_t>> found;  // a row's label and line
-    for_each_row(path, content, [&](const data::CsvRow& names, data::CsvRow& row, std::size_t column) {
-      auto& label = row.fields[column_of(names, options.label_column)];
+    std::size_t label_column = 0;
+    const auto find_label = [&](const data::CsvRow& names) { label_column = column_of(names, options.label_column); };
+    for_each_row(path, content, find_label, [&](data::CsvRow& row, std::size_t column) {
+      auto& label = row.fields[label_column];
       if (label.empty())
         throw Error(ErrorCode::kMismatch,
                     line_text(row.line) + "expected a class in column \"" + options.label_column + "\", found nothing");
@@ -199,7 +204,8 @@ TextDataset TextDataset::unlabelled(const std::vector<fs::path>& paths, const Te
         for (const auto& file : list_images({path})) made->add_file(file, 0);
       } else if (is_csv(path)) {
         const auto content = read_text(path, options.max_file_bytes);
-        made->for_each_row(path, content, [&](const data::CsvRow&, data::CsvRow& row, std::size_t column) {
+        const auto any_names = [](const data::CsvRow&) {};
+        made->for_each_row(path, content, any_names, [&](data::CsvRow& row, std::size_t column) {
           made->add(std::move(row.fields[column]), 0, row.line);
         });
       } else {

@@ -52,7 +52,8 @@ at::Tensor Target::columns(const at::Tensor& logits) const {
 }
 
 at::Tensor Target::answers(const at::Tensor& logits, const at::Tensor& columns) const {
-  return model::activated(task_, logits.narrow(1, first_, task_.outputs)).gather(1, columns - first_).squeeze(1);
+  const auto own = model::calibrated(task_, logits.narrow(1, first_, task_.outputs));
+  return model::activated(task_, own).gather(1, columns - first_).squeeze(1);
 }
 
 std::vector<Prediction> Target::describe(const at::Tensor& columns, const at::Tensor& answers) const {

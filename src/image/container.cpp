@@ -25,6 +25,8 @@ std::uint32_t big32(Bytes b, std::size_t at) { return big16(b, at) << 16 | big16
 std::uint32_t little16(Bytes b, std::size_t at) { return byte_at(b, at) | byte_at(b, at + 1) << 8; }
 std::uint32_t little32(Bytes b, std::size_t at) { return little16(b, at) | little16(b, at + 2) << 16; }
 
+constexpr std::string_view kExif("Exif\0\0", 6);  ///< in front of it in a JPEG, and in PNGs of some programs
+
 bool begins(Bytes bytes, std::string_view text, std::size_t at = 0) {
   return bytes.size() >= at + text.size() && std::memcmp(bytes.data() + at, text.data(), text.size()) == 0;
 }
@@ -77,7 +79,7 @@ class Checker {
     std::size_t at = 2;
     int scans = 0;
     std::uint32_t components = 0;
-    bool adobe = false, arithmetic = false, progressive = false;
+    bool adobe = false, arithmetic = false, progressive = false, has_exif = false;
     for (;;) {
       if (at + 2 > file_.size()) truncated("JPEG");
       if (byte_at(file_, at) != 0xff) damaged("JPEG without a marker at byte " + std::to_string(at));
@@ -103,8 +105,9 @@ class Checker {
         check_huffman_tables(segment);
       } else if (marker == 0xcc) {
         arithmetic = true;
-      } else if (marker == 0xe1 && begins(segment, std::string_view("Exif\0\0", 6))) {
-        container_.orientation = exif_orientation(segment.subspan(6));
+      } else if (marker == 0xe1 && begins(segment, kExif) &&
+                 !std::exchange(has_exif, true)) {  // more may go on with it
+        container_.orientation = exif_orientation(segment);
       } else if (marker == 0xee && begins(segment, "Adobe")) {
         adobe = true;
       } else if (marker == 0xda) {
@@ -230,8 +233,29 @@ class Checker {
     if (const auto colours = little32(file_, 46); bits <= 8 && colours > 256)
       damaged("BMP with a palette of " + std::to_string(colours) + " colours");
     if (compression != 0 && compression != 3) fail(ErrorCode::kFormat, "unsupported kind of BMP: compressed");
+    if (compression == 3) {
+      if (file_.size() < 66) truncated("BMP");
+      check_masks(bits, header);
+    } else if (bits == 16) {
+      container_.bits_of_green = 5;
+    }
     const std::int64_t row_bytes = (width * bits + 31) / 32 * 4;
     if (offset + row_bytes * std::abs(height) > static_cast<std::int64_t>(file_.size())) truncated("BMP");
+  }
+
+  /// Where the channels are: OpenCV goes by the masks of few files, and has other colours for the rest.
+  void check_masks(std::int64_t bits, std::uint32_t header) {
+    const std::array masks{little32(file_, 54), little32(file_, 58), little32(file_, 62)};  // red, green, blue
+    const auto are = [&](std::uint32_t red, std::uint32_t green) {
+      return masks == std::array<std::uint32_t, 3>{red, green, bits == 16 ? 0x1fU : 0xffU};
+    };
+    if (bits == 32 && are(0xff0000, 0xff00)) return;
+    if (bits == 16 && header == 40 && (are(0x7c00, 0x3e0) || are(0xf800, 0x7e0))) {
+      container_.bits_of_green = masks[1] == 0x3e0 ? 5 : 6;
+      return;
+    }
+    fail(ErrorCode::kFormat,
+         "unsupported kind of BMP: channels in other places of its " + std::to_string(bits) + " bits than usual");
   }
 
   [[noreturn]] void unsupported() {
@@ -242,10 +266,14 @@ class Checker {
     static constexpr std::array kKnown{Known{"GIF", "GIF8"},
                                        Known{"WebP", "WEBP", 8},
                                        Known{"HEIC", "ftyphei", 4},
+                                       Known{"HEIC", "ftyphev", 4},
                                        Known{"HEIC", "ftypmif1", 4},
-                                       Known{"AVIF", "ftypavif", 4},
-                                       Known{"TIFF", "II*"},
-                                       Known{"TIFF", "MM"},
+                                       Known{"HEIC", "ftypmsf1", 4},
+                                       Known{"AVIF", "ftypavi", 4},
+                                       Known{"TIFF", std::string_view("II*\0", 4)},
+                                       Known{"TIFF", std::string_view("II+\0", 4)},
+                                       Known{"TIFF", std::string_view("MM\0*", 4)},
+                                       Known{"TIFF", std::string_view("MM\0+", 4)},
                                        Known{"gzip", "\x1f\x8b"},
                                        Known{"zip", "PK"},
                                        Known{"PDF", "%PDF"},
@@ -253,6 +281,7 @@ class Checker {
                                        Known{"Photoshop", "8BPS"},
                                        Known{"JPEG 2000", "jP", 4},
                                        Known{"JPEG XL", "JXL ", 4},
+                                       Known{"JPEG XL", "\xff\x0a"},
                                        Known{"Git LFS pointer", "version https://git-lfs"}};
     for (const auto& known : kKnown)
       if (begins(file_, known.magic, known.at)) fail(ErrorCode::kFormat, expected_but(std::string(known.type)));
@@ -303,6 +332,7 @@ int reduction(const Container& container, const std::optional<ReducedSize>& redu
 // EXIF 2.3 is a TIFF 6.0 file: the tag stands in the first directory.
 int exif_orientation(Bytes tiff) {
   constexpr std::uint32_t kOrientation = 0x0112, kShort = 3;
+  while (begins(tiff, kExif)) tiff = tiff.subspan(kExif.size());
   if (tiff.size() < 14) return 1;
   const bool little = begins(tiff, "II");
   if (!little && !begins(tiff, "MM")) return 1;

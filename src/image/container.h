@@ -19,6 +19,7 @@ struct Container {
   bool lacks_huffman_tables = false;  ///< of a JPEG: a scan uses some that the file has not; libjpeg has defaults then
   int channels = 0;                   ///< as stored, of a JPEG: 1, 3 or 4
   int orientation = 1;                ///< EXIF's, 1..8
+  int bits_of_green = 8;              ///< of a BMP: 5 or 6 where its pixels have 16 bits
 };
 
 /// Throws Error kFormat (another or a damaged type, by its name), kLimit.
@@ -31,7 +32,7 @@ constexpr int divided_up(int size_px, int denominator) { return (size_px + denom
 /// divide evenly: else its begun column would come to lie on the left. Throws Error kConfig.
 int reduction(const Container& container, const std::optional<ReducedSize>& reduced);
 
-/// EXIF's orientation, 1..8, from a TIFF block; 1 if there is none or it makes no sense.
+/// EXIF's orientation, 1..8, from a TIFF block, behind "Exif" or not; 1 if there is none or it makes no sense.
 int exif_orientation(std::span<const std::byte> tiff);
 
 }  // namespace graft::image

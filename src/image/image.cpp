@@ -33,6 +33,15 @@ void check_has_pixels(const Image& image) {
   if (image.empty()) throw Error(ErrorCode::kConfig, "image: expected 1 x 1 pixels or more, found none");
 }
 
+/// The channels of a BMP with 16 bits a pixel, of which decoders fill the highest bits only, up to 255 as Pillow has
+/// them (src/libImaging/Unpack.c).
+void fill_channels(std::vector<std::uint8_t>& rgb, int bits_of_green) {
+  for (std::size_t i = 0; i < rgb.size(); ++i) {
+    const int bits = i % 3 == 1 ? bits_of_green : 5;
+    rgb[i] = static_cast<std::uint8_t>((rgb[i] >> (8 - bits)) * 255 / ((1 << bits) - 1));
+  }
+}
+
 /// The picture as a viewer shows it that follows EXIF's orientation (1..8, EXIF 2.3 table 6).
 Image oriented(Image image, int orientation) {
   if (orientation <= 1) return image;
@@ -105,6 +114,7 @@ Image Image::decode(std::span<const std::byte> file, const DecodeOptions& option
       image.unfilled_columns_ = image.width_ - static_cast<double>(container.width_px) / denominator;
       image.unfilled_rows_ = image.height_ - static_cast<double>(container.height_px) / denominator;
     }
+    if (container.bits_of_green < 8) fill_channels(image.rgb_, container.bits_of_green);
     return oriented(std::move(image), container.orientation);
   });
 }

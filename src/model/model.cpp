@@ -214,7 +214,10 @@ std::vector<std::vector<Prediction>> Model::classify(const at::Tensor& batch, co
     const auto first = model::first_output(impl().tasks, task);
     const auto own = task.outputs == logits.size(1) ? logits : logits.narrow(1, first, task.outputs);
     const auto probabilities = model::activated(task, model::calibrated(task, own)).to(at::kCPU);
-    const auto [values, indices] = probabilities.topk(std::min(options.top_k, task.outputs), 1);
+    // Of equals the first, whatever top_k is, as evaluation has it.
+    const auto [all_values, all_indices] = probabilities.sort(/*stable=*/true, 1, /*descending=*/true);
+    const auto count = std::min(options.top_k, task.outputs);
+    const auto values = all_values.narrow(1, 0, count), indices = all_indices.narrow(1, 0, count);
     const auto finite = own.isfinite().all(1).to(at::kCPU);
     const auto probability = values.accessor<float, 2>();
     const auto index = indices.accessor<std::int64_t, 2>();

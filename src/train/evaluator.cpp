@@ -23,9 +23,8 @@ namespace graft::train {
 namespace {
 
 /// A sum over logits that are not numbers would silently spoil every score.
-void require_answers(const std::vector<Task>& tasks, const at::Tensor& logits, const Batch& batch,
-                     const Dataset& data) {
-  const auto spoilt = model::activated(tasks, logits).isfinite().logical_not().any(1).nonzero();
+void require_answers(const at::Tensor& logits, const Batch& batch, const Dataset& data) {
+  const auto spoilt = logits.isfinite().logical_not().any(1).nonzero();
   if (spoilt.numel() == 0) return;
   const auto row = static_cast<std::size_t>(spoilt[0][0].item<std::int64_t>());
   throw Error(ErrorCode::kNumeric, data.name(batch.indices[row]) + ": the network's outputs are not finite numbers");
@@ -141,7 +140,7 @@ Logits Evaluator::read(DataLoader& loader, const Dataset& data, const Reading& r
                               : model_.forward(batch->images, options_.precision);
     };
     const auto values = forward().to(at::kCPU);
-    require_answers(model_.tasks(), values, *batch, data);
+    require_answers(values, *batch, data);
     const std::vector<std::int64_t> indices(batch->indices.begin(), batch->indices.end());
     const auto rows = at::tensor(indices, at::kLong);
     logits.values.index_copy_(0, rows, values);
@@ -177,7 +176,7 @@ Logits Evaluator::answers(const Dataset& data, const EvaluateOptions& options, b
   const auto mirrored = unknown(tta.horizontal_flip ? static_cast<std::int64_t>(data.size()) : 0, model_.num_classes());
   const auto mirror = [&](const Batch& batch, const at::Tensor& rows) {
     const auto values = model_.forward(batch.images.flip(3), options_.precision).to(at::kCPU);
-    require_answers(model_.tasks(), values, batch, data);
+    require_answers(values, batch, data);
     mirrored.index_copy_(0, rows, values);
   };
   auto answers = read(loader, data, reading, with_targets, tta.horizontal_flip ? OnBatch(mirror) : OnBatch());

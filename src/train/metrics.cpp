@@ -225,7 +225,7 @@ std::vector<ReliabilityBin> reliability(const Confidence& confidence) {
 }
 
 Rejection rejection_of(const Confidence& confidence, double reject_below) {
-  const auto answered = confidence.probability.ge(reject_below);
+  const auto answered = confidence.probability.to(at::kDouble).ge(reject_below);
   const auto answers = answered.sum().item<std::int64_t>();
   Rejection result{.reject_below = reject_below, .coverage = ratio(answers, answered.size(0))};
   if (answers > 0) result.accuracy = ratio((answered & confidence.is_right).sum().item<std::int64_t>(), answers);

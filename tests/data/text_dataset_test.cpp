@@ -59,6 +59,20 @@ TEST_F(TextData, ColumnsAndClassesCanBeNamed) {
   EXPECT_GRAFT_ERROR(csv("topic,body\na,x\n", options), kMismatch, "expected texts of class \"b\", found none");
 }
 
+TEST_F(TextData, TextsAndLabelsAreInTwoColumns) {
+  EXPECT_GRAFT_ERROR(csv("body,topic\nx,a\n", {.text_column = "topic", .label_column = "topic"}), kConfig,
+                     "text_column and label_column: expected two columns, found \"topic\" for both");
+}
+
+TEST_F(TextData, LinesEndAsOnAnySystem) {
+  for (const std::string end : {"\n", "\r\n", "\r"}) {
+    const auto data = csv("text,label" + end + "a,x" + end + end + "\"b" + end + "c\",y" + end + "d,x");
+    EXPECT_THAT(data.classes(), ElementsAre("x", "y"));
+    EXPECT_THAT(texts_of(data), ElementsAre("a", "b" + end + "c", "d"));
+  }
+  EXPECT_THAT(csv("text,label\r\na,x\r\nb,y\r").classes(), ElementsAre("x", "y"));  // cut off in its last line end
+}
+
 TEST_F(TextData, WhatIsNoCsvIsRefusedByLine) {
   const std::string head = "text,label\n";
   for (const auto& [content, code, message] : std::vector<std::tuple<std::string, ErrorCode, std::string>>{
@@ -67,6 +81,7 @@ TEST_F(TextData, WhatIsNoCsvIsRefusedByLine) {
            {head, ErrorCode::kMismatch, "expected texts behind the names of the columns, found none"},
            {"words,label\nx,a\n", ErrorCode::kFormat, "line 1: expected a column \"text\", found \"words\", \"label\""},
            {"text,class\nx,a\n", ErrorCode::kFormat, "line 1: expected a column \"label\""},
+           {"text,class\n", ErrorCode::kFormat, "line 1: expected a column \"label\""},
            {"text,text,label\nx,y,a\n", ErrorCode::kFormat, "line 1: expected one column \"text\", found several"},
            {head + "x,a\ny\n", ErrorCode::kFormat, "line 3: expected 2 fields as in line 1, found 1"},
            {head + "x,a,b\n", ErrorCode::kFormat, "line 2: expected 2 fields as in line 1, found 3"},
@@ -147,6 +162,8 @@ TEST_F(TextData, TextsAtHandAndTheirSplit) {
   std::int64_t of_b = 0;
   for (std::size_t i = 0; i < second.size(); ++i) of_b += second.label(i);
   EXPECT_EQ(of_b, 2);
+  const TextDataset hundred(std::vector<std::string>(100, "x"), std::vector<std::int64_t>(100), {"a"});
+  EXPECT_EQ(hundred.split(0.29, 1).second.size(), 29u);  // 0.29 * 100 is less than 29 in float64
   EXPECT_GRAFT_ERROR(data.split(1), kConfig, "expected a fraction between 0 and 1");
   EXPECT_GRAFT_ERROR(TextDataset({"a"}, {0, 1}, {"x"}), kMismatch, "expected a label for each of 1 texts, found 2");
   EXPECT_GRAFT_ERROR(TextDataset({"a", "b"}, {0, 1}, {"x"}), kMismatch, "text 2: expected a label below 1, found 1");

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <graft/calibration.h>
 #include <graft/script_head.h>
 #include <graft/testing.h>
 #include <graft/trainer.h>
@@ -211,6 +212,22 @@ TEST(GradCamHeads, AHeadInTorchScriptIsFollowed) {
   cam = at::upsample_bilinear2d(cam.clamp_min(0), {32, 32}, false).squeeze(1);
   cam = cam / cam.amax({1, 2}, true).clamp_min(1e-30);
   EXPECT_TRUE(close(stacked(grad_cam(model, input(), {.class_id = "2"})), cam, 1e-5));
+}
+
+TEST(Explaining, ProbabilitiesAreCalibrated) {
+  auto model = load("resnet_scripted");
+  set_calibration(model, {.temperature = 3});
+  const auto expected = (model.forward(input()) / 3).softmax(1);
+  const auto by_gradient = grad_cam(model, input()), by_covering = occlusion(model, input());
+  for (std::int64_t n = 0; n < 2; ++n)
+    for (const auto* maps : {&by_gradient, &by_covering}) {
+      const auto& explained = (*maps)[static_cast<std::size_t>(n)].explained;
+      EXPECT_NEAR(explained.probability, expected[n].max().item<float>(), 1e-5);
+      EXPECT_NEAR(explained.probability, model.classify(input())[static_cast<std::size_t>(n)][0].probability, 1e-5);
+    }
+  // What covering takes away is a probability, too, which the temperature does not only scale.
+  set_calibration(model, {});
+  EXPECT_GT(difference(stacked(by_covering), stacked(occlusion(model, input()))), 1e-3);
 }
 
 TEST(GradCamHeads, TasksAreExplainedApart) {

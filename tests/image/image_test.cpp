@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "base/crc32.h"
+#include "image/container.h"
 #include "support/expect_error.h"
 #include "support/files.h"
 #include "support/sanitized.h"
@@ -151,6 +152,27 @@ TEST(Decode, Case65EveryOrientationIsApplied) {
   }
 }
 
+TEST(Decode, TheFirstExifSegmentCounts) {  // more may go on with it, or be another program's
+  const auto exif_of = [](const std::string& bytes) {
+    const auto at = bytes.find("Exif");
+    const auto length = static_cast<std::size_t>(static_cast<unsigned char>(bytes[at - 2]) << 8 |
+                                                 static_cast<unsigned char>(bytes[at - 1]));
+    return bytes.substr(at - 4, length + 2);
+  };
+  const auto turned = file("orientation_6.jpg");
+  auto both = turned;
+  both.insert(both.find("Exif") - 4 + exif_of(turned).size(), exif_of(file("orientation_3.jpg")));
+  EXPECT_EQ(decode(both), decode(turned));
+}
+
+TEST(Decode, ExifMayBeginWithItsName) {  // so do some programs write it into PNG
+  const auto bytes = file("orientation_6.jpg");
+  const auto tiff = bytes.substr(bytes.find("Exif") + 6);
+  const std::string name("Exif\0\0", 6);
+  for (const auto& exif : {tiff, name + tiff, name + name + tiff})
+    EXPECT_EQ(image::exif_orientation(std::as_bytes(std::span(exif.data(), exif.size()))), 6);
+}
+
 TEST(Decode, Case66ExifGarbageIsIgnored) {
   auto bytes = file("orientation_6.jpg");
   const auto exif = bytes.find("Exif");
@@ -197,6 +219,51 @@ TEST(Decode, Case61OneLongRow) {
 TEST(Decode, Case62OneLongColumn) {
   EXPECT_EQ(decode(bmp_of(1, 65535)).height_px(), 65535);
   EXPECT_GRAFT_ERROR(decode(bmp_of(1, 65536)), kLimit, "1 x 65536");
+}
+
+void append_little(std::string& bytes, std::uint32_t value, int count) {
+  for (int shift = 0; shift < 8 * count; shift += 8) bytes += static_cast<char>(value >> shift);
+}
+
+/// A BMP of one row; the masks of red, green and blue lie behind its header of 40 bytes, or within a longer one.
+std::string bmp_with_masks(int bits, const std::vector<std::uint32_t>& masks, const std::vector<std::uint32_t>& pixels,
+                           std::uint32_t header = 40) {
+  std::string bytes = "BM";
+  const auto ahead = static_cast<std::uint32_t>(std::max<std::size_t>(14 + header, 54 + 4 * masks.size()));
+  for (const auto value : {ahead, 0U, ahead, header, static_cast<std::uint32_t>(pixels.size()), 1U})
+    append_little(bytes, value, 4);
+  append_little(bytes, 1, 2);
+  append_little(bytes, static_cast<std::uint32_t>(bits), 2);
+  append_little(bytes, masks.empty() ? 0 : 3, 4);
+  bytes.resize(54, '\0');
+  for (const auto mask : masks) append_little(bytes, mask, 4);
+  bytes.resize(ahead, '\0');
+  for (const auto pixel : pixels) append_little(bytes, pixel, bits / 8);
+  return bytes;
+}
+
+using Rgb = std::vector<std::uint8_t>;
+Rgb pixels_of(const Image& image) { return {image.rgb().begin(), image.rgb().end()}; }
+
+TEST(Decode, BmpsOf16BitsArePillows) {  // values of Pillow 13.0.0
+  const std::vector<std::uint32_t> in_5_6_5{0xffff, 3 << 11 | 7 << 5 | 24, 24 << 11 | 41 << 5 | 3, 0};
+  EXPECT_EQ(pixels_of(decode(bmp_with_masks(16, {0xf800, 0x7e0, 0x1f}, in_5_6_5))),
+            (Rgb{255, 255, 255, 24, 28, 197, 197, 165, 24, 0, 0, 0}));
+  const std::vector<std::uint32_t> in_5_5_5{0x7fff, 3 << 10 | 7 << 5 | 24, 24 << 10 | 19 << 5 | 3, 0};
+  for (const auto& masks : {std::vector<std::uint32_t>(), {0x7c00, 0x3e0, 0x1f}})
+    EXPECT_EQ(pixels_of(decode(bmp_with_masks(16, masks, in_5_5_5))),
+              (Rgb{255, 255, 255, 24, 57, 197, 197, 156, 24, 0, 0, 0}));
+}
+
+TEST(Decode, BmpsWithChannelsInOtherPlacesAreRefused) {  // OpenCV takes them for blue, green, red
+  EXPECT_EQ(pixels_of(decode(bmp_with_masks(32, {0xff0000, 0xff00, 0xff}, {0x102030}))), (Rgb{0x10, 0x20, 0x30}));
+  EXPECT_EQ(pixels_of(decode(bmp_with_masks(32, {0xff0000, 0xff00, 0xff, 0xff000000}, {0xff102030}, 56))),
+            (Rgb{0x10, 0x20, 0x30}));
+  EXPECT_GRAFT_ERROR(decode(bmp_with_masks(32, {0xff, 0xff00, 0xff0000, 0xff000000}, {0xff0000ff}, 56)), kFormat,
+                     "unsupported kind of BMP: channels in other places of its 32 bits");
+  EXPECT_GRAFT_ERROR(decode(bmp_with_masks(32, {0x3ff00000, 0xffc00, 0x3ff}, {0x102030})), kFormat, "32 bits");
+  EXPECT_GRAFT_ERROR(decode(bmp_with_masks(16, {0xf800, 0x7e0, 0x1f, 0}, {1, 2}, 108)), kFormat, "16 bits");
+  EXPECT_GRAFT_ERROR(decode(bmp_with_masks(16, {0x1f, 0x7e0, 0xf800}, {1, 2})), kFormat, "16 bits");
 }
 
 TEST(BadImages, Case38EmptyFile) { EXPECT_GRAFT_ERROR(decode(""), kFormat, "empty file"); }

@@ -319,6 +319,21 @@ TEST(Heads, BadOptionsAreRefused) {
   EXPECT_EQ(heads::parse("mlp:256,128", 2).describe(), "mlp:256,128");
 }
 
+TEST(Classify, OfEqualsTheFirstComesFirst) {
+  auto model = load("resnet_scripted");
+  model.replace_head(heads::linear({.classes = 30, .seed = 1}));
+  {
+    const at::NoGradGuard no_grad;
+    for (const auto& [name, tensor] : model.trainable_parameters())
+      if (name.starts_with(model.head_name())) at::Tensor(tensor).zero_();
+  }
+  for (const int count : {1, 2, 29, 30}) {
+    const auto top = model.classify(input(), {.top_k = count})[0];
+    ASSERT_EQ(std::ssize(top), count);
+    for (int i = 0; i < count; ++i) EXPECT_EQ(top[static_cast<std::size_t>(i)].index, i);
+  }
+}
+
 TEST(Artefact, DescriptionIsUsedAndCanBeOverridden) {
   const auto model = load("described");
   EXPECT_EQ(model.preprocessing().crop_height_px, 32);

@@ -183,6 +183,8 @@ TEST_F(Vectors, RejectionCountsWhatIsAnswered) {
   EXPECT_NEAR(e.rejection.value().accuracy.value(), right, 1e-12);
   EXPECT_LT(e.accuracy, right);
   EXPECT_FALSE(rejection_of(confidence(), 1.0).accuracy.has_value());
+  const auto one = at::ones({1}, at::kLong);
+  EXPECT_EQ(rejection_of({at::full({1}, 0.9F), one, one == 1}, 0.9).coverage, 0);  // in float32 0.9 is less
 }
 
 TEST_F(Vectors, McNemarsTestEqualsStatsmodels) {

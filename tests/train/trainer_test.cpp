@@ -428,6 +428,12 @@ TEST(BadTraining, OutputsThatAreNotNumbersAreNotTakenForUnreadablePictures) {
   data.bad = {0};
   EXPECT_GRAFT_ERROR(Trainer(model).evaluate(data), kNumeric, "picture 1: the network's outputs");
   EXPECT_GRAFT_ERROR(model.classify(data.image(3)), kNumeric, "example 1 of 1");
+  {  // the softmax of this is finite
+    const at::NoGradGuard no_grad;
+    model.named_parameters().at("fc.bias")[0].fill_(-INFINITY);
+  }
+  EXPECT_GRAFT_ERROR(Trainer(model).evaluate(data), kNumeric, "picture 1: the network's outputs");
+  EXPECT_GRAFT_ERROR(model.classify(data.image(3)), kNumeric, "example 1 of 1");
 }
 
 TEST(BadTraining, Case99OutOfMemoryIsCaughtAndASmallerBatchTrains) {
