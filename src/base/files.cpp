@@ -2,9 +2,7 @@
 
 #include <graft/files.h>
 
-#include <atomic>
 #include <cerrno>
-#include <cstdint>
 #include <cstdio>
 #include <optional>
 #include <string>
@@ -41,21 +39,33 @@ std::filesystem::path directory_of(const std::filesystem::path& path) {
   return parent.empty() ? std::filesystem::path(".") : parent;
 }
 
-/// A temporary file is called NAME.graft-tmp- and so many hexadecimal digits: nobody's own file is.
-constexpr std::string_view kTemporary = ".graft-tmp-";
-constexpr std::size_t kDigits = 8;
+/// Temporary files of NAME are called NAME.graft-tmp- and so many hexadecimal digits, counted from 0: nobody's own file
+/// is. Whoever writes takes the first name that nobody at work has, so that what killed writers left is found again
+/// without a look at all that lies in the directory.
+constexpr const char* kTemporary = ".graft-tmp-";
+constexpr unsigned kTidied = 8;  ///< names that are looked at even if one before is free
 
-/// Removes what writers that were killed left beside `target`. Those who are at work hold a lock on theirs.
-void remove_leftovers(const std::filesystem::path& target) {
-  const std::string start = target.filename().string() + std::string(kTemporary);
-  std::error_code ignored;
-  std::filesystem::directory_iterator entry(directory_of(target), ignored);
-  for (; !ignored && entry != std::filesystem::directory_iterator(); entry.increment(ignored)) {
-    const auto name = entry->path().filename().string();
-    if (!name.starts_with(start) || name.size() != start.size() + kDigits) continue;
-    const Descriptor fd(::open(entry->path().c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW));
-    if (fd.get() >= 0 && ::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) ::unlink(entry->path().c_str());
-  }
+std::string temporary_name(const std::filesystem::path& target, unsigned number) {
+  char digits[9];
+  std::snprintf(digits, sizeof digits, "%08x", number);
+  return target.string() + kTemporary + digits;
+}
+
+/// Whether `path` names the file that is open.
+bool is_at(const Descriptor& fd, const std::string& path) {
+  struct stat open{}, named{};
+  return ::fstat(fd.get(), &open) == 0 && ::lstat(path.c_str(), &named) == 0 && open.st_ino == named.st_ino &&
+         open.st_dev == named.st_dev;
+}
+
+/// Removes a temporary file whose writer was killed: those who are at work hold a lock on theirs. False if it is there
+/// still.
+bool remove_leftover(const std::string& path) {
+  const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW));
+  if (fd.get() < 0) return errno == ENOENT;
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) return false;
+  // Its writer may be done, and the name another's by now; with the lock on what it names nobody else touches it.
+  return !is_at(fd, path) || ::unlink(path.c_str()) == 0;
 }
 
 /// The file that a link leads to, so that the link stays one.
@@ -71,10 +81,9 @@ class TemporaryFile {
   explicit TemporaryFile(std::filesystem::path target) : target_(std::move(target)) {
     struct stat old{};
     if (::stat(target_.c_str(), &old) == 0) mode_ = old.st_mode & 07777;
-    do {
-      create();
-      ::flock(fd_.get(), LOCK_EX);  // where the file system has no locks, leftovers stay
-    } while (is_removed());  // by remove_leftovers(), before the lock
+    unsigned number = 0;
+    while (!create(temporary_name(target_, number))) ++number;
+    while (++number < kTidied) remove_leftover(temporary_name(target_, number));
   }
   ~TemporaryFile() {
     if (!path_.empty()) ::unlink(path_.c_str());
@@ -104,24 +113,21 @@ class TemporaryFile {
   }
 
  private:
-  /// Nobody may read more of it than of the old file, or than the umask has it.
-  void create() {
-    static std::atomic<std::uint32_t> made{static_cast<std::uint32_t>(::getpid())};
+  /// False if another writer has that name. Nobody may read more of the file than of the old one, or than the umask has
+  /// it.
+  bool create(const std::string& path) {
     for (;;) {
-      char digits[kDigits + 1];
-      std::snprintf(digits, sizeof digits, "%08x", static_cast<unsigned>(made++ * 0x9e3779b9U));
-      path_ = target_.string() + std::string(kTemporary) + digits;
-      fd_ = Descriptor(::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode_.value_or(0666) & 0666));
-      if (fd_.get() >= 0) return;
-      const int error = errno;
-      path_.clear();
-      if (error != EEXIST) raise_errno(target_, "cannot create a file beside it", error);
+      fd_ = Descriptor(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode_.value_or(0666) & 0666));
+      if (const int error = errno; fd_.get() < 0) {
+        if (error != EEXIST) raise_errno(target_, "cannot create a file beside it", error);
+        if (!remove_leftover(path)) return false;
+        continue;
+      }
+      path_ = path;
+      ::flock(fd_.get(), LOCK_EX);  // where the file system has no locks, leftovers stay
+      if (is_at(fd_, path)) return true;
+      path_.clear();  // it was removed as a leftover before the lock
     }
-  }
-
-  bool is_removed() const {
-    struct stat status{};
-    return ::fstat(fd_.get(), &status) == 0 && status.st_nlink == 0;
   }
 
   std::filesystem::path target_;
@@ -159,9 +165,7 @@ namespace base {
 
 void write_parts_atomically(const std::filesystem::path& path, std::span<const std::span<const std::byte>> parts) {
   check_replaceable(path);
-  const auto target = behind_links(path);
-  remove_leftovers(target);
-  TemporaryFile file(target);
+  TemporaryFile file(behind_links(path));
   for (const auto part : parts) file.write(part);
   file.rename_to_target();
 }

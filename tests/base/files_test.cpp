@@ -54,17 +54,30 @@ TEST(Files, AtomicWriteReplacesAndLeavesNothingBehind) {
 
 TEST(Files, Case95LeftoversAreRemovedUnlessTheirWriterLives) {
   const Scratch scratch;
-  const auto dead = scratch.write("a.graft-tmp-0123abcd", "half");
-  const auto other = scratch.write("ab.graft-tmp-0123abcd", "another's"), own = scratch.write("a.tmp-backup", "own");
-  const auto alive = scratch.write("a.graft-tmp-89abcdef", "at work");
+  // Three writers were killed, one works on.
+  const auto first = scratch.write("a.graft-tmp-00000000", "half"), later = scratch.write("a.graft-tmp-00000002", "");
+  const auto last = scratch.write("a.graft-tmp-00000005", "most");
+  const auto alive = scratch.write("a.graft-tmp-00000001", "at work");
+  const auto other = scratch.write("ab.graft-tmp-00000000", "another's"), own = scratch.write("a.tmp-backup", "own");
   const Descriptor writer(::open(alive.c_str(), O_RDWR));
   ASSERT_EQ(::flock(writer.get(), LOCK_EX), 0);
   write_atomically(scratch / "a", "one");
-  EXPECT_FALSE(std::filesystem::exists(dead));
-  EXPECT_TRUE(std::filesystem::exists(alive));
+  for (const auto& dead : {first, later, last}) EXPECT_FALSE(std::filesystem::exists(dead)) << dead;
+  EXPECT_EQ(slurp(alive), "at work");
   EXPECT_TRUE(std::filesystem::exists(other));
   EXPECT_TRUE(std::filesystem::exists(own));
   EXPECT_EQ(slurp(scratch / "a"), "one");
+}
+
+TEST(Files, ALeftoverNobodyCanRemoveIsInNobodysWay) {
+  const Scratch scratch;
+  std::filesystem::create_directory(scratch / "a.graft-tmp-00000000");
+  std::filesystem::create_symlink("elsewhere", scratch / "a.graft-tmp-00000001");
+  write_atomically(scratch / "a", "one");
+  EXPECT_EQ(slurp(scratch / "a"), "one");
+  EXPECT_TRUE(std::filesystem::is_symlink(scratch / "a.graft-tmp-00000001"));
+  EXPECT_FALSE(std::filesystem::exists(scratch / "elsewhere"));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(scratch.path()), {}), 3);
 }
 
 TEST(Files, AWrittenFileHasTheModeOfTheOldOneOrWhatTheUmaskLeaves) {
