@@ -7,6 +7,8 @@
 
 namespace graft::base {
 
+namespace fs = std::filesystem;
+
 namespace {
 
 /// "NAME:   123 kB" of such a file, in bytes.
@@ -18,23 +20,51 @@ std::optional<std::int64_t> field(const char* file, const std::string& name) {
 }
 
 /// Nothing for "max".
-std::optional<std::int64_t> number(const std::filesystem::path& file) {
+std::optional<std::int64_t> number(const fs::path& file) {
   std::int64_t value = 0;
   if (std::ifstream in(file); in >> value) return value;
   return std::nullopt;
 }
 
+/// Where the control groups of one hierarchy are, and what their files are called.
+struct Hierarchy {
+  fs::path root;
+  const char* limit;
+  const char* used;
+
+  void bound(const fs::path& group, std::optional<std::int64_t>& free) const {
+    const auto most = number(group / limit), now = number(group / used);
+    if (most && now) free = std::min(free.value_or(*most), std::max<std::int64_t>(0, *most - *now));
+  }
+  /// By what the group and all around it allow: a group within one that is full gets nothing either.
+  void bound_within(const fs::path& group, std::optional<std::int64_t>& free) const {
+    bound(root, free);
+    auto folder = root;
+    for (const auto& name : group.relative_path())
+      if (!name.empty() && name != "..") bound(folder /= name, free);
+  }
+};
+
 }  // namespace
 
-std::optional<std::int64_t> free_host_bytes() {
-  auto free = field("/proc/meminfo", "MemAvailable:");
-  const auto bound = [&](const char* limit, const char* used) {
-    const auto most = number(limit), now = number(used);
-    if (most && now) free = std::min(free.value_or(*most), std::max<std::int64_t>(0, *most - *now));
-  };
-  bound("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current");  // as a container sees its own
-  bound("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes");
+std::optional<std::int64_t> free_in_control_groups(const fs::path& membership, const fs::path& mounted) {
+  const Hierarchy second{mounted, "memory.max", "memory.current"};
+  const Hierarchy first{mounted / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"};
+  std::optional<std::int64_t> free;
+  std::ifstream in(membership);
+  for (std::string line; std::getline(in, line);) {  // "number:controllers:path", cgroups(7)
+    const auto controllers = line.find(':'), path = line.find(':', controllers + 1);
+    if (controllers == std::string::npos || path == std::string::npos) continue;
+    const auto names = "," + line.substr(controllers + 1, path - controllers - 1) + ",";
+    if (names == ",,") second.bound_within(line.substr(path + 1), free);
+    if (names.find(",memory,") != std::string::npos) first.bound_within(line.substr(path + 1), free);
+  }
   return free;
+}
+
+std::optional<std::int64_t> free_host_bytes() {
+  const auto machine = field("/proc/meminfo", "MemAvailable:"), groups = free_in_control_groups();
+  return machine && groups ? std::min(machine, groups) : machine ? machine : groups;
 }
 
 HostMemoryPeak::HostMemoryPeak() : before_(field("/proc/self/status", "VmRSS:").value_or(0)) { restart(); }
