@@ -2,8 +2,11 @@
 #pragma once
 
 #include <string>
+#include <type_traits>
 
 #include <graft/error.h>
+
+#include "base/text.h"
 
 namespace graft::base {
 
@@ -15,7 +18,9 @@ namespace graft::base {
 /// refuse() unless `fine`.
 template <class Number>
 void require(bool fine, const std::string& what, const std::string& expected, Number found) {
-  if (!fine) refuse(what, expected, std::to_string(found));
+  if (fine) return;
+  if constexpr (std::is_floating_point_v<Number>) refuse(what, expected, shortest(found));
+  refuse(what, expected, std::to_string(found));
 }
 
 }  // namespace graft::base

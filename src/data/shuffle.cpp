@@ -8,6 +8,7 @@
 
 #include <graft/error.h>
 
+#include "base/text.h"
 #include "base/uniform.h"
 
 namespace graft::data {
@@ -44,7 +45,7 @@ std::vector<std::size_t> drawn(const std::vector<double>& weights, std::uint64_t
 std::vector<bool> second_part(const std::vector<std::int64_t>& labels, std::size_t classes, double fraction,
                               std::uint64_t seed) {
   if (!(fraction > 0 && fraction < 1))
-    throw Error(ErrorCode::kConfig, "split: expected a fraction between 0 and 1, found " + std::to_string(fraction));
+    throw Error(ErrorCode::kConfig, "split: expected a fraction between 0 and 1, found " + base::shortest(fraction));
   std::vector<std::vector<std::size_t>> members(classes);
   for (std::size_t i = 0; i < labels.size(); ++i) members[static_cast<std::size_t>(labels[i])].push_back(i);
   std::vector<bool> second(labels.size(), false);

@@ -21,20 +21,16 @@ namespace {
   base::refuse("augment: " + field, expected, found);
 }
 
-std::string text_of(double value) {
-  auto text = std::to_string(value);
-  while (text.back() == '0') text.pop_back();
-  return text.back() == '.' ? text + "0" : text;
-}
-
 void check(const std::string& field, double value, double least, double most) {
-  if (!(value >= least && value <= most)) refuse(field, text_of(least) + " to " + text_of(most), text_of(value));
+  if (!(value >= least && value <= most))
+    refuse(field, base::shortest(least) + " to " + base::shortest(most), base::shortest(value));
 }
 
 void check(const std::string& field, const Range& range, double least, double most) {
   check(field, range.low, least, most);
   check(field, range.high, least, most);
-  if (range.low > range.high) refuse(field, "the lower end first", text_of(range.low) + " to " + text_of(range.high));
+  if (range.low > range.high)
+    refuse(field, "the lower end first", base::shortest(range.low) + " to " + base::shortest(range.high));
 }
 
 /// "0.5", or with several numbers "0.5:1"; each key takes some of these forms.

@@ -5,6 +5,8 @@
 
 #include <graft/error.h>
 
+#include "base/text.h"
+
 namespace graft::train {
 
 namespace {
@@ -40,7 +42,7 @@ void LossScaler::check() const {
   const auto scale = scale_.item<float>();
   if (scale >= kSmallest) return;
   throw Error(ErrorCode::kNumeric, "float16: gradients overflow at every scale of the loss; it has fallen to " +
-                                       std::to_string(scale) +
+                                       base::shortest(scale) +
                                        ", below 2^-14; the weights are as before; train in bfloat16 or float32");
 }
 

@@ -30,7 +30,7 @@ Numerics parse_numerics(std::string_view text) {
 OptimizerSpec parse_optimizer(std::string_view name, std::optional<double> learning_rate) {
   if (learning_rate && !(*learning_rate > 0 && std::isfinite(*learning_rate)))
     throw Error(ErrorCode::kConfig,
-                "learning rate: expected a number above 0, found " + std::to_string(*learning_rate));
+                "learning rate: expected a number above 0, found " + base::shortest(*learning_rate));
   const auto with_rate = [&](auto spec) -> OptimizerSpec {
     if (learning_rate) spec.learning_rate = *learning_rate;
     return spec;

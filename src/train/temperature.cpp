@@ -11,6 +11,8 @@
 
 #include <graft/error.h>
 
+#include "base/text.h"
+
 namespace graft::train {
 
 namespace {
@@ -98,7 +100,7 @@ double threshold_for_accuracy(const Confidence& confidence, double accuracy) {
   }
   throw Error(ErrorCode::kMismatch,
               "target_accuracy: expected a share of right answers that some threshold reaches, found " +
-                  std::to_string(accuracy) + "; the best is " + std::to_string(best));
+                  base::shortest(accuracy) + "; the best is " + base::shortest(best));
 }
 
 double threshold_for_coverage(const Confidence& confidence, double coverage) {

@@ -163,7 +163,7 @@ TEST(Augment, IsParsed) {
         "crop=0:1:2", "brightness=1.2:0.8", "jitter=0:0:0:0.6", "fill=mirror", "trivial="})
     EXPECT_GRAFT_ERROR(Augment::parse(bad), kConfig, "augment");
   EXPECT_GRAFT_ERROR(Augment::parse("zoom=-0.1"), kConfig, "found -0.1");
-  EXPECT_GRAFT_ERROR(Augment::parse("erase=1.5"), kConfig, "probability: expected 0.0 to 1.0, found 1.5");
+  EXPECT_GRAFT_ERROR(Augment::parse("erase=1.5"), kConfig, "probability: expected 0 to 1, found 1.5");
 }
 
 }  // namespace

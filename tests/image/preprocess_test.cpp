@@ -131,7 +131,7 @@ TEST(Preprocessing, IsParsed) {
   refused("", "found \"\"");
   refused("keras", "keras");
   refused("torch,mean=0.5:0.5", "mean: expected three numbers, one for each channel, found \"0.5:0.5\"");
-  refused("torch,std=1:1:0", "found 0.0");
+  refused("torch,std=1:1:0", "found 0");
   refused("torch,crop=300", "crop_height_px: expected at most resize_shorter_px, found 300");
   refused("torch,resize=-1", "found \"-1\"");
   refused("torch,zoom=2", "found \"zoom\"");

@@ -472,6 +472,7 @@ TEST(BadTraining, OptionsOutOfRange) {
   EXPECT_GRAFT_ERROR(Trainer(model, {.optimizer = Adam{.learning_rate = -1}}), kConfig, "learning_rate");
   EXPECT_GRAFT_ERROR(Trainer(model, {.label_smoothing = 1}).fit(data), kConfig, "label_smoothing");
   EXPECT_GRAFT_ERROR(Trainer(model, {.mixup_alpha = -0.2}).fit(data), kConfig, "found -0.2");
+  EXPECT_GRAFT_ERROR(Trainer(model, {.mixup_alpha = -1e-9}).fit(data), kConfig, "found -1e-09");
 }
 
 TEST(BadTraining, SkippedPicturesAreListedOnce) {
