@@ -110,8 +110,8 @@ std::string attributes(std::initializer_list<std::pair<const char*, int>> values
 }  // namespace
 
 Image draw_map(const at::Tensor& coordinates, std::span<const MapPicture> pictures, const MapOptions& options) {
-  check(coordinates, pictures, options);
   return base::translated("drawing a map", [&] {
+    check(coordinates, pictures, options);
     const auto places = places_of(coordinates, options);
     const auto groups = groups_of(pictures);
     image::Canvas canvas(options.width_px, options.height_px);
@@ -127,8 +127,8 @@ Image draw_map(const at::Tensor& coordinates, std::span<const MapPicture> pictur
 
 std::string draw_map_svg(const at::Tensor& coordinates, std::span<const MapPicture> pictures,
                          const MapOptions& options) {
-  check(coordinates, pictures, options);
   return base::translated("drawing a map", [&] {
+    check(coordinates, pictures, options);
     const auto places = places_of(coordinates, options);
     const auto groups = groups_of(pictures);
     const bool legend = groups.size() > 1;
