@@ -41,7 +41,7 @@ FeatureCache::FeatureCache(std::int64_t max_bytes, std::unique_ptr<FeatureFile> 
   if (device.is_cuda()) device_rows_.emplace(device, max_device_bytes);
   if (!file_) return;
   shape_ = file_->shape();
-  rows_.insert(file_->rows().begin(), file_->rows().end());
+  for (const auto& [key, at] : file_->rows()) rows_.emplace(key, Place{.in_file = at});
 }
 
 bool FeatureCache::contains(const std::string& key) const {
@@ -78,8 +78,19 @@ at::Tensor FeatureCache::host_rows(std::span<const std::string> keys) const {
   const auto batch = at::empty(shape, at::kFloat);
   const auto bytes = batch.nbytes() / keys.size();
   auto* to = static_cast<std::byte*>(batch.mutable_data_ptr());
-  const std::lock_guard lock(mutex_);
-  for (const auto& key : keys) to = static_cast<std::byte*>(std::memcpy(to, rows_.at(key), bytes)) + bytes;
+  std::vector<Place> places;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& key : keys) places.push_back(rows_.at(key));
+  }
+  for (const auto& place : places) {
+    if (place.in_memory) {
+      std::memcpy(to, place.in_memory, bytes);
+    } else {
+      file_->read_row(place.in_file, {to, bytes});
+    }
+    to += bytes;
+  }
   return from_blocks(batch);
 }
 
@@ -103,23 +114,26 @@ bool FeatureCache::insert_on_host(std::span<const std::string> keys, const at::T
   bool all = true;
   for (std::size_t i = 0; i < keys.size(); ++i) {
     if (on_host(keys[i])) continue;
-    const auto* kept = keep(keys[i], made[static_cast<std::int64_t>(i)]);
+    const auto kept = keep(keys[i], made[static_cast<std::int64_t>(i)]);
     all = all && kept;
     if (!kept) continue;
     const std::lock_guard lock(mutex_);
-    rows_.emplace(keys[i], kept);
+    rows_.emplace(keys[i], *kept);
   }
   return all;
 }
 
-const std::byte* FeatureCache::keep(const std::string& key, const at::Tensor& row) {
+std::optional<FeatureCache::Place> FeatureCache::keep(const std::string& key, const at::Tensor& row) {
   const auto* data = static_cast<const std::byte*>(row.const_data_ptr());
-  if (file_ && file_->can_append()) return file_->append(key, {data, row.nbytes()});
+  if (file_ && file_->can_append()) {
+    const auto at = file_->append(key, {data, row.nbytes()});
+    return at ? std::optional(Place{.in_file = *at}) : std::nullopt;
+  }
   const auto bytes = static_cast<std::int64_t>(row.nbytes());
-  if (in_memory_bytes_ + bytes > max_bytes_) return nullptr;
+  if (in_memory_bytes_ + bytes > max_bytes_) return std::nullopt;
   in_memory_.push_back(row.clone());
   in_memory_bytes_ += bytes;
-  return static_cast<const std::byte*>(in_memory_.back().const_data_ptr());
+  return Place{.in_memory = static_cast<const std::byte*>(in_memory_.back().const_data_ptr())};
 }
 
 }  // namespace graft::train

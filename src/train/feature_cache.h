@@ -37,7 +37,7 @@ class FeatureCache {
   const FeatureFile* file() const { return file_.get(); }
 
   /// [keys, ...], on the device if one of them is there or all can go there, else on the CPU; a map of features has its
-  /// channels last. All keys must be there.
+  /// channels last. All keys must be there. Throws Error kIo for a file that another program has cut off.
   at::Tensor rows(std::span<const std::string> keys) const;
 
   /// Keeps rows[i], [keys, ...] of float32, for keys[i] where none is kept. False if there was no room for all of them,
@@ -48,15 +48,20 @@ class FeatureCache {
   at::Tensor host_rows(std::span<const std::string> keys) const;
   bool on_host(const std::string& key) const;
   bool insert_on_host(std::span<const std::string> keys, const at::Tensor& rows);
-  /// Where the row is kept; null if there is no room.
-  const std::byte* keep(const std::string& key, const at::Tensor& row);
+  /// Where a row is kept.
+  struct Place {
+    const std::byte* in_memory = nullptr;  ///< null: in the file
+    std::size_t in_file = 0;
+  };
+  /// Nothing if there is no room.
+  std::optional<Place> keep(const std::string& key, const at::Tensor& row);
 
   const std::int64_t max_bytes_;
   std::unique_ptr<FeatureFile> file_;
   std::vector<std::int64_t> shape_;  ///< of a row; empty until there is one
   mutable std::mutex mutex_;         ///< of rows_ and device_rows_
   mutable std::optional<DeviceRows> device_rows_;
-  std::unordered_map<std::string, const std::byte*> rows_;
+  std::unordered_map<std::string, Place> rows_;
   std::vector<at::Tensor> in_memory_;
   std::int64_t in_memory_bytes_ = 0;
 };

@@ -10,7 +10,6 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -132,8 +131,6 @@ FeatureFile::FeatureFile(const fs::path& directory, std::string space, std::int6
   may_write_ = false;
 }
 
-void FeatureFile::Unmap::operator()(std::byte* data) const { ::munmap(data, bytes); }
-
 void FeatureFile::restore(const fs::path& directory, const std::pair<std::string, std::size_t>& extent) {
   const auto kept = directory / extent.first;
   for (const auto& other : others(kept)) fs::remove(other.path);
@@ -148,20 +145,14 @@ void FeatureFile::open() {
     may_write_ = ::flock(fd_.get(), LOCK_EX | LOCK_NB) == 0;
   } while (may_write_ && !is_at(fd_.get(), path_));
   ::futimens(fd_.get(), nullptr);
-  mapped_.reset();
-  // As much as the file may ever have: pages behind its end may be mapped, not touched.
-  const auto bytes =
-      std::max({static_cast<std::size_t>(std::min(max_bytes_, kLargest)), size_of(fd_.get(), path_), kHeader});
-  void* data = ::mmap(nullptr, bytes, PROT_READ, MAP_SHARED, fd_.get(), 0);
-  if (data == MAP_FAILED) base::raise_errno(path_, "cannot map", errno);
-  mapped_ = {static_cast<std::byte*>(data), Unmap{bytes}};
 }
 
 bool FeatureFile::read_header(std::size_t size) {
   if (size < kHeader) return false;
-  const std::string_view found(reinterpret_cast<const char*>(mapped_.get()), kHeader);
+  std::string found(kHeader, '\0');
+  read_row(0, std::as_writable_bytes(std::span(found)));
   const auto shape_at = kMagic.size() + kDigest + 1;
-  shape_ = numbers(found.substr(shape_at, found.find('\n', shape_at) - shape_at));
+  shape_ = numbers(std::string_view(found).substr(shape_at, found.find('\n', shape_at) - shape_at));
   return !shape_.empty() && bytes_of(shape_) && found == header(space_, shape_);
 }
 
@@ -172,48 +163,69 @@ bool FeatureFile::read() {
   if (!read_header(size)) return false;
   const std::size_t row_bytes = *bytes_of(shape_), record = kBeforeRow + row_bytes, count = (size - kHeader) / record;
   end_ = kHeader;
+  std::vector<std::byte> bytes(count == 0 ? 0 : record);
   for (std::size_t i = 0; i < count; ++i) {
-    const std::byte* at = mapped_.get() + end_;
-    const std::string_view text(reinterpret_cast<const char*>(at), kBeforeRow);
+    read_row(end_, bytes);
+    const std::string_view text(reinterpret_cast<const char*>(bytes.data()), kBeforeRow);
     const auto key = text.substr(0, kDigest);
-    if (text.substr(kDigest) != checksum(key, {at + kBeforeRow, row_bytes})) {
+    if (text.substr(kDigest) != checksum(key, std::span(bytes).subspan(kBeforeRow))) {
       if (i + 1 < count) return false;
-      break;  // the next one is written over it: never cut off, others may have it mapped
+      break;  // the next one is written over it: never cut off, others may read there
     }
-    rows_.emplace_back(key, at + kBeforeRow);
+    rows_.emplace_back(key, end_ + kBeforeRow);
     end_ += record;
   }
   return true;
 }
 
-const std::byte* FeatureFile::append(const std::string& key, std::span<const std::byte> row) {
+void FeatureFile::read_row(std::size_t at, std::span<std::byte> row) const {
+  while (!row.empty()) {
+    const auto found = ::pread(fd_.get(), row.data(), row.size(), static_cast<off_t>(at));
+    if (found < 0 && errno == EINTR) continue;
+    if (found < 0) base::raise_errno(path_, "cannot read", errno);
+    if (found == 0)
+      throw Error(ErrorCode::kIo, path_.string() + ": ends at byte " + std::to_string(at) +
+                                      ", where there was more: another program has cut the feature cache off");
+    at += static_cast<std::size_t>(found);
+    row = row.subspan(static_cast<std::size_t>(found));
+  }
+}
+
+std::optional<std::size_t> FeatureFile::append(const std::string& key, std::span<const std::byte> row) {
   const std::string first = end_ == 0 ? header(space_, shape_) : std::string();
   const std::string before = key + checksum(key, row);
   std::vector<std::byte> record(first.size() + before.size() + row.size());
   std::memcpy(record.data(), first.data(), first.size());
   std::memcpy(record.data() + first.size(), before.data(), before.size());
   std::memcpy(record.data() + first.size() + before.size(), row.data(), row.size());
-  if (!make_room(record.size())) return nullptr;
+  is_full_ = is_full_ || !make_room(record.size());
+  if (is_full_) return std::nullopt;
   if (!write(record)) {
     warn(std::string("cannot be written (") + std::generic_category().message(errno) + "): no more is kept in it");
     may_write_ = false;
-    return nullptr;
+    return std::nullopt;
   }
   end_ += record.size();
-  return mapped_.get() + end_ - row.size();
+  return end_ - row.size();
 }
 
 bool FeatureFile::make_room(std::size_t bytes) {
-  const auto bound = static_cast<std::size_t>(max_bytes_);
-  if (end_ + bytes > std::min(bound, mapped_.get_deleter().bytes)) return false;
-  const auto files = others(path_);
-  std::size_t sum = end_ + bytes;
-  for (const auto& file : files) sum += file.bytes;
-  for (const auto& file : files) {
-    if (sum <= bound) break;
-    if (remove_unused(file.path)) sum -= file.bytes;
+  if (bytes > granted_) {
+    const auto bound = static_cast<std::size_t>(max_bytes_);
+    if (end_ + bytes > bound) return false;
+    const auto files = others(path_);
+    std::size_t sum = end_ + bytes;
+    for (const auto& file : files) sum += file.bytes;
+    for (const auto& file : files) {
+      if (sum <= bound) break;
+      if (remove_unused(file.path)) sum -= file.bytes;
+    }
+    if (sum > bound) return false;
+    // Half of the room that is left: another process may take the other half, and it need not look for each row either.
+    granted_ = bytes + (bound - sum) / 2;
   }
-  return sum <= bound;
+  granted_ -= bytes;
+  return true;
 }
 
 bool FeatureFile::write(std::span<const std::byte> bytes) {

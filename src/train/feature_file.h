@@ -1,10 +1,10 @@
-/// The file behind a feature cache: a header and records of one size, appended, read by mapping.
+/// The file behind a feature cache: a header and records of one size, appended.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -29,9 +29,11 @@ class FeatureFile {
   FeatureFile(const FeatureFile&) = delete;
   FeatureFile& operator=(const FeatureFile&) = delete;
 
-  using Row = std::pair<std::string, const std::byte*>;
-  /// Keys (64 characters) and rows that were there; valid as long as this lives.
+  using Row = std::pair<std::string, std::size_t>;
+  /// Keys (64 characters) of the rows that were there, and where they are in the file.
   const std::vector<Row>& rows() const { return rows_; }
+  /// A row that is there, from any thread. Throws Error kIo, also if another program has cut the file off.
+  void read_row(std::size_t at, std::span<std::byte> row) const;
 
   /// Of a row of float32; empty while there is none.
   const std::vector<std::int64_t>& shape() const { return shape_; }
@@ -46,8 +48,8 @@ class FeatureFile {
   static void restore(const std::filesystem::path& directory, const std::pair<std::string, std::size_t>& extent);
 
   bool can_append() const { return may_write_; }
-  /// The row in the mapped file; null if there was no room for it.
-  const std::byte* append(const std::string& key, std::span<const std::byte> row);
+  /// Where the row is in the file; nothing if there was no room for it, and from then on.
+  std::optional<std::size_t> append(const std::string& key, std::span<const std::byte> row);
 
  private:
   void open();
@@ -64,12 +66,9 @@ class FeatureFile {
   WarningCallback on_warning_;
   base::Descriptor fd_;
   bool may_write_ = false;
-  struct Unmap {
-    std::size_t bytes;
-    void operator()(std::byte* data) const;
-  };
-  std::unique_ptr<std::byte, Unmap> mapped_;
-  std::size_t end_ = 0;  ///< of the records that are whole
+  std::size_t end_ = 0;      ///< of the records that are whole
+  std::size_t granted_ = 0;  ///< bytes that may be added without a look at the other files
+  bool is_full_ = false;
   std::vector<std::int64_t> shape_;
   std::vector<Row> rows_;
 };

@@ -300,6 +300,11 @@ TEST_F(CachedRuns, OtherWeightsAreAnotherCache) {
   EXPECT_EQ(read_by_second({}, with("conv1.weight")), 0);
 }
 
+TEST_F(CachedRuns, WhatOnlyCountsIsNoOtherCache) {
+  const Job counted{.change_model = [](Model& model) { model.named_buffers().at("bn1.num_batches_tracked").add_(7); }};
+  EXPECT_EQ(read_by_second({}, counted), 0);
+}
+
 TEST_F(CachedRuns, OtherPreprocessingIsAnotherCache) {
   auto preprocessing = Preprocessing::rescale_mode(32);
   preprocessing.mean[1] = 0.25;

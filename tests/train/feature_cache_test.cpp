@@ -186,6 +186,30 @@ TEST_F(FeatureFiles, OneProcessWrites) {
   EXPECT_TRUE(at::equal(second.rows(keys(0, 2)), some_rows(3)));
 }
 
+TEST_F(FeatureFiles, OneThatIsCutOffMeanwhileIsAnError) {
+  const auto big = at::rand({3, 40'000});  // pages of its own for each row
+  EXPECT_TRUE(cache().insert(keys(0, 2), big));
+  auto cut = cache();
+  fs::resize_file(file(), static_cast<std::uintmax_t>(kHeaderBytes + 2 * (40'000 * 4 + 128) - 10));
+  EXPECT_TRUE(at::equal(cut.rows(keys(0, 0)), big.narrow(0, 0, 1)));
+  EXPECT_GRAFT_ERROR(cut.rows(keys(0, 1)), kIo, "has cut the feature cache off");
+  EXPECT_GRAFT_ERROR(cut.rows(keys(2, 2)), kIo, "has cut the feature cache off");
+}
+
+TEST_F(FeatureFiles, WhatOthersTakeMeanwhileIsNotTakenTwice) {
+  constexpr std::int64_t bound = kHeaderBytes + 100 * kRecordBytes;
+  auto mine = cache(kSpace, bound);
+  EXPECT_TRUE(mine.insert(keys(0, 0), some_rows(1)));
+  {  // another process's cache grows, which is at work
+    auto other = cache(kOtherSpace, bound);
+    EXPECT_TRUE(other.insert(keys(0, 39), some_rows(40)));
+    EXPECT_FALSE(mine.insert(keys(1, 99), some_rows(99, 1)));
+    EXPECT_TRUE(mine.contains(key(49)));
+    EXPECT_LE(fs::file_size(file()) + fs::file_size(file(kOtherSpace)), static_cast<std::uintmax_t>(bound));
+  }
+  EXPECT_THAT(warnings, IsEmpty());
+}
+
 TEST_F(FeatureFiles, TheOldestGoesWhereThereIsNoRoom) {
   constexpr std::int64_t bound = 2 * (kHeaderBytes + 2 * kRecordBytes);
   const std::vector<std::string> spaces{std::string(64, 'c'), std::string(64, 'd'), std::string(64, 'e')};
