@@ -65,7 +65,8 @@ struct ImageFolderOptions {
 
 /// A folder per class, as torchvision's ImageFolder and Keras' flow_from_directory read it: classes are the sub-folders
 /// in code-point order of their names; every file below one of them (links followed, cycles not) is a picture of that
-/// class, in code-point order of its path; names that begin with a dot are ignored.
+/// class, folder after folder in code-point order of their paths, a folder's files in that of their names; names that
+/// begin with a dot are ignored.
 class GRAFT_EXPORT ImageFolder : public Dataset {
  public:
   /// Lists the files; reads none. Throws Error kIo (root missing or not a folder), kMismatch (no class folders, a class
@@ -123,8 +124,8 @@ class GRAFT_EXPORT Subset : public Dataset {
   OnBadImage on_bad_image() const override;
   const Augment& augment() const override;
 
-  /// Which of the data set's examples i is.
-  std::size_t original(std::size_t i) const { return indices_.at(i); }
+  /// Which of the data set's examples i is. Throws Error kConfig unless it is below size(), as all that ask for one do.
+  std::size_t original(std::size_t i) const;
 
  private:
   const Dataset* all_;

@@ -43,4 +43,9 @@ std::string Subset::name(std::size_t i) const { return all_->name(original(i)); 
 OnBadImage Subset::on_bad_image() const { return all_->on_bad_image(); }
 const Augment& Subset::augment() const { return all_->augment(); }
 
+std::size_t Subset::original(std::size_t i) const {
+  if (i < indices_.size()) return indices_[i];
+  base::refuse("subset", "an example below " + std::to_string(size()), std::to_string(i));
+}
+
 }  // namespace graft

@@ -6,7 +6,9 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <string_view>
 #include <unordered_map>
+#include <utility>
 
 #include <sys/stat.h>
 
@@ -162,6 +164,11 @@ struct [[gnu::visibility("hidden")]] ImageFolder::Impl {
     const auto real_root = fs::canonical(root, ignored);
     for (std::size_t label = 0; label < classes.size(); ++label) {
       auto files = files_below(root / classes[label], {real_root});
+      // As sorted(os.walk(...)) and sorted(files) of both have it: a folder's own files first.
+      std::ranges::sort(files, {}, [](const fs::path& file) {
+        const std::string_view path = file.native();
+        return std::pair(path.substr(0, path.rfind('/')), path);
+      });
       if (files.empty() && !options.allow_empty_class)
         throw Error(ErrorCode::kMismatch,
                     (root / classes[label]).string() + ": expected files of this class, found none");

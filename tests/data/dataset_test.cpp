@@ -30,6 +30,8 @@ TEST(Subset, HasWhatTheDataSetSaysOfItsExamples) {
   EXPECT_EQ(some.on_bad_image(), OnBadImage::kSkip);
   EXPECT_GRAFT_ERROR(some.text(0), kMismatch, "texts");
   EXPECT_GRAFT_ERROR(Subset(all, {7}), kConfig, "0 to below 7, found 7");
+  EXPECT_GRAFT_ERROR(some.original(3), kConfig, "below 3, found 3");
+  EXPECT_GRAFT_ERROR(some.label(3), kConfig, "below 3, found 3");
 }
 
 TEST(Subset, MayBeOfASubsetAndEmpty) {
