@@ -25,7 +25,8 @@ struct SweepRun {
   History history = {};                 ///< without epochs if it diverged
   std::string error = {};               ///< how it diverged: the message of fit's Error kNumeric; else empty
 
-  const EpochInfo& best() const { return history.epochs.at(history.best); }  ///< its best epoch, unless it diverged
+  /// Its best epoch. Throws Error kConfig for a run without one, as one that diverged.
+  GRAFT_EXPORT const EpochInfo& best() const;
 };
 
 /// What a sweep goes through: every combination of these.
@@ -37,7 +38,8 @@ struct SweepOptions {
   BatchNormPolicy batch_norm = BatchNormPolicy::kFollow;
   Initializer initializer = Initializer::kTorch;
   /// Where the runs' checkpoints and the cached features are kept: a sweep that is begun again goes on where it was.
-  /// Empty: nothing is kept, and runs share cached features in a temporary folder.
+  /// Empty: nothing is kept, and runs share cached features in a temporary folder. Of FitOptions::checkpoint it is
+  /// every_steps that counts.
   std::filesystem::path directory = {};
   /// Before each run: its index, how many there are, what it will do.
   std::function<void(std::size_t index, std::size_t count, const SweepRun& run)> on_run = {};

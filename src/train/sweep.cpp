@@ -63,6 +63,11 @@ std::string folder_name(const SweepRun& run) {
 
 }  // namespace
 
+const EpochInfo& SweepRun::best() const {
+  if (history.best < history.epochs.size()) return history.epochs[history.best];
+  base::refuse("sweep", "a run with an epoch", error.empty() ? "none" : error);
+}
+
 std::vector<SweepRun> sweep(const std::function<Model()>& load, const TrainerOptions& trainer, const Dataset& train,
                             const Dataset& val, const FitOptions& fit, const SweepOptions& options) {
   return base::translated("sweep", [&] {
@@ -84,8 +89,8 @@ std::vector<SweepRun> sweep(const std::function<Model()>& load, const TrainerOpt
       with_rate.feature_cache.directory = features;
       if (run.learning_rate) std::visit([&](auto& o) { o.learning_rate = *run.learning_rate; }, with_rate.optimizer);
       FitOptions once = fit;
-      if (!options.directory.empty())
-        once.checkpoint = {.directory = options.directory / folder_name(run), .resume = true};
+      once.checkpoint.directory = options.directory.empty() ? fs::path() : options.directory / folder_name(run);
+      once.checkpoint.resume = true;
       try {
         run.history = Trainer(model, with_rate).fit(train, val, once);
       } catch (const Error& error) {

@@ -80,6 +80,22 @@ TEST(Sweep, OneThatWasStoppedGoesOn) {
   for (std::size_t i = 0; i < 12; ++i) EXPECT_EQ(losses(rest[i]), losses(whole[i])) << "run " << i;
 }
 
+TEST(Sweep, CheckpointsAreWrittenAsOftenAsTheyAreAskedFor) {
+  const Scratch scratch;
+  auto fit = kFit;
+  fit.checkpoint.every_steps = 2;
+  std::vector<bool> written;
+  fit.on_step = [&](const StepInfo& info) {
+    if (info.validating || info.epoch > 0) return;
+    bool found = false;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(scratch / "sweep"))
+      found = found || entry.path().filename().string().starts_with("checkpoint-");
+    written.push_back(found);
+  };
+  (void)sweep(load, {}, kTrain, kVal, fit, {.directory = scratch / "sweep"});
+  EXPECT_EQ(written, (std::vector<bool>{false, true, true}));
+}
+
 TEST(Sweep, RatesThatAreNearlyTheSameAreKeptApart) {
   const Scratch scratch;
   const auto runs =
@@ -94,6 +110,9 @@ TEST(Sweep, OneThatDivergesIsARunWithoutAResult) {
   ASSERT_EQ(runs.size(), 2u);
   EXPECT_TRUE(runs[0].history.epochs.empty());
   EXPECT_NE(runs[0].error.find("the loss is"), std::string::npos) << runs[0].error;
+  EXPECT_GRAFT_ERROR(runs[0].best(), kConfig, "the loss is");
+  EXPECT_GRAFT_ERROR(SweepRun().best(), kConfig, "a run with an epoch, found none");
+  EXPECT_EQ(&runs[1].best(), &runs[1].history.epochs[runs[1].history.best]);
   EXPECT_EQ(runs[1].error, "");
   EXPECT_EQ(runs[1].history.epochs.size(), 2u);
   auto two = options;
