@@ -80,7 +80,12 @@ std::int64_t EpochSteps::epoch_of(std::int64_t step) const {
 }
 
 LearningRate::LearningRate(const Schedule& schedule, Numerics numerics, double rate, EpochSteps steps)
-    : schedule_(schedule), numerics_(numerics), rate_(rate), steps_(std::move(steps)), plateau_{rate} {
+    : schedule_(schedule),
+      numerics_(numerics),
+      rate_(rate),
+      steps_(std::move(steps)),
+      total_(steps_.total()),
+      plateau_{rate} {
   const auto factor = [](double value) { check(value > 0 && value <= 1, "factor", "above 0, at most 1", value); };
   std::visit(base::Overloaded{
                  [](const ConstantRate&) {},
@@ -109,8 +114,8 @@ LearningRate::LearningRate(const Schedule& schedule, Numerics numerics, double r
 }
 
 double LearningRate::at(std::int64_t step) const {
-  const std::int64_t warmup = schedule_.warmup_steps, steps = steps_.total();
-  if (step >= warmup) return decayed(step - warmup, steps - warmup);
+  const std::int64_t warmup = schedule_.warmup_steps;
+  if (step >= warmup) return decayed(step - warmup, total_ - warmup);
   const double start = schedule_.warmup_start;  // a run that is shorter ends within the warm-up
   return beginning() * (start + (1 - start) * static_cast<double>(step) / static_cast<double>(warmup));
 }

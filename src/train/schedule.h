@@ -51,6 +51,7 @@ class LearningRate {
   Numerics numerics_;
   double rate_;
   EpochSteps steps_;
+  std::int64_t total_;  ///< of them
   Plateau plateau_;
 };
 
