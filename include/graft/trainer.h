@@ -1,8 +1,10 @@
 /// Fine-tuning, evaluation and prediction over data sets.
 ///
 /// One Trainer per Model, one thread at a time. Deterministic: the same seed, data and options on the same device and
-/// thread count give the same losses; on CUDA to rounding, as some kernels add in any order. No global state is
-/// touched.
+/// thread count give the same losses, whatever other trainers do meanwhile; on CUDA to rounding, as some kernels add in
+/// any order. Dropout draws from LibTorch's default generator of the device, which has the trainer's own state during a
+/// forward pass (on CUDA a step) and its old one afterwards: trainers of other threads wait for it, code that draws
+/// from it meanwhile disturbs the trainer and is disturbed. Otherwise no global state is touched.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +36,8 @@ class GRAFT_EXPORT Trainer {
   /// calibration (graft/calibration.h) forgotten. A batch of one example is left out where batch norm trains. Throws
   /// Error kMismatch (classes of train, val and head differ, nothing to train, traced layers that should train),
   /// kNumeric naming the step at which the loss stopped being finite, with the weights as they were before that step;
-  /// kOutOfMemory.
+  /// kOutOfMemory. One that throws before the first step of the optimiser leaves the model as it was, with what is
+  /// frozen in it, its statistics and its calibrations, and the weights of the fit before to be restored.
   History fit(const Dataset& train, const FitOptions& options = {});
   History fit(const Dataset& train, const Dataset& val, const FitOptions& options = {});  ///< with validation
 

@@ -11,6 +11,7 @@
 #include "engine/quantize.h"
 #include "model/golden.h"
 #include "model/impl.h"
+#include "model/int8_state.h"
 
 namespace graft::model {
 
@@ -30,6 +31,19 @@ Model::Impl& ready(Model& model) {
 }
 
 }  // namespace
+
+std::optional<Int8> int8_of(const Model& model) {
+  const auto& impl = Model::Impl::of(model);
+  return impl.runner.calibration() ? impl.int8 : std::nullopt;
+}
+
+void set_int8(Model& model, Int8 int8) {
+  auto& impl = Model::Impl::of(model);
+  if (impl.runner.calibration()) return;  // it holds still, and so do its plans
+  const bool checked = impl.int8_checked;
+  impl.set_int8(std::move(int8));
+  impl.int8_checked = checked;
+}
 
 Calibrator::Calibrator(Model& model) : impl_(ready(model)), activations_(impl_.network) {}
 Calibrator::~Calibrator() = default;

@@ -13,14 +13,13 @@
 #include "base/check.h"
 #include "base/host_memory.h"
 #include "base/host_name.h"
-#include "base/seeded_generator.h"
 #include "base/text.h"
 #include "base/torch_device.h"
 #include "base/translate.h"
 #include "train/checkpoint.h"
 #include "train/fit.h"
+#include "train/kept_model.h"
 #include "train/phases.h"
-#include "train/restored.h"
 
 namespace graft {
 
@@ -58,7 +57,7 @@ bool tells_of_no_algorithm(std::string_view message) {
 /// `fewer_fit`: some batch does.
 bool fits(Model& model, const TrainerOptions& options, const Dataset& train, const std::vector<Phase>& phases,
           const FitOptions& fit_options, bool fewer_fit) {
-  const train::KeptFreeze kept(model);
+  const train::KeptModel kept(model);
   const Repeated data(train, steps_on(model.device()) * static_cast<std::size_t>(fit_options.batch_size));
   bool fine = true;
   try {
@@ -117,8 +116,7 @@ class HostBudget {
 std::int64_t largest_that_fits(Model& model, const TrainerOptions& options, const Dataset& train,
                                const BatchFinderOptions& o) {
   const auto phases = o.phases.empty() ? std::vector<Phase>(1) : o.phases;
-  const base::SeededGenerator generator(base::to_torch(model.device()), options.seed);
-  const train::Restored restored(model, train::trained_in(model, phases));
+  const train::KeptModel kept(model, train::trained_in(model, phases));
   HostBudget budget(o, !model.device().is_cuda());
   std::int64_t best = 0;
   for (auto size = o.first; size <= o.largest; size *= 2) {

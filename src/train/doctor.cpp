@@ -83,15 +83,6 @@ std::string_view to_string(Severity severity) noexcept {
 
 namespace train {
 
-FreezeState::FreezeState(Model& model) : model_(model), policy_(model.batch_norm()) {
-  for (const auto& [name, tensor] : model.named_parameters()) trained_.emplace_back(tensor, tensor.requires_grad());
-}
-
-FreezeState::~FreezeState() {
-  model_.set_batch_norm(policy_);
-  for (const auto& [tensor, trains] : trained_) tensor.set_requires_grad(trains);
-}
-
 bool is_in_head(const Model& model, std::string_view parameter) {
   return !model.head_name().empty() && model::is_within(parameter, model.head_name());
 }

@@ -6,7 +6,6 @@
 #include <set>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -24,20 +23,6 @@ struct Patient {
   Model& model;
   const TrainerOptions& trainer;
   const FitOptions& fit;
-};
-
-/// What of a model is frozen, and its batch norm policy: at the end of the scope they are as they were.
-class FreezeState {
- public:
-  explicit FreezeState(Model& model);
-  ~FreezeState();
-  FreezeState(const FreezeState&) = delete;
-  FreezeState& operator=(const FreezeState&) = delete;
-
- private:
-  Model& model_;
-  BatchNormPolicy policy_;
-  std::vector<std::pair<at::Tensor, bool>> trained_;
 };
 
 /// Whether a parameter of this name is one of the head's.

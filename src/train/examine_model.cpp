@@ -9,6 +9,7 @@
 
 #include "model/batch_norms.h"
 #include "train/examinations.h"
+#include "train/kept_model.h"
 #include "train/objective.h"
 #include "train/optimizer.h"
 #include "train/parameter_groups.h"
@@ -162,7 +163,7 @@ void examine_phase(const Patient& patient, const Dataset& train, const Phase& ph
 Diagnosis examine_model(const Patient& patient, const Dataset& train) {
   const at::NoGradGuard no_grad;
   Diagnosis diagnosis;
-  const FreezeState state(patient.model);
+  const KeptModel kept(patient.model);
   std::vector<Phase> phases = patient.fit.phases;
   if (phases.empty()) phases.push_back({.epochs = patient.fit.epochs});
   for (const auto& phase : phases) {

@@ -13,8 +13,8 @@
 #include "base/text.h"
 #include "base/torch_device.h"
 #include "train/clock.h"
+#include "train/kept_model.h"
 #include "train/mixing.h"
-#include "train/phases.h"
 #include "train/together.h"
 #include "train/training_mode.h"
 
@@ -27,7 +27,14 @@ constexpr int kAboveStreams = 32;  ///< processes get streams that nothing else 
 
 std::vector<std::int64_t> examples_by_class(const Dataset& data) {
   std::vector<std::int64_t> counts(data.classes().size());
-  for (std::size_t i = 0; i < data.size(); ++i) ++counts.at(static_cast<std::size_t>(data.label(i)));
+  for (std::size_t i = 0; i < data.size(); ++i) {
+    const auto label = data.label(i);
+    if (label < 0 || label >= std::ssize(counts))
+      throw Error(ErrorCode::kMismatch, data.name(i) + ": expected a label from 0 to " +
+                                            std::to_string(std::ssize(counts) - 1) + ", found " +
+                                            std::to_string(label));
+    ++counts[static_cast<std::size_t>(label)];
+  }
   return counts;
 }
 
@@ -61,9 +68,15 @@ std::vector<double> sampling_weights(const TrainerOptions& options, const Datase
   return weights;
 }
 
+/// Processes draw apart.
+std::uint64_t seed_of_dropout(std::uint64_t seed, const Communicator* processes) {
+  constexpr std::uint64_t kApart = 0x9e3779b97f4a7c15;
+  return seed + kApart * static_cast<std::uint64_t>(processes ? processes->rank() : 0);
+}
+
 /// In one of the phases, or as the model is now.
 bool batch_norm_trains(Model& model, const std::vector<Phase>& phases) {
-  const KeptFreeze kept(model);
+  const KeptModel kept(model);
   bool trains = model.uses_batch_statistics();
   for (const auto& phase : phases) {
     if (!phase.freeze.empty()) model.apply_freeze(phase.freeze);
@@ -72,7 +85,8 @@ bool batch_norm_trains(Model& model, const std::vector<Phase>& phases) {
   return trains;
 }
 
-void check(Model& model, const TrainerOptions& options, const FitOptions& fit, const Dataset& train) {
+/// The model, if it can be trained so.
+Model& checked(Model& model, const TrainerOptions& options, const FitOptions& fit, const Dataset& train) {
   const auto not_negative = [](double value, const char* name) {
     base::require(value >= 0 && std::isfinite(value), name, "0 or more", value);
   };
@@ -90,7 +104,7 @@ void check(Model& model, const TrainerOptions& options, const FitOptions& fit, c
   const bool plain = Objective(model.tasks(), 0).is_plain();
   if (!plain && (options.balance != ClassBalance::kNone || !options.class_weights.empty()))
     base::refuse("balance and class_weights", "a model with one task of single labels", "others");
-  if (!batch_norm_trains(model, fit.phases)) return;
+  if (!batch_norm_trains(model, fit.phases)) return model;
   if (fit.batch_size == 1 || train.size() == 1)
     throw Error(
         ErrorCode::kConfig,
@@ -98,21 +112,22 @@ void check(Model& model, const TrainerOptions& options, const FitOptions& fit, c
   if (const auto size = fit.processes ? fit.processes->size() : 1; size > 1)
     base::require(fit.batch_size >= std::int64_t{2} * size, "batch_size of " + std::to_string(size) + " processes",
                   "2 or more for each where batch norm trains, or the batch norm policy inference", fit.batch_size);
+  return model;
 }
 
 }  // namespace
 
 Fit::Fit(Model& model, const TrainerOptions& options, const FitOptions& fit, const Dataset& train,
          const RunState* begun)
-    : model_(model),
+    : model_(checked(model, options, fit, train)),
       options_(options),
       fit_(fit),
       network_(model, options),
       examples_(network_, train, options, /*training=*/true),
       size_(train.size()),
       objective_(model.tasks(), options.label_smoothing, class_weights(model, options, train), options.numerics),
-      loader_(train, model.input(), loader_options(train, begun)) {
-  check(model, options, fit, train);
+      loader_(train, model.input(), loader_options(train, begun)),
+      random_(base::to_torch(model.device()), seed_of_dropout(options.seed, fit.processes)) {
   if (options.precision == Precision::kFloat16) scaler_.emplace(base::to_torch(model.device()));
 }
 
@@ -323,7 +338,12 @@ void Fit::learn_from(const Batch& batch, const at::Tensor& on_cpu, std::int64_t 
   }
   const auto features = mixes() ? network_.features(images) : examples_.features(batch, loader_);
   if (sums) sum_->expect();
-  pass_->start(features, targets, waiting == 0, together_.shares);
+  const auto start = [&] { pass_->start(features, targets, waiting == 0, together_.shares); };
+  if (device.is_cuda()) {
+    random_.draw(start);
+  } else {
+    start();
+  }
   if (sums) sum_->begin_rest();
   started_.push_back(started);
   if (fit_.processes) return add(of_all(pass_->finished(/*wait=*/true).front()));
@@ -378,15 +398,24 @@ const Running& Fit::running() {
 void Fit::make_pass() {
   std::vector<at::Tensor> parameters;
   for (const auto& parameter : optimizer_->parameters()) parameters.push_back(parameter.tensor);
-  pass_.emplace(
-      objective_, [this](const at::Tensor& features) { return network_.forward(features); }, std::move(parameters),
-      network_.changing_buffers(), base::to_torch(model_.device()), scaler_ ? scaler_->scale() : at::Tensor());
+  const auto device = base::to_torch(model_.device());
+  // A recording can hold no change of the generator: on CUDA learn_from() draws for the whole pass. Elsewhere others
+  // need not wait for the gradients.
+  const auto forward = [this](const at::Tensor& features) { return network_.forward(features); };
+  const auto drawing = [this, forward](const at::Tensor& features) {
+    at::Tensor logits;
+    random_.draw([&] { logits = forward(features); });
+    return logits;
+  };
+  pass_.emplace(objective_, device.is_cuda() ? GradientPass::Forward(forward) : GradientPass::Forward(drawing),
+                std::move(parameters), network_.changing_buffers(), device, scaler_ ? scaler_->scale() : at::Tensor());
   started_.clear();
   sum_.reset();
 }
 
 void Fit::step_optimizer(std::int64_t batches) {
   const at::NoGradGuard no_grad;
+  has_stepped_ = true;
   if (fit_.processes) average_over_processes();
   if (scaler_) scaler_->unscale(gradients());
   // Ahead, nobody knows yet whether there will be a step.

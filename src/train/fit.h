@@ -15,6 +15,7 @@
 #include <graft/loader.h>
 #include <graft/trainer.h>
 
+#include "base/seeded_generator.h"
 #include "train/cached_network.h"
 #include "train/checkpoint.h"
 #include "train/gradient_pass.h"
@@ -73,6 +74,10 @@ class Fit {
   /// Of the epoch that is under way. Throws as epoch() does for a loss that is not finite.
   const Running& running();
   CachedNetwork& network() { return network_; }
+  /// What dropout draws.
+  base::RandomSequence& random() { return random_; }
+  /// Whether the optimiser has begun a step: until then all parameters are as they were.
+  bool has_stepped() const { return has_stepped_; }
   std::vector<BadImage> bad_images() const { return loader_.bad_images(); }
 
   /// Between two steps: everything but the model's own weights. load() after begin(), with the phase that it stands in.
@@ -148,6 +153,7 @@ class Fit {
   std::optional<LearningRate> learning_rate_;
   std::function<double(std::int64_t step)> rates_;  ///< empty: those of learning_rate_
   std::optional<MovingAverage> average_;
+  base::RandomSequence random_;
   std::set<std::string> warned_;
 
   std::uint64_t data_epoch_ = 0;
@@ -156,6 +162,7 @@ class Fit {
   std::int64_t step_ = 0;     ///< batches of this epoch
   bool anew_ = false;         ///< the data was started over in this epoch
   std::int64_t updates_ = 0;  ///< of this phase
+  bool has_stepped_ = false;
   Running running_;
   std::int64_t trained_ = 0;
   double training_seconds_ = 0;

@@ -6,6 +6,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "train/cached_network.h"
+#include "train/kept_model.h"
 #include "train/sample.h"
 #include "train/training_mode.h"
 
@@ -37,7 +38,7 @@ Features features_of(CachedNetwork& network, const Patient& patient, const Datas
 
 std::vector<Features> frozen_features(const Patient& patient, const std::vector<const Dataset*>& data) {
   const at::NoGradGuard no_grad;
-  const FreezeState state(patient.model);
+  const KeptModel kept(patient.model);
   patient.model.set_batch_norm(BatchNormPolicy::kInference);
   patient.model.unfreeze();
   patient.model.freeze();

@@ -7,11 +7,10 @@
 #include <graft/model.h>
 
 #include "base/check.h"
-#include "base/seeded_generator.h"
-#include "base/torch_device.h"
 #include "base/translate.h"
 #include "train/fit.h"
-#include "train/restored.h"
+#include "train/kept_model.h"
+#include "train/phases.h"
 
 namespace graft {
 
@@ -57,8 +56,7 @@ LrCurve find_learning_rate(Model& model, const TrainerOptions& trainer, const Da
     TrainerOptions options = trainer;
     options.schedule = {};
     options.ema_decay = 0;
-    const base::SeededGenerator generator(base::to_torch(model.device()), options.seed);
-    const train::Restored restored(model);
+    const train::KeptModel kept(model, train::trained_in(model, {Phase()}));
     const FitOptions fit_options{.batch_size = o.batch_size, .loader_threads = o.loader_threads};
     train::Fit fit(model, options, fit_options, train);
     fit.begin({});

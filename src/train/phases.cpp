@@ -2,10 +2,12 @@
 
 #include <algorithm>
 
+#include "train/kept_model.h"
+
 namespace graft::train {
 
 std::vector<std::string> trained_in(Model& model, const std::vector<Phase>& phases) {
-  const KeptFreeze kept(model);
+  const KeptModel kept(model);
   std::vector<std::string> names;
   for (const auto& phase : phases) {
     if (!phase.freeze.empty()) model.apply_freeze(phase.freeze);

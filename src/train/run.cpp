@@ -8,10 +8,10 @@
 #include <ATen/ATen.h>
 
 #include "base/check.h"
-#include "base/torch_device.h"
 #include "base/torch_version.h"
 #include "dist/message.h"
 #include "train/clock.h"
+#include "train/kept_model.h"
 #include "train/phases.h"
 #include "train/run_settings.h"
 #include "train/together.h"
@@ -39,12 +39,6 @@ std::vector<Phase> phases_of(const FitOptions& options) {
 double monitored(const EpochInfo& epoch, const EarlyStopping& stopping) {
   if (stopping.by_accuracy) return -epoch.val_accuracy.value_or(epoch.accuracy);
   return epoch.val_loss.value_or(epoch.loss);
-}
-
-/// Processes draw apart.
-std::uint64_t seed_of_dropout(std::uint64_t seed, const Communicator* processes) {
-  constexpr std::uint64_t kApart = 0x9e3779b97f4a7c15;
-  return seed + kApart * static_cast<std::uint64_t>(processes ? processes->rank() : 0);
 }
 
 /// The average in the model for a scope.
@@ -143,8 +137,7 @@ Run::Run(Model& model, const TrainerOptions& options, const FitOptions& fit, con
       fit_options_(fit),
       val_(val),
       phases_(phases_of(fit)),
-      trained_names_(trained_in(model, phases_)),
-      generator_(base::to_torch(model.device()), seed_of_dropout(options.seed, fit.processes)) {
+      trained_names_(trained_in(model, phases_)) {
   base::require(fit.steps_per_epoch >= 0, "steps_per_epoch", "0 or more", fit.steps_per_epoch);
   base::require(fit.early_stopping.patience >= 0, "early_stopping.patience", "0 or more", fit.early_stopping.patience);
   base::require(fit.early_stopping.min_delta >= 0 && std::isfinite(fit.early_stopping.min_delta),
@@ -156,11 +149,16 @@ Run::Run(Model& model, const TrainerOptions& options, const FitOptions& fit, con
   if (writes() || fit.processes) settings_ = settings_of(model, options, fit, phases_, train, val);
   if (fit.processes) check_processes();
   auto state = open_checkpoints();
+  std::optional<KeptModel> before;
+  if (state) before.emplace(model, trained_names_);
   if (state) load(*state);
   fit_.emplace(model, options_, fit, train, state ? &*state : nullptr);
   fit_->begin(phase());
   if (state) fit_->load(*state, phase());
+  if (state) fit_->random().set_state(state->tensor(own("generator")));
   if (val) val_examples_.emplace(fit_->network(), *val, options_, /*training=*/false);
+  if (before) before->release();
+  resumed_ = state.has_value();
 }
 
 void Run::check_processes() const {
@@ -349,7 +347,7 @@ void Run::save() {
   state.set("features/bytes", static_cast<std::int64_t>(bytes));
   state.add("weights", weights_of(model_, trained_names_));
   state.add("best", best_);
-  state.tensors["generator"] = generator_.state();
+  state.tensors["generator"] = fit_->random().state();
   save_history(history_, state);
   save_bad_images(bad_in_training_, "bad in training", state);
   save_bad_images(bad_in_validation_, "bad in validation", state);
@@ -360,7 +358,7 @@ void Run::save() {
 }
 
 void Run::save_others(RunState& state) {
-  const auto generator = generator_.state().contiguous();
+  const auto generator = fit_->random().state().contiguous();
   const std::string drawn(static_cast<const char*>(generator.const_data_ptr()), generator.nbytes());
   const auto [features, bytes] = fit_->network().kept_extent();
   dist::MessageWriter mine;
@@ -389,7 +387,6 @@ void Run::load(const RunState& state) {
   copy_into(state.under("weights"), weights_of(model_, trained_names_));
   best_ = state.under("best");
   frozen_ = state.text("frozen");
-  generator_.set_state(state.tensor(own("generator")));
   history_ = load_history(state);
   bad_in_training_ = load_bad_images("bad in training", state);
   bad_in_validation_ = load_bad_images("bad in validation", state);

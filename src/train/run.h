@@ -9,7 +9,6 @@
 
 #include <graft/trainer.h>
 
-#include "base/seeded_generator.h"
 #include "train/checkpoint.h"
 #include "train/evaluator.h"
 #include "train/fit.h"
@@ -19,7 +18,8 @@ namespace graft::train {
 
 class Run {
  public:
-  /// All must outlive it; `val` may be null.
+  /// All must outlive it; `val` may be null. A checkpoint's weights are in the model then; if it throws, those from
+  /// before.
   Run(Model& model, const TrainerOptions& options, const FitOptions& fit, const Dataset& train, const Dataset* val);
 
   History go();
@@ -27,6 +27,8 @@ class Run {
   /// After go(): empty if no epoch came to its end.
   Weights take_best() { return std::move(best_); }
   Weights take_last() { return std::move(last_); }
+  /// Whether the model may be another than before: steps were made, or an earlier run's are in it.
+  bool has_trained() const { return resumed_ || fit_->has_stepped(); }
 
  private:
   void begin_phase(std::size_t index);
@@ -63,7 +65,6 @@ class Run {
   std::vector<std::string> trained_names_;  ///< parameters that train in any phase
   std::map<std::string, std::string> settings_;
   std::optional<CheckpointFiles> files_;  ///< in rank 0
-  base::SeededGenerator generator_;       ///< dropout draws from it
   std::optional<Fit> fit_;
   std::optional<Examples> val_examples_;
 
@@ -74,6 +75,7 @@ class Run {
   std::size_t phase_ = 0;
   std::int64_t epoch_in_phase_ = 0;
   std::int64_t steps_since_checkpoint_ = 0;
+  bool resumed_ = false;
 };
 
 }  // namespace graft::train

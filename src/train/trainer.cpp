@@ -14,6 +14,7 @@
 #include "base/translate.h"
 #include "model/task.h"
 #include "train/evaluator.h"
+#include "train/kept_model.h"
 #include "train/optimizer.h"
 #include "train/run.h"
 
@@ -66,8 +67,8 @@ History Trainer::Impl::fit(const Dataset& train_data, const Dataset* val, const 
   return base::translated("training", [&] {
     train::check_classes(model, train_data, "the training data");
     if (val) train::check_same_classes(train_data, *val);
+    train::KeptModel before(model, {});
     forget_calibrations(model);
-
     if (const auto fixed = model.fixed_dropouts(); !fixed.empty() && options.on_warning)
       options.on_warning("dropout stays off in " + base::list_names(fixed) +
                          ": the network was traced; export it with torch.jit.script to train with dropout");
@@ -79,10 +80,14 @@ History Trainer::Impl::fit(const Dataset& train_data, const Dataset* val, const 
     };
     try {
       auto history = run.go();
+      before.release();
       take();
       return history;
     } catch (...) {  // what its epochs came to is there nevertheless
-      take();
+      if (run.has_trained()) {
+        before.release();
+        take();
+      }
       throw;
     }
   });

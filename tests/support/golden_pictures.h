@@ -68,7 +68,6 @@ inline std::vector<double> step_losses(
     losses.push_back((now.loss_sum - before.loss_sum) / static_cast<double>(now.seen - before.seen));
     before = now;
   };
-  const base::SeededGenerator generator(base::to_torch(model.device()), trainer.seed);
   fit.emplace(model, trainer, options, data);
   fit->begin({});
   for (std::int64_t epoch = 0; epoch < options.epochs; ++epoch) {

@@ -9,7 +9,9 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <graft/batch_finder.h>
 #include <graft/files.h>
+#include <graft/lr_finder.h>
 #include <graft/report.h>
 #include <graft/trainer.h>
 
@@ -148,6 +150,31 @@ TEST_F(Quantize, WithoutACalibrationOfTheseWeightsThereIsNoInt8) {
   saved.save(scratch / "saved.pt");
   const auto other = Model::load(scratch / "saved.pt", {.preprocessing = Preprocessing::tf_mode(32)});
   EXPECT_GRAFT_ERROR(other.forward(x, Precision::kInt8), kConfig, "not calibrated");
+}
+
+TEST_F(Quantize, OutlastsWhatLeavesTheWeightsAsTheyWere) {
+  auto model = load();
+  quantize(model, data);
+  const auto x = pictures(model);
+  const auto expected = model.forward(x, Precision::kInt8);
+  const auto expect_int8 = [&](const char* after) {
+    SCOPED_TRACE(after);
+    ASSERT_TRUE(model.inspect().int8);
+    EXPECT_TRUE(at::equal(model.forward(x, Precision::kInt8), expected));
+  };
+  model.unfreeze();  // batch norms change their statistics, too
+  find_learning_rate(model, {}, data, {.steps = 4, .batch_size = 8});
+  expect_int8("find_learning_rate");
+  find_batch_size(model, {}, data, {.first = 2, .largest = 4});
+  expect_int8("find_batch_size");
+  DrawnDataset damaged(40, 5);
+  damaged.bad = {0, 1, 2, 3, 4};
+  EXPECT_GRAFT_ERROR(Trainer(model).fit(damaged, {.batch_size = 8}), kFormat, "planted");
+  expect_int8("a fit that cannot read its pictures");
+  EXPECT_GRAFT_ERROR(Trainer(model, {.label_smoothing = 2}).fit(data), kConfig, "label_smoothing");
+  expect_int8("a fit with bad options");
+  Trainer(model).fit(data, {.batch_size = 8});
+  EXPECT_GRAFT_ERROR(model.forward(x, Precision::kInt8), kConfig, "the weights are not those");
 }
 
 TEST_F(Quantize, AFilesInt8IsRecomputed) {
