@@ -43,7 +43,7 @@ std::filesystem::path directory_of(const std::filesystem::path& path) {
 /// is. Whoever writes takes the first name that nobody at work has, so that what killed writers left is found again
 /// without a look at all that lies in the directory.
 constexpr const char* kTemporary = ".graft-tmp-";
-constexpr unsigned kTidied = 8;  ///< names that are looked at even if one before is free
+constexpr unsigned kTidied = 8;  ///< names that are looked at even if the first is free
 
 std::string temporary_name(const std::filesystem::path& target, unsigned number) {
   char digits[9];
@@ -81,9 +81,10 @@ class TemporaryFile {
   explicit TemporaryFile(std::filesystem::path target) : target_(std::move(target)) {
     struct stat old{};
     if (::stat(target_.c_str(), &old) == 0) mode_ = old.st_mode & 07777;
+    for (unsigned number = 0; number < kTidied; ++number) remove_leftover(temporary_name(target_, number));
     unsigned number = 0;
-    while (!create(temporary_name(target_, number))) ++number;
-    while (++number < kTidied) remove_leftover(temporary_name(target_, number));
+    do path_ = temporary_name(target_, number++);
+    while (!create());  // no allocation behind it: one that fails would leave the file
   }
   ~TemporaryFile() {
     if (!path_.empty()) ::unlink(path_.c_str());
@@ -115,18 +116,16 @@ class TemporaryFile {
  private:
   /// False if another writer has that name. Nobody may read more of the file than of the old one, or than the umask has
   /// it.
-  bool create(const std::string& path) {
+  bool create() {
     for (;;) {
-      fd_ = Descriptor(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode_.value_or(0666) & 0666));
+      fd_ = Descriptor(::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode_.value_or(0666) & 0666));
       if (const int error = errno; fd_.get() < 0) {
         if (error != EEXIST) raise_errno(target_, "cannot create a file beside it", error);
-        if (!remove_leftover(path)) return false;
+        if (!remove_leftover(path_)) return false;
         continue;
       }
-      path_ = path;
-      ::flock(fd_.get(), LOCK_EX);  // where the file system has no locks, leftovers stay
-      if (is_at(fd_, path)) return true;
-      path_.clear();  // it was removed as a leftover before the lock
+      ::flock(fd_.get(), LOCK_EX);         // where the file system has no locks, leftovers stay
+      if (is_at(fd_, path_)) return true;  // else it was removed as a leftover before the lock
     }
   }
 
