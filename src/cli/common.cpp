@@ -1,6 +1,7 @@
 #include "cli/common.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -12,13 +13,30 @@
 
 namespace graft::cli {
 
+namespace {
+
+/// Whether a progress bar is on the terminal now, with the cursor behind it.
+std::atomic<bool> bar_is_drawn{false};
+
+/// What is written next begins a line of its own; the bar comes back when it is drawn anew.
+void erase_bar() {
+  if (!bar_is_drawn.exchange(false)) return;
+  std::fputs("\r\x1b[K", stderr);
+  std::fflush(stderr);
+}
+
+}  // namespace
+
 void print(std::string_view text) {
+  if (::isatty(STDOUT_FILENO) != 0) erase_bar();
   const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
   if (!written) throw Error(ErrorCode::kIo, std::string("cannot write to standard output: ") + std::strerror(errno));
 }
 
 void note(const Common& common, std::string_view line) {
-  if (!common.quiet) std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data());
+  if (common.quiet) return;
+  erase_bar();
+  std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data());
 }
 
 WarningCallback warnings(const Common& common) {
@@ -109,7 +127,7 @@ Progress::Progress(const Common& common)
     : shown_(!common.quiet), terminal_(::isatty(STDERR_FILENO) != 0), colour_(std::getenv("NO_COLOR") == nullptr) {}
 
 Progress::~Progress() {
-  if (open_) std::fputc('\n', stderr);
+  if (open_ && bar_is_drawn.exchange(false)) std::fputc('\n', stderr);
 }
 
 void Progress::update(std::string_view title, std::int64_t done, std::int64_t total, std::string_view text) {
@@ -122,7 +140,7 @@ void Progress::update(std::string_view title, std::int64_t done, std::int64_t to
   }
   last_done_ = done;
   last_total_ = total;
-  if (open_ && done < total && now - drawn_ < 50ms) return;
+  if (open_ && bar_is_drawn && done < total && now - drawn_ < 50ms) return;
   open_ = true;
   drawn_ = now;
   winsize window{};
@@ -141,11 +159,13 @@ void Progress::update(std::string_view title, std::int64_t done, std::int64_t to
   if (colour_ && at != std::string::npos) line.insert(at + filled, "\x1b[0m").insert(at, "\x1b[32m");
   std::fprintf(stderr, "\r%s\x1b[K", line.c_str());
   std::fflush(stderr);
+  bar_is_drawn = true;
 }
 
 void Progress::finish(std::string_view line) {
   if (!shown_) return;
-  std::fprintf(stderr, "%s%.*s\n", open_ ? "\r\x1b[K" : "", static_cast<int>(line.size()), line.data());
+  erase_bar();
+  if (!line.empty()) std::fprintf(stderr, "%.*s\n", static_cast<int>(line.size()), line.data());
   open_ = false;
 }
 

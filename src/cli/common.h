@@ -45,9 +45,10 @@ Command add_quantize(CLI::App& app);
 Command add_report(CLI::App& app);
 Command add_sweep(CLI::App& app);
 
-/// Prints to standard output, and fails (Error kIo) if it is closed or full.
+/// Prints to standard output, in the place of a progress bar where both are on the terminal. Throws Error kIo if it is
+/// closed or full.
 void print(std::string_view text);
-/// One line to standard error, unless quiet.
+/// One line to standard error, in the place of a progress bar, unless quiet.
 void note(const Common& common, std::string_view line);
 WarningCallback warnings(const Common& common);
 
@@ -87,7 +88,7 @@ class Progress {
   /// `done` of `total`, with text behind the bar. A smaller `done` or another `total` begins something else, whose time
   /// left is not what the one before took.
   void update(std::string_view title, std::int64_t done, std::int64_t total, std::string_view text);
-  /// Leaves `line` standing and begins anew.
+  /// Leaves `line` standing, if there is one, and begins anew.
   void finish(std::string_view line);
 
  private:

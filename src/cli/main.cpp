@@ -4,6 +4,7 @@
 #include <csignal>
 #include <cstdio>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -110,6 +111,13 @@ bool is_parallel(std::string_view command) {
   return command == "classify" || command == "embed" || command == "finetune";
 }
 
+/// What --help and --version print.
+std::string text_for(const CLI::App& app, const CLI::Success& asked) {
+  std::ostringstream text;
+  app.exit(asked, text, text);
+  return text.str();
+}
+
 std::string one_line(std::string text) {
   for (char& c : text)
     if (c == '\n' || c == '\r') c = ' ';
@@ -158,7 +166,12 @@ int main(int argc, char** argv) {
   try {
     auto arguments = with_config(app, with_help(app, {argv + 1, argv + argc}));
     std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
-    app.parse(std::move(arguments));
+    try {
+      app.parse(std::move(arguments));
+    } catch (const CLI::Success& asked) {
+      print(text_for(app, asked));
+      return kDone;
+    }
     for (const auto& [command, run] : commands) {
       if (!command->parsed()) continue;
       processes.emplace();
@@ -173,7 +186,6 @@ int main(int argc, char** argv) {
     }
     return kDone;
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
     return failed(kUsage, std::string(to_string(graft::ErrorCode::kConfig)) + ": " + usage_message(app, error));
   } catch (const Interrupted& interrupted) {
     return kShellOffset + interrupted.signal;

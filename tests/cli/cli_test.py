@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """The program from outside: results, exit codes, messages, progress. Needs GRAFT_PROGRAM and GRAFT_EXAMPLES (folders)."""
+import contextlib
 import importlib.util
 import json
 import os
@@ -402,8 +403,14 @@ class Cli(unittest.TestCase):
         result = subprocess.run([GRAFT, "inspect", MODEL], stdout=write, stderr=subprocess.PIPE)
         os.close(write)
         self.assertEqual(result.returncode, 1)
-        with open("/dev/full", "w") as full:
-            self.assertEqual(subprocess.run([GRAFT, "inspect", MODEL, "--json"], stdout=full, stderr=subprocess.PIPE).returncode, 1)
+        for command in (["inspect", MODEL, "--json"], ["--help"], ["--version"], ["help", "classify"], ["classify", "--help"], ["manual"],
+                        ["completion", "bash"], ["classify", MODEL, PICTURES]):
+            with open("/dev/full", "w") as full:
+                result = subprocess.run([GRAFT, *command], stdout=full, stderr=subprocess.PIPE, text=True)
+            self.assertEqual(result.returncode, 1, command)
+            self.assertRegex(result.stderr, r"\Agraft: io: cannot write to standard output: .*\n\Z")
+            closed = subprocess.run(["sh", "-c", '"$@" >&-', "sh", GRAFT, *command], stderr=subprocess.PIPE)
+            self.assertEqual(closed.returncode, 1, command)
 
     def test_progress_is_drawn_on_a_terminal(self):
         leader, follower = pty.openpty()
@@ -416,6 +423,46 @@ class Cli(unittest.TestCase):
         self.assertRegex(shown.split("\r")[1], "-:-- left")  # nothing is known from the first step
         self.assertRegex(shown, r"[0-9]:[0-9][0-9] left")
         self.assertRegex(shown, r"epoch 2/2  loss [\d.]+  accuracy .* val loss")
+
+    def test_results_take_the_place_of_the_bar(self):
+        def shown(*arguments):
+            leader, follower = pty.openpty()
+            program = subprocess.Popen([GRAFT, *map(str, arguments)], stdout=follower, stderr=follower)
+            os.close(follower)
+            text = b""
+            with contextlib.suppress(OSError):  # the end, on Linux
+                while part := os.read(leader, 1 << 16):
+                    text += part
+            os.close(leader)
+            self.assertEqual(program.wait(), 0)
+            return text.decode()
+
+        def seen(text):
+            """The lines as a terminal shows them in the end: this needs no more than it does here."""
+            lines = []
+            for line in text.split("\r\n"):
+                line = re.sub(r"\x1b\[\d*m", "", line)
+                lines.append(line.rsplit("\r", 1)[-1].removeprefix("\x1b[K").removesuffix("\x1b[K"))
+            return [line for line in lines if line]
+
+        def bars(text):
+            return re.findall(r"\r(\w+) \[", text)
+
+        pictures = sorted(pathlib.Path(PICTURES).iterdir())
+        classified = shown("classify", MODEL, *pictures, "--batch", 2, "--top-k", 1)
+        self.assertIn("classify", bars(classified))
+        expected = run("classify", MODEL, *pictures, "--batch", 2, "--top-k", 1).stdout.splitlines()
+        self.assertEqual(seen(classified)[:-1], expected)
+        self.assertRegex(seen(classified)[-1], r"^8 pictures, ")
+
+        photos = self.data / "with_broken"
+        shutil.copytree(PICTURES, photos)
+        (photos / "m.png").write_text("no picture")
+        explained = shown("explain", MODEL, photos, "--out", self.data / "over", "--on-bad-image", "skip")
+        self.assertIn("explain", bars(explained))
+        self.assertEqual(len(seen(explained)), 8 + 1 + 1)
+        for line in seen(explained)[:-1]:
+            self.assertRegex(line, r"^left out: |\.png: [\w ]+ \d\.\d{4}$")
 
     def test_help_and_version(self):
         self.assertEqual(run("--version").returncode, 0)
