@@ -18,7 +18,7 @@ namespace graft {
 
 /// {"epochs": [{"phase", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "learning_rates": [{"group",
 /// "rate"}], "seconds", ...}], "best", "frozen_unchanged", "stopped_early", "interrupted", "resumed_at",
-/// "images_per_second", "bad_images": [{"file", "message"}]}. Numbers that are not finite become null.
+/// "images_per_second", "bad_images": [{"file", "error"}]}. Numbers that are not finite become null.
 GRAFT_EXPORT std::string to_json(const History& history);
 /// The epochs, one on a line: as objects with "epoch" counted from 1 (JSON Lines), or with a header as values between
 /// commas (RFC 4180), empty where there is none.
@@ -36,7 +36,7 @@ GRAFT_EXPORT std::string to_json(const ModelComparison& comparison);
 GRAFT_EXPORT std::string to_json(const ModelInfo& info);
 GRAFT_EXPORT std::string to_json(const PlanInfo& info);  ///< the same
 /// {"convolutions", "convolutions_in_int8", "linear_in_int8", "in_float": [...], "golden_difference", "int8":
-/// {"pictures", "top1_agreement", "mean_difference", "max_difference", "float32_accuracy", "int8_accuracy"}, ...}
+/// {"examples", "top1_agreement", "mean_difference", "max_difference", "float32_accuracy", "int8_accuracy"}, ...}
 GRAFT_EXPORT std::string to_json(const QuantizationReport& report);
 
 /// Tables of at most 100 columns (names of files may go beyond), lines ended by newlines.

@@ -51,10 +51,8 @@ void run(const Options& o, const Common& common) {
     throw Error(ErrorCode::kMismatch, "none of the pictures can be read; the first: " + bad[0].message);
   contact_sheet(sheet, o.columns).write_png(o.out);
   if (common.json) {
-    print_json({{"file", o.out},
-                {"pictures", std::move(shown)},
-                {"columns", o.columns},
-                {"bad_images", bad_images_json(bad)}});
+    print_json(
+        {{"out", o.out}, {"pictures", std::move(shown)}, {"columns", o.columns}, {"bad_images", bad_images_json(bad)}});
   } else {
     print("wrote " + o.out + ": " + std::to_string(shown.size()) +
           " pictures; the first column as evaluation sees them, the others as " + "the first epochs of training do\n");

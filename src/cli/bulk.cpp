@@ -305,16 +305,16 @@ nlohmann::json answer_in_bulk(const BulkOptions& options, const Dataset& data, c
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (!is_first(common)) return {};
   parts.write_manifest(true);
-  char text[120];
-  std::snprintf(text, sizeof text, "%.0f %s, %.1f %s/s; %s has all %zu in %zu parts", made,
-                texts ? "texts" : "pictures", made / seconds, texts ? "texts" : "images", options.folder.c_str(),
-                data.size(), parts.count());
-  progress.finish(text);
+  char figures[80];
+  std::snprintf(figures, sizeof figures, "%.0f %s, %.1f %s/s; ", made, texts ? "texts" : "pictures", made / seconds,
+                texts ? "texts" : "images");
+  progress.finish(figures + options.folder + " has all " + std::to_string(data.size()) + " in " +
+                  std::to_string(parts.count()) + (parts.count() == 1 ? " part" : " parts"));
   return {{"out", options.folder},
-          {texts ? "texts" : "pictures", data.size()},
+          {"examples", data.size()},
           {"parts", parts.count()},
           {"answered_now", static_cast<std::int64_t>(made)},
-          {"unreadable_now", static_cast<std::int64_t>(unreadable)},
+          {"bad_images_now", static_cast<std::int64_t>(unreadable)},
           {"processes", processes ? processes->size() : 1},
           {"images_per_second", made / seconds}};
 }

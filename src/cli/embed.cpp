@@ -82,7 +82,7 @@ void run(const Options& o, const Common& common) {
   if (common.json)
     print_json({{"shape", {all.size(0), all.size(1)}},
                 {"dtype", "float32"},
-                {"file", o.out},
+                {"out", o.out},
                 {"bad_images", bad_images_json(bad_images)}});
 }
 
@@ -91,7 +91,7 @@ void run(const Options& o, const Common& common) {
 Command add_embed(CLI::App& app) {
   auto o = std::make_shared<Options>();
   add_model_options(app, o->model);
-  add_pictures(app, o->paths);
+  add_pictures_or_texts(app, o->paths);
   add_domain(app, o->domain);
   app.add_option("--out", o->out,
                  "file ending in .npy, one row for each picture or text that can be read; or a folder for parts of it, "

@@ -34,10 +34,10 @@ std::string number(float value) {
   return {text, end};
 }
 
-/// One row for each picture that could be read: name,true,predicted,probability and all probabilities.
+/// One row for each picture that could be read: file,true,predicted,probability and all probabilities.
 std::string csv_of(const at::Tensor& probabilities, const Dataset& data) {
   const auto& classes = data.classes();
-  std::string text = "name,true,predicted,probability";
+  std::string text = "file,true,predicted,probability";
   for (const auto& name : classes) text += "," + quoted("p_" + name);
   text += "\n";
   const std::span all(probabilities.const_data_ptr<float>(), static_cast<std::size_t>(probabilities.numel()));

@@ -80,7 +80,8 @@ void run(const Options& o, const Common& common) {
   const auto jobs = jobs_of(o.paths, o.out);
   const Model model = load_model(o.model, common);
   make_folder(o.out);
-  nlohmann::json explanations = nlohmann::json::array(), bad = nlohmann::json::array();
+  nlohmann::json explanations = nlohmann::json::array();
+  std::vector<BadImage> bad;
   Progress progress(common);
   std::int64_t done = 0;
   for (const auto& job : jobs) {
@@ -90,7 +91,7 @@ void run(const Options& o, const Common& common) {
     } catch (const Error& error) {
       if (parse_on_bad_image(o.on_bad_image) == OnBadImage::kFail) throw;
       note(common, std::string("left out: ") + error.what());
-      bad.push_back({{"file", job.picture.string()}, {"message", error.what()}});
+      bad.push_back({job.picture.string(), error.what()});
       continue;
     }
     const auto [heat, explained] = explain(model, picture, o);
@@ -99,7 +100,7 @@ void run(const Options& o, const Common& common) {
     progress.update("explain", ++done, std::ssize(jobs), "");
     if (!common.json) print(line(job, explained));
     explanations.push_back({{"file", job.picture.string()},
-                            {"overlay", job.overlay.string()},
+                            {"out", job.overlay.string()},
                             {"id", explained.id},
                             {"label", explained.label},
                             {"index", explained.index},
@@ -107,7 +108,10 @@ void run(const Options& o, const Common& common) {
   }
   progress.finish("wrote " + std::to_string(done) + " overlays to " + o.out);
   if (common.json)
-    print_json({{"method", o.method}, {"explanations", std::move(explanations)}, {"bad_images", std::move(bad)}});
+    print_json({{"out", o.out},
+                {"method", o.method},
+                {"explanations", std::move(explanations)},
+                {"bad_images", bad_images_json(bad)}});
 }
 
 /// Throws Error kConfig for options that the method has no use for.
@@ -156,6 +160,8 @@ Command add_explain(CLI::App& app) {
       ->check(CLI::Range(1, 65'535))
       ->capture_default_str();
   add_precision(app, o->precision);
+  auto* precision = app.get_option("--precision");
+  precision->description("of occlusion: " + precision->get_description());
   add_on_bad_image(app, o->on_bad_image);
   return [o, &app](const Common& common) {
     check_method(*o, app);

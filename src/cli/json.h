@@ -22,7 +22,7 @@ inline std::string compact(const nlohmann::json& document) {
 /// What could not be read, and why.
 inline nlohmann::json bad_images_json(const std::vector<BadImage>& bad_images) {
   nlohmann::json list = nlohmann::json::array();
-  for (const auto& bad : bad_images) list.push_back({{"file", bad.name}, {"message", bad.message}});
+  for (const auto& bad : bad_images) list.push_back({{"file", bad.name}, {"error", bad.message}});
   return list;
 }
 

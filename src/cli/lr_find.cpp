@@ -1,10 +1,9 @@
 #include <algorithm>
 #include <cstdio>
 
-#include <nlohmann/json.hpp>
-
 #include "cli/common.h"
 #include "cli/config.h"
+#include "cli/json.h"
 #include "cli/numbers.h"
 #include "cli/report_options.h"
 #include "cli/training_options.h"
@@ -53,12 +52,10 @@ void run(const Options& o, const Common& common) {
   progress.finish("");
   if (!o.report.empty()) write_atomically(o.report, to_html(curve));
   if (common.json) {
-    print(nlohmann::json{{"suggestion", curve.suggestion},
-                         {"rates", curve.rates},
-                         {"losses", curve.losses},
-                         {"smoothed", curve.smoothed}}
-              .dump() +
-          "\n");
+    print_json({{"suggestion", curve.suggestion},
+                {"rates", curve.rates},
+                {"losses", curve.losses},
+                {"smoothed", curve.smoothed}});
   } else {
     print(drawn(curve) + line("suggestion: --lr %.2g\n", curve.suggestion, 0));
   }

@@ -106,7 +106,7 @@ void run(const Options& o, const Common& common) {
     const auto row = static_cast<std::int64_t>(i);
     points.push_back({{"file", file.string()}, {"group", group_of(file)}, {"x", at[row][0]}, {"y", at[row][1]}});
   }
-  print_json({{"file", o.out},
+  print_json({{"out", o.out},
               {"method", o.method},
               {"kl_divergence", divergence ? nlohmann::json(*divergence) : nlohmann::json()},
               {"points", std::move(points)},

@@ -45,7 +45,7 @@ void run(const Options& o, const Common& common) {
   const auto documents = read_all(o.files);
   write_atomically(o.out, to_html(documents));
   if (common.json)
-    print_json({{"file", o.out}, {"runs", documents.size()}});
+    print_json({{"out", o.out}, {"runs", documents.size()}});
   else
     print("wrote " + o.out +
           (documents.size() == 1 ? "\n" : ": a comparison of " + std::to_string(documents.size()) + " runs\n"));

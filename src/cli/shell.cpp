@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/common.h"
+#include "cli/json.h"
 
 namespace graft::cli {
 
@@ -162,14 +163,17 @@ std::string manual(const CLI::App& program) {
 Command add_completion(CLI::App& app) {
   auto shell = std::make_shared<std::string>();
   app.add_option("SHELL", *shell, "bash, zsh or fish")->check(CLI::IsMember({"bash", "zsh", "fish"}))->required();
-  return [shell, program = app.get_parent()](const Common&) {
+  return [shell, program = app.get_parent()](const Common& common) {
     const auto flags = all_flags(*program);
-    print(*shell == "bash" ? bash(flags) : *shell == "zsh" ? zsh(flags) : fish(flags));
+    const auto script = *shell == "bash" ? bash(flags) : *shell == "zsh" ? zsh(flags) : fish(flags);
+    common.json ? print_json({{"shell", *shell}, {"script", script}}) : print(script);
   };
 }
 
 Command add_manual(CLI::App& app) {
-  return [program = app.get_parent()](const Common&) { print(manual(*program)); };
+  return [program = app.get_parent()](const Common& common) {
+    common.json ? print_json({{"manual", manual(*program)}}) : print(manual(*program));
+  };
 }
 
 }  // namespace graft::cli

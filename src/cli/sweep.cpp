@@ -2,11 +2,10 @@
 #include <cstdio>
 #include <optional>
 
-#include <nlohmann/json.hpp>
-
 #include "cli/common.h"
 #include "cli/config.h"
 #include "cli/interrupt.h"
+#include "cli/json.h"
 #include "cli/numbers.h"
 #include "cli/report_options.h"
 #include "cli/training_options.h"
@@ -68,7 +67,7 @@ std::string table(const std::vector<SweepRun>& runs) {
   return text;
 }
 
-std::string json(const std::vector<SweepRun>& runs) {
+nlohmann::json json(const std::vector<SweepRun>& runs) {
   nlohmann::json list = nlohmann::json::array();
   for (const auto& run : runs)
     list.push_back({{"freeze", run.freeze},
@@ -78,8 +77,7 @@ std::string json(const std::vector<SweepRun>& runs) {
                     {"error", diverged(run) ? nlohmann::json(run.error) : nlohmann::json()},
                     {"history", nlohmann::json::parse(to_json(run.history))}});
   const auto best = best_of(runs);
-  return nlohmann::json{{"runs", std::move(list)}, {"best", best ? nlohmann::json(*best) : nlohmann::json()}}.dump() +
-         "\n";
+  return {{"runs", std::move(list)}, {"best", best ? nlohmann::json(*best) : nlohmann::json()}};
 }
 
 void run(const Options& o, const Common& common) {
@@ -110,7 +108,7 @@ void run(const Options& o, const Common& common) {
   interruption.rethrow();
   progress.finish("");
   if (!o.report.empty()) write_atomically(o.report, to_html(runs));
-  print(common.json ? json(runs) : table(runs));
+  common.json ? print_json(json(runs)) : print(table(runs));
 }
 
 }  // namespace

@@ -202,11 +202,11 @@ Html settings(const std::vector<NamedRun>& runs, const char* key, const std::str
 Html classes(const std::vector<NamedRun>& runs) {
   Table shown{.caption = "F1 by class", .columns = {{"class"}}, .sortable = true};
   const Json& first = list(evaluation_of(runs.front()), "per_class");
-  for (const auto& one : first) shown.rows.push_back({{text_cell(string(one, "name"))}});
+  for (const auto& one : first) shown.rows.push_back({{text_cell(string(one, "id"))}});
   for (const auto& run : runs) {
     const Json& per_class = list(evaluation_of(run), "per_class");
     const bool same = std::ranges::equal(
-        first, per_class, [](const Json& a, const Json& b) { return string(a, "name") == string(b, "name"); });
+        first, per_class, [](const Json& a, const Json& b) { return string(a, "id") == string(b, "id"); });
     if (first.empty() || !same) return {};
     shown.columns.push_back({run.name, true});
     for (std::size_t i = 0; i < per_class.size(); ++i)

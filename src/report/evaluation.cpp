@@ -16,7 +16,7 @@ constexpr std::size_t kMostConfusedPairs = 20;
 
 std::vector<std::string> class_names(const Json& evaluation) {
   std::vector<std::string> names;
-  for (const auto& one : list(evaluation, "per_class")) names.push_back(string(one, "name"));
+  for (const auto& one : list(evaluation, "per_class")) names.push_back(string(one, "id"));
   return names;
 }
 
@@ -142,7 +142,7 @@ Html class_table(const Json& per_class, const std::string& caption) {
     figures.push_back(std::move(values));
   }
   for (std::size_t i = 0; i < per_class.size(); ++i) {
-    Row row{{text_cell(string(per_class[i], "name")), count_cell(number_or_nan(per_class[i], "support"))}};
+    Row row{{text_cell(string(per_class[i], "id")), count_cell(number_or_nan(per_class[i], "support"))}};
     for (const auto& values : figures) row.cells.push_back(number_cell(values[i], Unit::kNumber));
     classes.rows.push_back(std::move(row));
   }

@@ -18,14 +18,14 @@ json optional_number(const std::optional<double>& value) { return value ? json(*
 
 json bad_images_json(const std::vector<BadImage>& bad) {
   json list = json::array();
-  for (const auto& image : bad) list.push_back({{"file", image.name}, {"message", image.message}});
+  for (const auto& image : bad) list.push_back({{"file", image.name}, {"error", image.message}});
   return list;
 }
 
 json per_class_json(const std::vector<ClassScores>& scores) {
   json list = json::array();
   for (const auto& c : scores)
-    list.push_back({{"name", c.name},
+    list.push_back({{"id", c.name},
                     {"support", c.support},
                     {"precision", c.precision},
                     {"recall", c.recall},
@@ -53,7 +53,7 @@ json top_losses_json(const Evaluation& e) {
   json list = json::array();
   for (const auto& loss : e.top_losses)
     list.push_back({{"index", loss.index},
-                    {"name", loss.name},
+                    {"file", loss.name},
                     {"true", name(loss.true_class)},
                     {"predicted", name(loss.predicted_class)},
                     {"probability", loss.probability},
@@ -69,7 +69,7 @@ json rejection_json(const std::optional<Rejection>& rejection) {
 }
 
 json int8_json(const Int8Info& int8) {
-  return {{"pictures", int8.pictures},
+  return {{"examples", int8.pictures},
           {"top1_agreement", optional_number(int8.top1_agreement)},
           {"mean_difference", int8.mean_difference},
           {"max_difference", int8.max_difference},
@@ -251,7 +251,7 @@ std::string to_json(const ModelInfo& info) {
                         {"parameters", layer.parameters},
                         {"trainable", layer.trainable}});
     json labels = json::array();
-    for (const auto& label : info.labels) labels.push_back({{"id", label.id}, {"name", label.name}});
+    for (const auto& label : info.labels) labels.push_back({{"id", label.id}, {"label", label.name}});
     json tasks = json::array();
     for (const auto& task : info.tasks)
       tasks.push_back({{"name", task.name},

@@ -142,7 +142,7 @@ Html unreadable(const Json& document) {
       const std::string name = string(bad, "file");
       if (std::ranges::find(seen, name) != seen.end()) continue;
       seen.push_back(name);
-      files.rows.push_back({{text_cell(name), text_cell(string(bad, "message"))}});
+      files.rows.push_back({{text_cell(name), text_cell(string(bad, "error"))}});
     }
   return files.rows.empty() ? Html() : "<div class=\"card\">"_html + table(files) + "</div>"_html;
 }

@@ -56,7 +56,7 @@ class Cli(unittest.TestCase):
             self.assertEqual(prediction["top"][0]["id"], pathlib.Path(prediction["file"]).stem)
 
     def test_labels_come_from_a_file(self):
-        names = [one["name"] for one in json.loads(run("inspect", MODEL, "--json").stdout)["labels"]]
+        names = [one["label"] for one in json.loads(run("inspect", MODEL, "--json").stdout)["labels"]]
         labels = self.data / "labels.txt"
         labels.write_bytes("".join(f"my {name}\r\n" for name in names).encode())
         result = run("classify", MODEL, PICTURES + "/star.png", "--json", "--labels", labels)
@@ -112,7 +112,7 @@ class Cli(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stderr)
         document = json.loads(result.stdout)
         self.assertEqual(document["convolutions_in_int8"], document["convolutions"])
-        self.assertEqual(document["int8"]["pictures"], 12)
+        self.assertEqual(document["int8"]["examples"], 12)
         self.assertEqual((document["int8"]["top1_agreement"], document["int8"]["int8_accuracy"]), (1, 1))
         self.assertEqual(json.loads(run("inspect", out, "--json").stdout)["int8"], document["int8"])
 
@@ -163,7 +163,7 @@ class Cli(unittest.TestCase):
         np.testing.assert_allclose(np.load(out), expected[kept], atol=1e-5)
         done = run(*command, "--out", folder, "--shard", 4, "--on-bad-image", "skip", "--json")
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertEqual(json.loads(done.stdout)["unreadable_now"], 1)
+        self.assertEqual(json.loads(done.stdout)["bad_images_now"], 1)
         parts = sorted(folder.glob("part-*.npy"))
         self.assertEqual([np.load(part).shape[0] for part in parts], [3, 4])
         np.testing.assert_allclose(np.concatenate([np.load(part) for part in parts]), expected[kept], atol=1e-5)

@@ -56,7 +56,7 @@ class Evaluate(unittest.TestCase):
         self.assertLess(*e["macro_f1_interval"])
         worst = e["top_losses"][0]
         self.assertEqual(len(e["top_losses"]), 3)
-        self.assertEqual((pathlib.Path(worst["name"]).name, worst["true"], worst["predicted"]), ("wrong.png", "across", "down"))
+        self.assertEqual((pathlib.Path(worst["file"]).name, worst["true"], worst["predicted"]), ("wrong.png", "across", "down"))
         self.assertAlmostEqual(worst["probability"], 1 - np.exp(-worst["loss"]), places=4)  # of two classes
         self.assertIsNone(e["rejection"])
         self.assertIsNone(self.document("evaluate", self.tuned, *self.data, "--bootstrap", 0)["accuracy_interval"])
@@ -71,16 +71,16 @@ class Evaluate(unittest.TestCase):
         e = self.document("evaluate", self.tuned, *self.data, "--predictions", table)
         with open(table, newline="") as file:
             rows = list(csv.DictReader(file))
-        self.assertEqual(list(rows[0]), ["name", "true", "predicted", "probability", "p_across", "p_down"])
+        self.assertEqual(list(rows[0]), ["file", "true", "predicted", "probability", "p_across", "p_down"])
         self.assertEqual(len(rows), 12)
         self.assertAlmostEqual(sum(r["true"] == r["predicted"] for r in rows) / 12, e["accuracy"])
         found = {p["file"]: {g["id"]: g["probability"] for g in p["top"]}
                  for p in self.document("classify", self.tuned, self.root / "val")["predictions"]}
         for row in rows:
-            self.assertEqual(row["true"], pathlib.Path(row["name"]).parent.name)
+            self.assertEqual(row["true"], pathlib.Path(row["file"]).parent.name)
             self.assertEqual(row["probability"], max(row["p_across"], row["p_down"]))
             for name in ("across", "down"):
-                self.assertAlmostEqual(float(row[f"p_{name}"]), found[row["name"]][name], delta=1e-5)
+                self.assertAlmostEqual(float(row[f"p_{name}"]), found[row["file"]][name], delta=1e-5)
         self.refused(1, "evaluate", self.tuned, *self.data, "--predictions", "/proc/nowhere/p.csv")
 
     def test_time_augmentation(self):

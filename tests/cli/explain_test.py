@@ -48,10 +48,10 @@ class Explain(Scratch):
             self.assertEqual([e["file"] for e in found["explanations"]], self.files)
             for each in found["explanations"]:
                 name = pathlib.Path(each["file"])
-                self.assertEqual(each["overlay"], str(out / name.parent.name / name.name))
+                self.assertEqual(each["out"], str(out / name.parent.name / name.name))
                 self.assertEqual(each["id"], name.stem)  # the embedded network knows its own pictures
                 self.assertGreater(each["probability"], 0.5)
-                drawn, picture = np.asarray(Image.open(each["overlay"])), np.asarray(Image.open(name).convert("RGB"))
+                drawn, picture = np.asarray(Image.open(each["out"])), np.asarray(Image.open(name).convert("RGB"))
                 self.assertEqual(drawn.shape, picture.shape)
                 self.assertGreater(abs(drawn.astype(int) - picture).mean(), 5)
 
@@ -71,7 +71,7 @@ class Explain(Scratch):
         other.mkdir()
         shutil.copy(PICTURES + "/heart.png", other / "star.png")
         found = document("explain", MODEL, PICTURES + "/star.png", other / "star.png", "--out", self.out / "heat")
-        self.assertEqual([pathlib.Path(e["overlay"]).name for e in found["explanations"]], ["star.png", "star-2.png"])
+        self.assertEqual([pathlib.Path(e["out"]).name for e in found["explanations"]], ["star.png", "star-2.png"])
         self.assertEqual([e["id"] for e in found["explanations"]], ["star", "heart"])
 
     def test_an_option_of_the_other_method_is_refused(self):

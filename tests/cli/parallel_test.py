@@ -118,7 +118,7 @@ class Bulk(Scratch):
             else:
                 result = run_several(count, *arguments)
             said = json.loads(result.stdout)
-            self.assertEqual([said[key] for key in ("pictures", "parts", "answered_now", "unreadable_now", "processes")],
+            self.assertEqual([said[key] for key in ("examples", "parts", "answered_now", "bad_images_now", "processes")],
                              [61, 8, 61, 1, count])
             self.assert_same_answers(self.answers(out), alone)
             manifest = json.loads((out / "manifest.json").read_text())

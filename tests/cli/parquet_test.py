@@ -94,7 +94,7 @@ class Classify(Scratch):
         lost = out / "part-0000001.parquet"
         lost.unlink()
         said = json.loads(self.done(*self.command, "--out", out, "--format", "parquet", "--json").stdout)
-        self.assertEqual((said["answered_now"], said["pictures"]), (8, 21))
+        self.assertEqual((said["answered_now"], said["examples"]), (8, 21))
         for path, (inode, sha256) in parts.items():
             self.assertEqual(hashlib.sha256(path.read_bytes()).hexdigest(), sha256)
             self.assertEqual(path.stat().st_ino == inode or path == lost, True, path)

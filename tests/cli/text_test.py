@@ -81,7 +81,7 @@ class Texts(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stderr)
         found = json.loads(result.stdout)
         self.assertAlmostEqual(found["accuracy"], max(epoch["val_accuracy"] for epoch in self.history["epochs"]), places=6)
-        self.assertRegex(found["top_losses"][0]["name"], r"val\.csv:\d+$")
+        self.assertRegex(found["top_losses"][0]["file"], r"val\.csv:\d+$")
         with open(predictions, newline="") as file:
             rows = list(csv.DictReader(file))
         self.assertEqual(len(rows), 40)

@@ -63,7 +63,7 @@ class Vgg16(unittest.TestCase):
         self.assertEqual((info["family"], info["origin"], info["head"], info["features_layer"], info["penultimate_layer"]),
                          ("vgg16", "traced", "classifier", "features", "classifier.6"))
         self.assertEqual(info["parameters"], 138_357_544)
-        self.assertEqual(info["labels"][386]["name"], "African_elephant")
+        self.assertEqual(info["labels"][386]["label"], "African_elephant")
 
     def test_the_examples_run_on_it(self):
         data = self.out / "data"
