@@ -30,9 +30,9 @@ struct TritonModel {
 /// Writes `model` into a model repository of Triton's, for its PyTorch (LibTorch) backend. INPUT__0 is a prepared batch
 /// [N, 3, H, W], OUTPUT__0 the logits [N, classes], both float32; the configuration's parameter "graft_preprocessing"
 /// says, as JSON, how pictures are prepared. Each file is whole or not there; config.pbtxt comes last, so that a
-/// running server sees a new model when all of it is there. Throws Error kConfig (an option out of range, a version or
-/// other files that are there already without `replace`, a model in training mode), kMismatch (a label with a line
-/// break), kIo.
+/// running server sees a new model when all of it is there. What fails leaves no new file. Throws Error kConfig (an
+/// option out of range, a version or other files that are there already without `replace`, a model in training mode),
+/// kMismatch (a label with a line break), kIo.
 GRAFT_EXPORT TritonModel export_triton(const Model& model, const std::filesystem::path& repository,
                                        const TritonOptions& options);
 

@@ -113,15 +113,21 @@ void create_folder(const fs::path& path) {
   if (error) throw Error(ErrorCode::kIo, path.string() + ": cannot create the folder: " + error.message());
 }
 
-/// Removes the folders that were made for a file that could not be written, as far as they are empty.
+/// Writes files into a folder for the version. If one cannot be written, those that are new are removed, and the
+/// folders as far as they are empty.
 template <class Write>
-void with_folders(const fs::path& folder, Write&& write) {
-  create_folder(folder);
+void all_or_none(const TritonModel& files, Write&& write) {
+  std::error_code ignored;
+  std::vector<fs::path> fresh;
+  for (const auto& file : {files.model, files.labels, files.config})
+    if (!fs::exists(file, ignored)) fresh.push_back(file);
+  const auto version = files.model.parent_path();
+  create_folder(version);
   try {
     write();
   } catch (...) {
-    std::error_code ignored;
-    if (fs::remove(folder, ignored)) fs::remove(folder.parent_path(), ignored);
+    for (const auto& file : fresh) fs::remove(file, ignored);
+    if (fs::remove(version, ignored)) fs::remove(version.parent_path(), ignored);
     throw;
   }
 }
@@ -141,7 +147,7 @@ TritonModel export_triton(const Model& model, const fs::path& repository, const 
 
     if (!options.replace) {
       std::error_code ignored;
-      if (fs::exists(version, ignored))
+      if (fs::exists(files.model, ignored))
         throw Error(ErrorCode::kConfig, version.string() +
                                             ": this version is there already; give another version, or "
                                             "ask for it to be replaced");
@@ -151,9 +157,11 @@ TritonModel export_triton(const Model& model, const fs::path& repository, const 
                                               ": is there already and says something else, which the other "
                                               "versions use; ask for it to be replaced");
     }
-    with_folders(version, [&] { model.save(files.model); });
-    write_atomically(files.labels, labels);
-    write_atomically(files.config, config);
+    all_or_none(files, [&] {
+      model.save(files.model);
+      write_atomically(files.labels, labels);
+      write_atomically(files.config, config);
+    });
     return files;
   });
 }

@@ -98,5 +98,20 @@ TEST(Triton, WhatCannotBeWrittenLeavesNoEmptyVersion) {
   EXPECT_FALSE(fs::exists(scratch / "m/config.pbtxt"));
 }
 
+TEST(Triton, AfterAFailureItCanBeTriedAgain) {
+  const Scratch scratch;
+  const auto model = load();
+  // What comes last cannot be written: a folder with something in it is there.
+  scratch.write("m/config.pbtxt/file", "");
+  EXPECT_GRAFT_ERROR(export_triton(model, scratch.path(), {.name = "m", .replace = true}), kIo, "config.pbtxt");
+  EXPECT_FALSE(fs::exists(scratch / "m/1"));
+  EXPECT_FALSE(fs::exists(scratch / "m/labels.txt"));
+  fs::remove_all(scratch / "m/config.pbtxt");
+  fs::create_directories(scratch / "m/1");  // as a process leaves it that is killed while it writes the model
+  const auto files = export_triton(model, scratch.path(), {.name = "m"});
+  for (const auto& file : {files.model, files.labels, files.config}) EXPECT_TRUE(fs::is_regular_file(file)) << file;
+  EXPECT_GRAFT_ERROR(export_triton(model, scratch.path(), {.name = "m"}), kConfig, "is there already");
+}
+
 }  // namespace
 }  // namespace graft
