@@ -29,7 +29,7 @@ namespace {
 constexpr std::int64_t kMostRows = 20'000;
 constexpr std::int64_t kExaggerated = 250;  ///< iterations
 constexpr std::int64_t kCheckEvery = 50;
-constexpr std::int64_t kLanes = 16;
+constexpr std::int64_t kLanes = 16, kBlock = 64;
 constexpr std::uint64_t kStream = 0x74736e65;  ///< of the random start, apart from the library's other draws
 constexpr double kSmallest = std::numeric_limits<double>::epsilon();
 
@@ -65,16 +65,26 @@ at::Tensor similarities(const at::Tensor& features, double perplexity, std::int6
   const auto n = features.size(0);
   const auto rows = features.to(at::kDouble);
   const auto squares = rows.square().sum(1, /*keepdim=*/true);
-  const auto distances = (squares + squares.t() - 2 * rows.matmul(rows.t())).clamp_min_(0).contiguous();
-  const auto p = at::empty_like(distances);
+  auto joint = at::zeros({n, width}, at::kFloat);
+  for (std::int64_t first = 0; first < n; first += kBlock) {  // all pairs in double precision would be much memory
+    const auto count = std::min(kBlock, n - first);
+    const auto block = rows.narrow(0, first, count);
+    const auto distances = (squares.narrow(0, first, count) + squares.t() - 2 * block.matmul(rows.t())).clamp_min_(0);
+    const auto p = at::empty_like(distances);
+    base::parallel_for(0, count, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (auto i = begin; i < end; ++i)
+        conditional(distances.const_data_ptr<double>() + i * n, p.mutable_data_ptr<double>() + i * n, n, first + i,
+                    perplexity);
+    });
+    joint.narrow(0, first, count).narrow(1, 0, n).copy_(p);
+  }
+  float* const all = joint.mutable_data_ptr<float>();
   base::parallel_for(0, n, 1, [&](std::int64_t begin, std::int64_t end) {
     for (auto i = begin; i < end; ++i)
-      conditional(distances.const_data_ptr<double>() + i * n, p.mutable_data_ptr<double>() + i * n, n, i, perplexity);
+      for (std::int64_t j = 0; j < i; ++j)
+        all[i * width + j] = all[j * width + i] = all[i * width + j] + all[j * width + i];
   });
-  auto joint = p + p.t();
-  joint /= joint.sum().clamp_min(kSmallest);
-  joint.fill_diagonal_(0);
-  return at::constant_pad_nd(joint.to(at::kFloat), {0, width - n}).contiguous();
+  return joint.div_(joint.sum(1).sum(at::kDouble).clamp_min(kSmallest));
 }
 
 /// What one point sums up over all others.

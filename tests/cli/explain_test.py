@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """explain, neighbors and project from outside, and the example that explains."""
 import base64
+import collections
 import csv
 import io
 import json
@@ -12,6 +13,7 @@ import unittest
 import xml.etree.ElementTree
 
 import numpy as np
+import torch
 from PIL import Image
 
 from program import EXAMPLES, MODEL, PICTURES, run
@@ -65,6 +67,32 @@ class Explain(Scratch):
         self.assertEqual(drawn.shape, (32, 32, 3))
         text = run("explain", MODEL, star, "--out", self.out / "c", "--quiet").stdout
         self.assertRegex(text, r"^\S*star\.png: star [01]\.\d{4}\n$")
+
+    def test_feature_maps_with_channels_last_have_their_places_where_they_are(self):
+        class Swapped(torch.nn.Module):
+            def __init__(self, *order):
+                super().__init__()
+                self.order = list(order)
+
+            def forward(self, x):
+                return x.permute(self.order)
+
+        torch.manual_seed(0)
+        network = torch.nn.Sequential(collections.OrderedDict(
+            first=torch.nn.Conv2d(3, 24, 8, 8), last=Swapped(0, 2, 3, 1), norm=torch.nn.LayerNorm(24), back=Swapped(0, 3, 1, 2),
+            pool=torch.nn.AdaptiveAvgPool2d(1), flat=torch.nn.Flatten(), head=torch.nn.Linear(24, 5))).eval()
+        torch.jit.script(network).save(str(self.out / "net.pt"))
+        for size, crop in ((64, "64x64"), (64, "64x96")):  # WIDTHxHEIGHT
+            def overlay(layer):
+                made = document("explain", self.out / "net.pt", PICTURES + "/star.png", "--out", self.out / f"{layer}{crop}", "--layer", layer,
+                                "--class", 1, "--preprocessing", f"rescale,resize=96,crop={crop}")["explanations"][0]["out"]
+                return np.asarray(Image.open(made)).astype(int)
+
+            self.assertEqual(abs(overlay("first") - overlay("last")).max(), 0)  # the same map and the same gradients
+            self.assertEqual(abs(overlay("norm") - overlay("back")).max(), 0)
+            self.assertGreater(abs(overlay("norm") - overlay("last")).mean(), 1)
+        default = document("explain", self.out / "net.pt", PICTURES + "/star.png", "--out", self.out / "heat", "--preprocessing", "rescale,resize=96,crop=64x64")
+        self.assertEqual(default["bad_images"], [])
 
     def test_two_pictures_of_one_name_are_both_there(self):
         other = self.out / "other"

@@ -9,9 +9,11 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "base/host_memory.h"
 #include "support/expect_error.h"
 #include "support/golden.h"
 #include "support/measured.h"
+#include "support/sanitized.h"
 
 namespace graft {
 namespace {
@@ -118,6 +120,24 @@ TEST(Tsne, IsAsGoodAsScikitLearns) {
   const double trust = trustworthiness(features(), found.coordinates);
   EXPECT_TRUE(measured("t-SNE's trustworthiness beside scikit-learn's",
                        std::abs(trust - reference()["tsne"]["trustworthiness"].get<double>()), 0.01));
+}
+
+TEST(Tsne, RowsInSeveralBlocksAreAllCompared) {
+  const auto rows = at::arange(600 * 8, at::kFloat).mul(0.7).sin().view({600, 8});
+  const auto found = tsne(rows, {.iterations = 250});
+  EXPECT_TRUE(measured("t-SNE's divergence beside its definition, 600 rows",
+                       std::abs(found.kl_divergence - divergence(rows, found.coordinates, 30)), 1e-3));
+}
+
+TEST(Tsne, MemoryIsFourBytesForEachPair) {
+  if (testing::kSanitized) GTEST_SKIP() << "a sanitizer keeps memory of its own";
+  const std::int64_t n = 2'000;
+  const auto rows = at::arange(n * 8, at::kFloat).mul(0.7).sin().view({n, 8});
+  tsne(rows.narrow(0, 0, 300), {.iterations = 250});  // what is set up once
+  const base::HostMemoryPeak peak;
+  tsne(rows, {.iterations = 250});
+  EXPECT_TRUE(measured("t-SNE's memory, bytes for each pair of rows",
+                       static_cast<double>(peak.growth()) / static_cast<double>(n * n), 8));
 }
 
 TEST(Tsne, IsTheSameEveryTimeAndFollowsItsSeed) {
