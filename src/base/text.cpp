@@ -6,6 +6,8 @@
 
 #include <graft/error.h>
 
+#include "base/printf.h"
+
 namespace graft::base {
 
 namespace {
@@ -53,6 +55,25 @@ std::optional<char32_t> take_code_point(std::string_view& text) {
   fine = fine && code >= kLowest[behind] && code <= 0x10ffff && !surrogate;
   text.remove_prefix(fine ? behind + 1 : 1);
   return fine ? std::optional<char32_t>(code) : std::nullopt;
+}
+
+bool is_utf8(std::string_view text) {
+  while (!text.empty())
+    if (!take_code_point(text)) return false;
+  return true;
+}
+
+std::string with_bytes_shown(std::string_view text) {
+  std::string shown;
+  while (!text.empty()) {
+    const auto rest = text;
+    if (take_code_point(text)) {
+      shown += rest.substr(0, rest.size() - text.size());
+    } else {
+      shown += format("\\x%02x", static_cast<unsigned>(static_cast<unsigned char>(rest[0])));
+    }
+  }
+  return shown;
 }
 
 std::vector<std::string> split(std::string_view text, char separator) {

@@ -21,6 +21,10 @@ std::vector<std::string> split(std::string_view text, char separator);
 /// ASCII letters as small ones.
 std::string lower_case(std::string_view text);
 
+/// Of ASCII, whatever the locale.
+constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
+constexpr bool is_letter_or_digit(char c) { return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+
 /// In as few digits as tell it from every other number, without the locale.
 std::string shortest(double value);
 
@@ -30,6 +34,12 @@ bool matches(std::string_view pattern, std::string_view text);
 /// Removes the first character of `text`, which is not empty, and returns it; nothing, and a byte is removed, where it
 /// does not begin with a whole one in UTF-8 (RFC 3629).
 std::optional<char32_t> take_code_point(std::string_view& text);
+
+/// RFC 3629.
+bool is_utf8(std::string_view text);
+
+/// Bytes that are not UTF-8 as "\xfc".
+std::string with_bytes_shown(std::string_view text);
 
 /// Whether it is UTF-8 (RFC 3629) without control characters other than tab and line feed.
 bool is_plain_text(std::string_view text);

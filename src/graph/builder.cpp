@@ -1,11 +1,11 @@
 #include <algorithm>
-#include <cctype>
 #include <string>
 
 #include <torch/csrc/jit/api/compilation_unit.h>
 
 #include <graft/error.h>
 
+#include "base/text.h"
 #include "base/translate.h"
 #include "graph/jit.h"
 
@@ -18,8 +18,8 @@ using Unit = std::shared_ptr<torch::jit::CompilationUnit>;
 /// A class name from any text.
 std::string identifier(std::string_view text) {
   std::string name(text);
-  std::replace_if(name.begin(), name.end(), [](unsigned char c) { return !std::isalnum(c); }, '_');
-  return name.empty() || std::isdigit(static_cast<unsigned char>(name[0])) ? "_" + name : name;
+  std::replace_if(name.begin(), name.end(), [](char c) { return !base::is_letter_or_digit(c); }, '_');
+  return name.empty() || base::is_digit(name[0]) ? "_" + name : name;
 }
 
 std::shared_ptr<Network::Jit> empty_module(std::string_view type, const Unit& unit) {

@@ -150,7 +150,24 @@ Network Network::load(const base::ByteSource& source, std::string_view name, Ext
   return Network(std::move(jit));
 }
 
+namespace {
+
+/// LibTorch writes the code of an archive by streams in the locale that the program has set for all of C++. It cannot
+/// be set otherwise for one thread, and not at all without the program's knowing.
+void check_locale() {
+  std::ostringstream numbers;
+  numbers << 1234567 << " " << 0.5;
+  if (numbers.str() != "1234567 0.5")
+    throw Error(ErrorCode::kConfig,
+                "saving as TorchScript: std::locale::global has set a locale in which LibTorch writes numbers as " +
+                    numbers.str() +
+                    ", which nobody can read; set std::locale::classic() to save (std::setlocale makes no difference)");
+}
+
+}  // namespace
+
 std::string Network::save(const ExtraFiles& extra) const {
+  check_locale();
   torch::jit::ExtraFilesMap files;
   for (const auto& [file, content] : extra) files[file] = content;
   return base::translated("saving as TorchScript", [&] {

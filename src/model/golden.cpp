@@ -10,6 +10,7 @@
 #include <graft/error.h>
 
 #include "base/overloaded.h"
+#include "base/printf.h"
 #include "image/pipeline.h"
 #include "model/input.h"
 
@@ -64,8 +65,8 @@ void check_golden(const Golden& golden, const at::Tensor& logits) {
   const double allowed = golden.tolerance * std::max(1.0, expected.abs().max().item<double>());
   if (difference <= allowed) return;  // false for a difference that is no number
   throw Error(ErrorCode::kMismatch,
-              "answers otherwise than when it was saved: largest difference of a logit " + std::to_string(difference) +
-                  ", expected at most " + std::to_string(allowed) +
+              "answers otherwise than when it was saved: largest difference of a logit " +
+                  base::format("%g", difference) + ", expected at most " + base::format("%g", allowed) +
                   "; the network or its preprocessing was changed, or this LibTorch or machine computes otherwise "
                   "(LoadOptions::verify = false loads it all the same)");
 }

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <set>
 #include <string>
@@ -25,7 +24,7 @@ std::string Head::describe() const { return impl_->describe(); }
 namespace {
 
 void check(bool fine, const std::string& what, double found) {
-  if (!fine) throw Error(ErrorCode::kConfig, "head: expected " + what + ", found " + std::to_string(found));
+  if (!fine) throw Error(ErrorCode::kConfig, "head: expected " + what + ", found " + base::shortest(found));
 }
 
 void check_outputs(std::int64_t outputs) {
@@ -128,9 +127,9 @@ class Ensemble : public Head::Impl {
     check(!members_.empty(), "at least one member", 0);
     std::set<std::string> names;
     for (const auto& [name, head, weight] : members_) {
-      const auto is_word = [](unsigned char c) { return std::isalnum(c) || c == '_'; };
-      if (name.empty() || std::isdigit(static_cast<unsigned char>(name[0])) ||
-          !std::all_of(name.begin(), name.end(), is_word) || !names.insert(name).second)
+      const auto is_word = [](char c) { return base::is_letter_or_digit(c) || c == '_'; };
+      if (name.empty() || base::is_digit(name[0]) || !std::all_of(name.begin(), name.end(), is_word) ||
+          !names.insert(name).second)
         throw Error(
             ErrorCode::kConfig,
             "head: expected a name of its own for each member, made of letters, digits and _, found \"" + name + "\"");

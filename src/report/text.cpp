@@ -1,28 +1,18 @@
 #include <algorithm>
-#include <cstdarg>
-#include <cstdio>
+#include <string_view>
+#include <vector>
 
 #include <graft/report.h>
 
+#include "base/printf.h"
+#include "base/text.h"
 #include "base/translate.h"
 
 namespace graft {
 
 namespace {
 
-/// printf into a string.
-__attribute__((format(printf, 1, 2))) std::string format(const char* pattern, ...) {
-  va_list arguments, again;
-  va_start(arguments, pattern);
-  va_copy(again, arguments);
-  const int size = std::vsnprintf(nullptr, 0, pattern, arguments);
-  va_end(arguments);
-  std::string text(static_cast<std::size_t>(std::max(size, 0)) + 1, '\0');
-  std::vsnprintf(text.data(), text.size(), pattern, again);
-  va_end(again);
-  text.pop_back();
-  return text;
-}
+using base::format;
 
 std::string percent(const std::optional<double>& fraction) {
   return fraction ? format("%.2f %%", *fraction * 100) : "-";
@@ -30,11 +20,21 @@ std::string percent(const std::optional<double>& fraction) {
 
 std::string three_digits(const std::optional<double>& number) { return number ? format("%.3f", *number) : "-"; }
 
-/// At most `width` bytes, the middle left out.
-std::string shortened(const std::string& text, std::size_t width) {
-  if (text.size() <= width) return text;
+/// `width` characters of UTF-8: the middle left out, or blanks behind.
+std::string column(std::string_view text, std::size_t width) {
+  std::vector<std::string_view> characters;
+  while (!text.empty()) {
+    const auto rest = text;
+    base::take_code_point(text);
+    characters.push_back(rest.substr(0, rest.size() - text.size()));
+  }
+  std::string shown;
   const std::size_t half = (width - 2) / 2;
-  return text.substr(0, half) + ".." + text.substr(text.size() - (width - 2 - half));
+  for (std::size_t i = 0; i < characters.size(); ++i) {
+    if (characters.size() <= width || i < half || i >= characters.size() - (width - 2 - half)) shown += characters[i];
+    if (characters.size() > width && i == half) shown += "..";
+  }
+  return shown + std::string(width - std::min(width, characters.size()), ' ');
 }
 
 std::string shape_text(const std::vector<std::int64_t>& shape) {
@@ -53,8 +53,8 @@ std::string bad_images_text(const std::vector<BadImage>& bad) {
 std::string per_class_text(const std::vector<ClassScores>& scores) {
   std::string text = "class                          examples  precision    recall        f1   ROC-AUC\n";
   for (const auto& c : scores)
-    text += format("%-30s %8lld  %9.3f %9.3f %9.3f %9s\n", shortened(c.name, 30).c_str(),
-                   static_cast<long long>(c.support), c.precision, c.recall, c.f1, three_digits(c.roc_auc).c_str());
+    text += format("%s %8lld  %9.3f %9.3f %9.3f %9s\n", column(c.name, 30).c_str(), static_cast<long long>(c.support),
+                   c.precision, c.recall, c.f1, three_digits(c.roc_auc).c_str());
   return text;
 }
 
@@ -77,7 +77,7 @@ std::string confusion_text(const Evaluation& e) {
   if (e.confusion.size() > kMostClasses) return "";
   std::string text = "\nconfusion (rows: true class, columns: predicted, in the same order)\n";
   for (std::size_t row = 0; row < e.confusion.size(); ++row) {
-    text += format("%-18s", shortened(e.per_class[row].name, 18).c_str());
+    text += column(e.per_class[row].name, 18);
     for (const auto count : e.confusion[row]) text += format(" %5lld", static_cast<long long>(count));
     text += '\n';
   }
@@ -99,8 +99,8 @@ std::string top_losses_text(const Evaluation& e) {
   const auto name = [&](std::int64_t index) { return e.per_class[static_cast<std::size_t>(index)].name; };
   std::string text = "\n    loss  true class          predicted as              file\n";
   for (const auto& loss : e.top_losses)
-    text += format("%8.4f  %-18s  %-18s %5.3f  %s\n", loss.loss, shortened(name(loss.true_class), 18).c_str(),
-                   shortened(name(loss.predicted_class), 18).c_str(), loss.probability, loss.name.c_str());
+    text += format("%8.4f  %s  %s %5.3f  %s\n", loss.loss, column(name(loss.true_class), 18).c_str(),
+                   column(name(loss.predicted_class), 18).c_str(), loss.probability, loss.name.c_str());
   return text;
 }
 
@@ -148,9 +148,10 @@ std::string int8_text(const Int8Info& int8) {
 
 std::string to_text(const QuantizationReport& report) {
   return base::translated("report", [&] {
-    std::string text = format(
-        "%lld of %lld convolutions and %lld linear layers in int8", static_cast<long long>(report.convolutions_in_int8),
-        static_cast<long long>(report.convolutions), static_cast<long long>(report.linear_in_int8));
+    std::string text =
+        format("%lld of %lld convolutions and %lld linear %s in int8",
+               static_cast<long long>(report.convolutions_in_int8), static_cast<long long>(report.convolutions),
+               static_cast<long long>(report.linear_in_int8), report.linear_in_int8 == 1 ? "layer" : "layers");
     for (std::size_t i = 0; i < report.in_float.size(); ++i)
       text += (i == 0 ? "; in float32: " : ", ") + report.in_float[i];
     return text + "\n" + int8_text(report.int8) +
@@ -269,9 +270,10 @@ std::string to_text(const ModelInfo& info) {
         format("%s, %s; input %s; %lld classes; %lld parameters, %lld trainable\n", info.family.c_str(),
                info.origin.c_str(), shape_text(info.input_shape).c_str(), static_cast<long long>(info.classes),
                static_cast<long long>(info.parameters), static_cast<long long>(info.trainable));
-    text += "head: " + info.head + " (" + info.head_kind +
-            "); feature map: " + (info.features_layer.empty() ? "none" : info.features_layer) +
-            "; last linear layer: " + info.penultimate_layer + "; batch norm: " + info.batch_norm + "\n";
+    const auto layer_or_none = [](const std::string& name) { return name.empty() ? "none" : name; };
+    text += "head: " + (info.head.empty() ? "none" : info.head + " (" + info.head_kind + ")") +
+            "; feature map: " + layer_or_none(info.features_layer) +
+            "; last linear layer: " + layer_or_none(info.penultimate_layer) + "; batch norm: " + info.batch_norm + "\n";
     if (info.tasks.size() > 1 || (!info.tasks.empty() && info.tasks[0].kind != TaskKind::kSingleLabel))
       for (const auto& task : info.tasks)
         text += "task " + task.name + (task.name.empty() ? "" : " ") + "(" + std::string(to_string(task.kind)) +
@@ -286,9 +288,8 @@ std::string to_text(const ModelInfo& info) {
                           : layer.trainable == 0               ? "  frozen"
                           : layer.trainable < layer.parameters ? "  partly frozen"
                                                                : "";
-      text +=
-          format("%-40s %-18s %-16s %11lld%s\n", shortened(layer.name, 40).c_str(), shortened(layer.type, 18).c_str(),
-                 shape_text(layer.output_shape).c_str(), static_cast<long long>(layer.parameters), state);
+      text += format("%s %s %-16s %11lld%s\n", column(layer.name, 40).c_str(), column(layer.type, 18).c_str(),
+                     shape_text(layer.output_shape).c_str(), static_cast<long long>(layer.parameters), state);
     }
     return text;
   });

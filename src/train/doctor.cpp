@@ -1,11 +1,11 @@
 #include <graft/doctor.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <memory>
 #include <utility>
 
 #include "base/alive.h"
+#include "base/printf.h"
 #include "base/text.h"
 #include "base/translate.h"
 #include "model/structure.h"
@@ -113,16 +113,11 @@ void add_checked(Diagnosis& diagnosis, std::initializer_list<FindingCode> codes)
   for (const auto code : codes) diagnosis.checked.emplace_back(to_string(code));
 }
 
-std::string number_text(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.4g", value);
-  return text;
-}
+std::string number_text(double value) { return base::format("%.4g", value); }
 
 std::string share_text(std::size_t part, std::size_t whole, const char* what) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.1f", 100 * static_cast<double>(part) / static_cast<double>(whole));
-  return std::to_string(part) + " of " + std::to_string(whole) + " " + what + " (" + text + " %)";
+  return base::format("%zu of %zu %s (%.1f %%)", part, whole, what,
+                      100 * static_cast<double>(part) / static_cast<double>(whole));
 }
 
 std::string some_of(const std::vector<std::string>& names) {

@@ -10,6 +10,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "base/check.h"
+#include "base/printf.h"
 #include "base/text.h"
 #include "base/torch_device.h"
 #include "train/clock.h"
@@ -378,8 +379,8 @@ void Fit::add(const GradientPass::Scores& scores) {
   started_.pop_front();
   if (!std::isfinite(loss))
     throw Error(ErrorCode::kNumeric,
-                "the loss is " + std::to_string(loss) + " in epoch " + std::to_string(epoch + 1) + ", step " +
-                    std::to_string(step) +
+                base::format("the loss is %g", static_cast<double>(loss)) + " in epoch " + std::to_string(epoch + 1) +
+                    ", step " + std::to_string(step) +
                     "; the weights are as before this step; try a lower learning rate or check the data");
   running_.loss_sum += loss * static_cast<double>(size);
   running_.hits.resize(hits.size());

@@ -1,6 +1,5 @@
 #include <graft/sweep.h>
 
-#include <cctype>
 #include <cerrno>
 #include <system_error>
 #include <utility>
@@ -57,7 +56,7 @@ std::vector<SweepRun> combinations(const SweepOptions& o) {
 std::string folder_name(const SweepRun& run) {
   std::string name = run.freeze + "_" + run.head + "_" + (run.learning_rate ? base::shortest(*run.learning_rate) : "");
   for (char& c : name)
-    if (!std::isalnum(static_cast<unsigned char>(c)) && c != '_') c = '-';
+    if (!base::is_letter_or_digit(c) && c != '_') c = '-';
   return name;
 }
 

@@ -1,13 +1,16 @@
 #include "base/text.h"
 
 #include <cmath>
+#include <cstdio>
 
 #include <gtest/gtest.h>
 
 #include <graft/device.h>
 #include <graft/error.h>
 
+#include "base/printf.h"
 #include "support/expect_error.h"
+#include "support/german.h"
 
 namespace graft::base {
 namespace {
@@ -33,6 +36,25 @@ TEST(Text, PatternsMatchTheWholeName) {
   EXPECT_TRUE(matches("*", ""));
   EXPECT_FALSE(matches("layer", "layer4"));
   EXPECT_FALSE(matches("*bn?", "layer4.1.conv2"));
+}
+
+TEST(Text, NumbersAreFormattedWithoutTheLocale) {
+  EXPECT_EQ(format("%.2f %% of %s", 12.345, "all"), "12.35 % of all");
+  EXPECT_EQ(format("%s", std::string(5'000, 'x').c_str()).size(), 5'000u);
+  const testing::German german(/*in_cpp=*/true);
+  if (!german.works()) GTEST_SKIP() << "no German locale here, and no localedef with its sources";
+  EXPECT_EQ(format("%.2f", 1234.5), "1234.50");
+  EXPECT_EQ(shortest(0.1), "0.1");
+  EXPECT_EQ(parse_number("0.5", "x"), 0.5);
+  char own[16];
+  std::snprintf(own, sizeof own, "%.1f", 0.5);
+  EXPECT_STREQ(own, "0,5");  // of the program, as it was
+}
+
+TEST(Text, BytesThatAreNoCharacterAreShown) {
+  EXPECT_TRUE(is_utf8("") && is_utf8("gr\xc3\xbcn\n"));
+  EXPECT_FALSE(is_utf8("gr\xfcn") || is_utf8("\xc3") || is_utf8("\xed\xa0\x80"));
+  EXPECT_EQ(with_bytes_shown("gr\xfcn gr\xc3\xbcn\xc3"), "gr\\xfcn gr\xc3\xbcn\\xc3");
 }
 
 TEST(Text, MarkupIsEscapedAndAlwaysUtf8) {
