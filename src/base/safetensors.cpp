@@ -155,7 +155,12 @@ void write_safetensors(const std::filesystem::path& path, const Safetensors& con
         {"dtype", type->name}, {"shape", tensor.sizes().vec()}, {"data_offsets", {end, end + parts.back().size()}}};
     end += parts.back().size();
   }
-  std::string header = json.dump();
+  std::string header;
+  try {
+    header = json.dump();
+  } catch (const Json::type_error&) {
+    throw Error(ErrorCode::kFormat, path.string() + ": expected names and texts in UTF-8, found other bytes");
+  }
   header.resize((header.size() + kPrefix - 1) / kPrefix * kPrefix, ' ');  // as the format asks: data is aligned
   header.replace(digest_at(header), kDigest, digest(header, std::span(parts).subspan(2)));
   const auto size = prefix(header.size());

@@ -188,6 +188,10 @@ struct [[gnu::visibility("hidden")]] ImageFolder::Impl {
     if (classes.size() == 1 && !options.allow_single_class)
       throw Error(ErrorCode::kMismatch,
                   root.string() + ": expected at least two classes, found only \"" + classes[0] + "\"");
+    for (const auto& name : classes)
+      if (!base::is_utf8(name))
+        throw Error(ErrorCode::kFormat, root.string() + ": expected classes with names in UTF-8, found the folder \"" +
+                                            base::with_bytes_shown(name) + "\"");
     std::map<std::string, std::string> seen;
     for (const auto& name : classes)
       if (const auto [other, fresh] = seen.emplace(base::lower_case(name), name); !fresh)

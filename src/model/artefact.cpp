@@ -217,7 +217,11 @@ graph::ExtraFiles write_artefact(const Artefact& artefact) {
                example);
   }
   if (artefact.int8) j["int8"] = to_json(*artefact.int8);
-  records[kArtefactRecord] = j.dump(1, ' ', false, json::error_handler_t::replace);
+  try {
+    records[kArtefactRecord] = j.dump(1, ' ');
+  } catch (const json::type_error&) {
+    throw Error(ErrorCode::kFormat, "expected names in UTF-8, found other bytes");
+  }
   return records;
 }
 

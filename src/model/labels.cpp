@@ -30,6 +30,11 @@ void check_labels(const std::vector<Label>& labels, const std::vector<Task>& tas
   if (std::ssize(labels) != outputs_of(tasks))
     throw Error(ErrorCode::kMismatch, "labels: expected " + std::to_string(outputs_of(tasks)) +
                                           ", one for each output, found " + std::to_string(labels.size()));
+  for (const auto& label : labels)
+    for (const auto& name : {label.id, label.name})
+      if (!base::is_utf8(name))
+        throw Error(ErrorCode::kFormat,
+                    "labels: expected names in UTF-8, found \"" + base::with_bytes_shown(name) + "\"");
   auto label = labels.begin();
   for (const auto& task : tasks) {
     std::unordered_set<std::string_view> ids;

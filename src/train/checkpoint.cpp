@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
+#include "base/printf.h"
 #include "base/safetensors.h"
 #include "base/text.h"
 
@@ -23,6 +24,8 @@ constexpr std::int64_t kFormat = 2;  ///< to be raised when an older version cou
 /// Older ones do not say all that their run was made of, so none can tell whether this is the same.
 constexpr std::int64_t kOldest = 2;
 constexpr std::string_view kSetting = "setting/";
+/// Before the names of texts that are not UTF-8, as JSON has to be: file names, messages with them.
+constexpr std::string_view kEscaped = "escaped/";
 
 }  // namespace
 
@@ -42,6 +45,34 @@ const at::Tensor& RunState::tensor(const std::string& name) const {
 
 namespace {
 
+std::string escaped(std::string_view text) {
+  std::string result;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '%' || byte >= 0x80)
+      result += base::format("%%%02x", static_cast<unsigned>(byte));
+    else
+      result += c;
+  }
+  return result;
+}
+
+std::string unescaped(std::string_view text) {
+  std::string result;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    unsigned byte = static_cast<unsigned char>(text[i]);
+    if (text[i] == '%') {
+      const auto digits = text.substr(i + 1, 2);
+      const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), byte, 16);
+      if (error != std::errc() || end != digits.data() + 2)
+        throw Error(ErrorCode::kFormat, "the checkpoint has a damaged text: " + std::string(text));
+      i += 2;
+    }
+    result += static_cast<char>(byte);
+  }
+  return result;
+}
+
 template <class Number>
 Number parsed(const std::string& name, const std::string& text) {
   Number value{};
@@ -57,7 +88,10 @@ std::optional<RunState> read(const fs::path& path, const WarningCallback& on_war
     auto content = base::read_own_safetensors(path);
     RunState state;
     state.tensors = std::move(content.tensors);
-    state.values = std::move(content.metadata);
+    for (auto& [name, text] : content.metadata) {
+      const bool escaped = name.starts_with(kEscaped);
+      state.values[escaped ? name.substr(kEscaped.size()) : name] = escaped ? unescaped(text) : std::move(text);
+    }
     (void)state.integer(kNumber);
     if (const auto format = state.integer(kFormatKey); format > kFormat)
       throw Error(ErrorCode::kMismatch, path.string() + ": expected a checkpoint of format " + std::to_string(kFormat) +
@@ -148,9 +182,14 @@ std::optional<RunState> CheckpointFiles::newest(const std::map<std::string, std:
 }
 
 void CheckpointFiles::write(const RunState& state, const std::map<std::string, std::string>& settings) {
-  base::Safetensors content{state.tensors, state.values};
+  base::Safetensors content{state.tensors, {}};
   for (auto& [name, tensor] : content.tensors) tensor = tensor.to(at::kCPU);
-  for (const auto& [name, value] : settings) content.metadata[std::string(kSetting) + name] = value;
+  const auto add = [&](const std::string& name, const std::string& text) {
+    const bool utf8 = base::is_utf8(text);
+    content.metadata[utf8 ? name : std::string(kEscaped) + name] = utf8 ? text : escaped(text);
+  };
+  for (const auto& [name, value] : state.values) add(name, value);
+  for (const auto& [name, value] : settings) add(std::string(kSetting) + name, value);
   content.metadata[kNumber] = std::to_string(number_ + 1);
   content.metadata[kFormatKey] = std::to_string(kFormat);
   base::write_safetensors(file(number_ + 1), content);

@@ -424,6 +424,35 @@ class Cli(unittest.TestCase):
         self.assertRegex(shown, r"[0-9]:[0-9][0-9] left")
         self.assertRegex(shown, r"epoch 2/2  loss [\d.]+  accuracy .* val loss")
 
+    def test_names_that_are_not_utf8(self):
+        root = self.data / "latin1"
+        for part in ("train", "val"):
+            shutil.copytree(self.data / part, root / part)
+        down = os.fsencode(root / "val" / "down")
+        shutil.copy(self.data / "val" / "down" / "0.png", down + b"/gr\xfcn.png")
+        # Pictures may have them: JSON shows U+FFFD, text the bytes.
+        found = json.loads(run("classify", self.tuned, root / "val" / "down", "--json", "--top-k", 1).stdout)["predictions"]
+        self.assertEqual([p["top"][0]["id"] for p in found], ["down"] * 7)
+        self.assertTrue(found[-1]["file"].endswith("/gr\ufffdn.png"), found[-1]["file"])
+        text = subprocess.run([GRAFT, "classify", self.tuned, root / "val" / "down", "--top-k", "1"], capture_output=True, check=True).stdout
+        self.assertIn(b"/gr\xfcn.png\n", text)
+        # A run that leaves such a one out goes on with its name.
+        with open(os.fsencode(root / "train" / "down") + b"/gr\xfcn.png", "w") as broken:
+            broken.write("no picture")
+        for resumed_at in (0, 2):
+            out = run("finetune", MODEL, "--train", root / "train", "--val", root / "val", "--out", root / "out.pt", "--epochs", 2, "--batch", 4,
+                      "--on-bad-image", "skip", "--checkpoint-dir", root / "run", "--resume", "--json")
+            self.assertEqual(out.returncode, 0, out.stderr)
+            self.assertEqual(json.loads(out.stdout)["resumed_at"], resumed_at)
+            self.assertTrue(json.loads(out.stdout)["bad_images"][0]["file"].endswith("/gr\ufffdn.png"))
+        # Classes may not: no file could say what they are called.
+        for part in ("train", "val"):
+            os.rename(root / part / "down", os.fsencode(root / part) + b"/gr\xfcn")
+        refused = run("finetune", MODEL, "--train", root / "train", "--val", root / "val", "--out", root / "never.pt")
+        self.assertEqual((refused.returncode, refused.stdout), (1, ""))
+        self.assertRegex(refused.stderr, r'\Agraft: format: \S*train: expected classes with names in UTF-8, found the folder "gr\\xfcn"\n\Z')
+        self.assertFalse((root / "never.pt").exists())
+
     def test_results_take_the_place_of_the_bar(self):
         def shown(*arguments):
             leader, follower = pty.openpty()

@@ -76,12 +76,20 @@ TEST(ImageFolder, SplitIsSeededDisjointAndPerClass) {
     differs = differs || names(data.split(0.34, seed).second, folder) != rest;
   EXPECT_TRUE(differs);
   EXPECT_GRAFT_ERROR(data.split(1.0), kConfig, "found 1");
+  EXPECT_GRAFT_ERROR(data.split(1.5), kConfig, "found 1.5");
 }
 
 TEST(BadData, Case69NamesNeedNotBeUtf8) {
   const Folder folder;
   folder.write("ant/\xff\xfe.png", "x");
   EXPECT_EQ(ImageFolder(folder.path()).size(), 7u);
+}
+TEST(BadData, Case69ClassesAreNamedInUtf8) {
+  const Folder folder;
+  folder.write("gr\xfcn/1.png", "x");
+  EXPECT_GRAFT_ERROR(ImageFolder(folder.path()), kFormat,
+                     "expected classes with names in UTF-8, found the folder \"gr\\xfcn\"");
+  EXPECT_EQ(ImageFolder(folder.path(), {.classes = {"ant", "Zebra"}}).classes().size(), 2u);  // it is none of them
 }
 TEST(BadData, Case71RootMissingOrAFile) {
   const Folder folder;

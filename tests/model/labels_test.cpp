@@ -43,6 +43,19 @@ TEST_F(ReadLabels, Case82AsManyAsOutputs) {
   EXPECT_GRAFT_ERROR(Model::load(testing::golden("networks/resnet_scripted.pt"), options), kMismatch, "found 2");
 }
 
+TEST_F(ReadLabels, LabelsThatAreNotUtf8AreNotKept) {
+  auto model = Model::load(testing::golden("networks/resnet_scripted.pt"));
+  const auto before = model.labels();
+  auto labels = before;
+  labels[1].name = "gr\xfcn";
+  EXPECT_GRAFT_ERROR(model.set_labels(labels), kFormat, "labels: expected names in UTF-8, found \"gr\\xfcn\"");
+  EXPECT_EQ(model.labels(), before);
+  labels[1].name = "gr\xc3\xbcn";
+  model.set_labels(labels);
+  model.save(scratch_ / "named.pt");
+  EXPECT_EQ(Model::load(scratch_ / "named.pt").labels(), labels);
+}
+
 TEST_F(ReadLabels, Case83LineEndsMarkBlanksDuplicates) {
   EXPECT_EQ(read("\xEF\xBB\xBFgreat white shark\r\nKätzchen\r\n\r\n"), kTwo);
   EXPECT_GRAFT_ERROR(read("a\n \nb\n"), kMismatch, "labels.txt: line 2: expected a class, found a blank line");

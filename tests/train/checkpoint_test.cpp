@@ -125,6 +125,22 @@ TEST_F(Checkpoint, Case90AnotherRunsSettingsAreRefusedByName) {
                      "head: it had none, here mlp; seed: it had 7, here 8");
 }
 
+TEST_F(Checkpoint, TextsThatAreNotUtf8AreKeptAsTheyAre) {
+  auto state = state_of(1);
+  const std::map<std::string, std::string> texts{
+      {"name", "gr\xfcn.png"}, {"percent", "100 % gr\xc3\xbcn"}, {"both", "100 % \xff%fc\x80"}};
+  for (const auto& [name, text] : texts) state.values[name] = text;
+  const std::map<std::string, std::string> settings{{"folder", "/tmp/\xe4"}};
+  open(false).write(state, settings);
+  const auto found = open().newest(settings);
+  ASSERT_TRUE(found) << warnings_;
+  for (const auto& [name, text] : texts) EXPECT_EQ(found->text(name), text);
+  EXPECT_GRAFT_ERROR(open().newest({{"folder", "/tmp/a"}}), kMismatch, "folder: it had /tmp/\xe4");
+
+  state.tensors["\xff"] = at::zeros({1});
+  EXPECT_GRAFT_ERROR(open().write(state, settings), kFormat, "expected names and texts in UTF-8");
+}
+
 TEST_F(Checkpoint, WhatIsMissingInAWholeOneIsNamed) {
   write_two();
   rewrite([](base::Safetensors& content) { content.metadata.erase("step"); });
