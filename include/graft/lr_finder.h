@@ -17,7 +17,7 @@ class Model;
 struct LrFinderOptions {
   double first = 1e-7;  ///< the rate of the first step
   double last = 10;     ///< of the last step; rates in between grow by a constant factor
-  std::int64_t steps = 100;
+  std::int64_t steps = 100;  ///< 20 or more
   std::int64_t batch_size = 32;
   int loader_threads = 2;
   /// The test ends where the smoothed loss is above this times its lowest value so far.

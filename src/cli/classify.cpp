@@ -139,7 +139,7 @@ void run(const Options& o, const Common& common) {
 Command add_classify(CLI::App& app) {
   auto o = std::make_shared<Options>();
   add_model_options(app, o->model);
-  add_pictures(app, o->paths);
+  add_pictures_or_texts(app, o->paths);
   add_domain(app, o->domain);
   app.add_option("--top-k", o->top_k, "how many guesses for each picture")
       ->check(at_least_one())

@@ -10,7 +10,7 @@ Command add_inspect(CLI::App& app) {
   };
   auto o = std::make_shared<Options>();
   add_model_options(app, o->model);
-  auto* plan = app.add_flag("--plan", o->plan, "What the network is compiled to for the CPU, and what is not, and why");
+  auto* plan = app.add_flag("--plan", o->plan, "what the network is compiled to for the CPU, and what is not, and why");
   app.add_option("--precision", o->precision, "of the plan")
       ->check(CLI::IsMember({"float32", "bfloat16", "float16", "int8", "auto"}))
       ->capture_default_str()

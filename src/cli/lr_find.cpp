@@ -71,7 +71,9 @@ Command add_lr_find(CLI::App& app) {
     app.remove_option(app.get_option(other));
   app.add_option("--first", o->finder.first, "the rate to begin with")->check(positive_number())->capture_default_str();
   app.add_option("--last", o->finder.last, "the rate to end with")->check(positive_number())->capture_default_str();
-  app.add_option("--steps", o->finder.steps, "steps in between")->check(at_least_one())->capture_default_str();
+  app.add_option("--steps", o->finder.steps, "how many, 20 or more")
+      ->check(CLI::Range(20, 1'000'000'000).description("INT >= 20"))
+      ->capture_default_str();
   add_page_option(app, o->report);
   add_config(app);
   return [o](const Common& common) { run(*o, common); };

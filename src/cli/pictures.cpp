@@ -6,11 +6,20 @@
 
 namespace graft::cli {
 
+namespace {
+
+void add_paths(CLI::App& app, std::vector<std::string>& paths, const std::string& what) {
+  app.add_option("PICTURE", paths, what)->required()->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+}  // namespace
+
 void add_pictures(CLI::App& app, std::vector<std::string>& paths) {
-  app.add_option("PICTURE", paths,
-                 "picture files, or folders to walk; of texts files with one on each line, CSV files, folders")
-      ->required()
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  add_paths(app, paths, "picture files, or folders to walk");
+}
+
+void add_pictures_or_texts(CLI::App& app, std::vector<std::string>& paths) {
+  add_paths(app, paths, "picture files, or folders to walk; of texts files with one on each line, CSV files, folders");
 }
 
 std::vector<Image> augmented_row(const Image& picture, const Preprocessing& preprocessing, const Augment& augment,

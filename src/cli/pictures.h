@@ -35,8 +35,9 @@ class Pictures : public Dataset {
   std::vector<std::string> classes_{"picture"};
 };
 
-/// The positional argument of commands that work on pictures.
+/// The positional argument of commands that work on pictures, or on what the model takes.
 void add_pictures(CLI::App& app, std::vector<std::string>& paths);
+void add_pictures_or_texts(CLI::App& app, std::vector<std::string>& paths);
 
 /// A row of a sheet: the picture as evaluation sees it, then as the first epochs of training do.
 std::vector<Image> augmented_row(const Image& picture, const Preprocessing& preprocessing, const Augment& augment,

@@ -131,7 +131,7 @@ Command add_project(CLI::App& app) {
     app.add_option(name, value, what)->check(CLI::Range(4, 16'384))->capture_default_str();
   };
   size("--width", o->map.width_px, "of the map, in pixels");
-  size("--height", o->map.height_px, "the same");
+  size("--height", o->map.height_px, "of the map, in pixels");
   size("--thumbnail", o->map.thumbnail_px, "side of a picture on the map, in pixels");
   add_embed_options(app, o->embed);
   add_on_bad_image(app, o->on_bad_image);

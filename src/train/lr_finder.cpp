@@ -16,12 +16,14 @@ namespace graft {
 
 namespace {
 
+/// With fewer there is no fall to be told from the noise, and valley() leaves out most of them.
+constexpr std::int64_t kFewestSteps = 20;
 constexpr double kSmoothing = 0.98;  // fastai/callback/schedule.py, LRFinder and Recorder
 
 void check(const LrFinderOptions& o) {
   base::require(o.first > 0 && std::isfinite(o.first), "lr_finder.first", "above 0", o.first);
   base::require(o.last > o.first && std::isfinite(o.last), "lr_finder.last", "more than the first", o.last);
-  base::require(o.steps >= 2, "lr_finder.steps", "2 or more", o.steps);
+  base::require(o.steps >= kFewestSteps, "lr_finder.steps", std::to_string(kFewestSteps) + " or more", o.steps);
   base::require(o.diverged > 1, "lr_finder.diverged", "above 1", o.diverged);
 }
 

@@ -82,7 +82,7 @@ TEST(LrFinder, BadOptionsAreRefused) {
   const DrawnDataset data(12, 3);
   EXPECT_GRAFT_ERROR(find_learning_rate(model, {}, data, {.first = 0}), kConfig, "lr_finder.first");
   EXPECT_GRAFT_ERROR(find_learning_rate(model, {}, data, {.first = 1, .last = 0.1}), kConfig, "lr_finder.last");
-  EXPECT_GRAFT_ERROR(find_learning_rate(model, {}, data, {.steps = 1}), kConfig, "lr_finder.steps");
+  EXPECT_GRAFT_ERROR(find_learning_rate(model, {}, data, {.steps = 19}), kConfig, "lr_finder.steps");
 }
 
 }  // namespace
