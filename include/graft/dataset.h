@@ -71,7 +71,7 @@ class GRAFT_EXPORT ImageFolder : public Dataset {
  public:
   /// Lists the files; reads none. Throws Error kIo (root missing or not a folder), kMismatch (no class folders, a class
   /// without files, a single class, names that differ by case only, a listed class that is not there), kFormat
-  /// (pictures directly in the root, with kFail).
+  /// (pictures directly in the root, with kFail; a class whose name is not UTF-8).
   explicit ImageFolder(const std::filesystem::path& root, const ImageFolderOptions& options = {});
   ~ImageFolder() override;
   ImageFolder(ImageFolder&&) noexcept;

@@ -127,7 +127,7 @@ class GRAFT_EXPORT Model {
   /// What the outputs stand for, in the order of the columns; one single-label task for an ordinary classifier.
   const std::vector<Task>& tasks() const;
   const std::vector<Label>& labels() const;  ///< one for each output
-  /// Throws kMismatch unless there is one label per output and the ids are unique within their task.
+  /// Throws kMismatch unless one for each output with ids unique within their task, kFormat if they are not UTF-8.
   void set_labels(std::vector<Label> labels);
   const Input& input() const;  ///< what it takes: one of the next two, the other throws kMismatch
   const Preprocessing& preprocessing() const;
@@ -136,7 +136,7 @@ class GRAFT_EXPORT Model {
 
   /// Writes one TorchScript file with input, labels, head and freeze state in it, the SHA-256 of the weights, and a
   /// golden example with its logits: load() recomputes both. The old file stays whole until the new one is complete.
-  /// Throws kIo, kConfig in training mode, kNumeric if weights or the example's logits are not finite.
+  /// Throws kIo, kConfig (training mode, std::locale::global not classic), kNumeric (weights or logits not finite).
   void save(const std::filesystem::path& path) const;
 
   struct Impl;

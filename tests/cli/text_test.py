@@ -132,7 +132,7 @@ class Texts(unittest.TestCase):
 
     def test_other_commands_that_learn_and_measure(self):
         data = ["--train", self.out / "train.csv", "--val", self.out / "val.csv"]
-        self.assertGreater(json.loads(run("lr-find", ENCODER, *data, "--steps", 12, "--json").stdout)["suggestion"], 0)
+        self.assertGreater(json.loads(run("lr-find", ENCODER, *data, "--steps", 20, "--json").stdout)["suggestion"], 0)
         result = run("sweep", ENCODER, *data, "--freeze-points", "all,stages:2", "--epochs", 1, "--json")
         self.assertEqual(len(json.loads(result.stdout)["runs"]), 2, result.stderr)
         result = run("calibrate", self.tuned, "--data", self.out / "val.csv", "--out", self.out / "calibrated.pt")

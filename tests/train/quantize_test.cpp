@@ -85,7 +85,7 @@ TEST_F(Quantize, TheReportIsWhatTheTwoPrecisionsAnswer) {
 
   const auto document = nlohmann::json::parse(to_json(report));
   EXPECT_EQ(document["convolutions_in_int8"], 14);
-  EXPECT_EQ(document["int8"]["pictures"], 30);
+  EXPECT_EQ(document["int8"]["examples"], 30);
   EXPECT_EQ(document["int8"]["top1_agreement"], *report.int8.top1_agreement);
   EXPECT_NE(to_text(report).find("14 of 14 convolutions"), std::string::npos);
 
@@ -107,7 +107,7 @@ TEST_F(Quantize, ASavedModelAnswersTheSame) {
   ASSERT_TRUE(info.int8);
   EXPECT_EQ(info.int8->pictures, 40);
   EXPECT_EQ(info.int8->top1_agreement, report.int8.top1_agreement);
-  EXPECT_EQ(nlohmann::json::parse(to_json(info))["int8"]["pictures"], 40);
+  EXPECT_EQ(nlohmann::json::parse(to_json(info))["int8"]["examples"], 40);
   EXPECT_NE(to_text(info).find("int8 beside float32 on 40 pictures"), std::string::npos);
 
   const ClassifyOptions options{.top_k = 1, .precision = Precision::kInt8};
