@@ -181,10 +181,10 @@ class Files(unittest.TestCase):
         result = run("calibrate", ROOT / "again" / "own.pt", "--data", ROOT / "val", "--out", ROOT / "again" / "own.pt")
         self.assertEqual(result.returncode, 0, result.stderr)
         config = ROOT / "again" / "rates.json"
-        config.write_text(json.dumps({"steps": 5}))
+        config.write_text(json.dumps({"steps": 20}))
         result = run("lr-find", MODEL, "--train", ROOT / "train", "--val", ROOT / "val", "--config", config, "--report", ROOT / "again" / "rates.html")
         self.assertEqual(result.returncode, 0, result.stderr)
-        self.assertEqual(config.read_text(), json.dumps({"steps": 5}))
+        self.assertEqual(config.read_text(), json.dumps({"steps": 20}))
 
 
 @unittest.skipUnless(EventAccumulator, "the Python package tensorboard is not installed")
