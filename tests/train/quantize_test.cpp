@@ -163,7 +163,7 @@ TEST_F(Quantize, OutlastsWhatLeavesTheWeightsAsTheyWere) {
     EXPECT_TRUE(at::equal(model.forward(x, Precision::kInt8), expected));
   };
   model.unfreeze();  // batch norms change their statistics, too
-  find_learning_rate(model, {}, data, {.steps = 4, .batch_size = 8});
+  find_learning_rate(model, {}, data, {.steps = 20, .batch_size = 8});
   expect_int8("find_learning_rate");
   find_batch_size(model, {}, data, {.first = 2, .largest = 4});
   expect_int8("find_batch_size");

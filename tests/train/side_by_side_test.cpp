@@ -79,7 +79,7 @@ TEST_P(SideBySide, OneWithinAnother) {
     }
     if (steps != 3) return;
     auto model = load();
-    find_learning_rate(model, {}, data_, {.steps = 3, .batch_size = 4, .loader_threads = 1});
+    find_learning_rate(model, {}, data_, {.steps = 20, .batch_size = 4, .loader_threads = 1});
   });
   ASSERT_EQ(found.size(), alone.size());
   for (std::size_t k = 0; k < found.size(); ++k) {
