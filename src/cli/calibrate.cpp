@@ -18,7 +18,7 @@ void run(const Options& o, const Common& common) {
   Model model = load_model(o.model, common);
   Progress progress(common);
   const auto report =
-      calibrate(model, *open(o.labelled, model),
+      calibrate(model, *open(o.labelled, model, common),
                 {.batch_size = o.labelled.batch,
                  .loader_threads = loader_threads(common),
                  .precision = parse_precision(o.labelled.precision),

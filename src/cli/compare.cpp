@@ -13,7 +13,7 @@ struct Options {
 
 void run(const Options& o, const Common& common) {
   const Model first = load_model(o.first, common), second = load_model(o.second, common);
-  const auto data = open(o.labelled, first);
+  const auto data = open(o.labelled, first, common);
   Progress progress(common);
   const auto result = compare(first, second, *data,
                               {.evaluate = evaluate_options(o.labelled, o.measuring, common, progress, "compare"),

@@ -94,7 +94,7 @@ void run(TrainingFlags flags, const Common& common) {
     options.feature_cache.directory = cache.path();
   if (holds_texts(flags.domain, flags.train))
     throw Error(ErrorCode::kConfig, "the doctor knows networks that take pictures, the data are texts");
-  const auto [train, val] = training_data(flags);
+  const auto [train, val] = training_data(flags, common);
 
   Progress progress(common);
   DoctorVisit visit(options, *train, *val);

@@ -12,8 +12,8 @@ namespace {
 
 constexpr const char *kAuto = "auto", *kTexts = "text";
 
-/// Folders with pictures that are no class, quoted.
-std::string other_folders(const std::filesystem::path& root, const std::vector<std::string>& classes) {
+/// Throws Error kMismatch if there are folders with files that are no class.
+void refuse_other_folders(const std::filesystem::path& root, const std::vector<std::string>& classes) {
   std::vector<std::string> names;
   for (const auto& entry : std::filesystem::directory_iterator(root)) {
     const auto name = entry.path().filename().string();
@@ -21,8 +21,10 @@ std::string other_folders(const std::filesystem::path& root, const std::vector<s
     if (looked_at && std::ranges::find(classes, name) == classes.end() && !list_images({entry.path()}).empty())
       names.push_back("\"" + name + "\"");
   }
+  if (names.empty()) return;
   std::ranges::sort(names);
-  return CLI::detail::join(names, ", ");
+  throw Error(ErrorCode::kMismatch, root.string() + ": expected folders for the " + std::to_string(classes.size()) +
+                                        " known classes only, found " + CLI::detail::join(names, ", ") + " as well");
 }
 
 }  // namespace
@@ -59,15 +61,18 @@ void check_domain(const Model& model, bool texts) {
 std::unique_ptr<TextDataset> open_texts(const std::string& path, const DomainFlags& flags, TextOptions options) {
   options.text_column = flags.text_column;
   options.label_column = flags.label_column;
-  return std::make_unique<TextDataset>(path, options);
+  auto texts = std::make_unique<TextDataset>(path, options);
+  std::error_code ignored;
+  if (!options.classes.empty() && std::filesystem::is_directory(path, ignored))
+    refuse_other_folders(path, options.classes);
+  return texts;
 }
 
-std::unique_ptr<ImageFolder> open_pictures(const std::string& path, const ImageFolderOptions& options) {
+std::unique_ptr<ImageFolder> open_pictures(const std::string& path, const ImageFolderOptions& options,
+                                           const Common& common) {
   auto folder = std::make_unique<ImageFolder>(path, options);
-  if (options.classes.empty()) return folder;
-  if (const auto others = other_folders(path, options.classes); !others.empty())
-    throw Error(ErrorCode::kMismatch, path + ": expected folders for the " + std::to_string(options.classes.size()) +
-                                          " known classes only, found " + others + " as well");
+  for (const auto& file : folder->stray_files()) note(common, "left out: " + file.string() + ": in no class's folder");
+  if (!options.classes.empty()) refuse_other_folders(path, options.classes);
   return folder;
 }
 

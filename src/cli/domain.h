@@ -28,7 +28,8 @@ std::unique_ptr<TextDataset> open_texts(const std::string& path, const DomainFla
 
 /// Labelled pictures. Throws Error kMismatch, too, where `options` names the classes and a folder of pictures beside
 /// theirs is none of them: ImageFolder alone would leave it out.
-std::unique_ptr<ImageFolder> open_pictures(const std::string& path, const ImageFolderOptions& options);
+std::unique_ptr<ImageFolder> open_pictures(const std::string& path, const ImageFolderOptions& options,
+                                           const Common& common);
 
 /// Sets how a folder's pictures are decoded; nothing for texts.
 void set_decoding(Dataset& data, bool reduced, const Model& model);

@@ -30,6 +30,10 @@ struct Options {
 /// that cannot be read are in neither.
 void run_bulk(const Options& o, const Model& model, const Dataset& data, std::optional<ParquetWriter> parquet,
               const Common& common) {
+  for (std::size_t i = 0; !parquet && i < data.size(); ++i)
+    if (const auto name = data.name(i); name.find('\n') != std::string::npos)
+      throw Error(ErrorCode::kFormat, "expected names without line ends for the lists beside parts, found \"" + name +
+                                          "\"; --format parquet takes any name");
   auto bulk = o.bulk;
   bulk.folder = o.out;
   bulk.batch = o.embed.batch;

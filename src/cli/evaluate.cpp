@@ -57,7 +57,7 @@ void run(const Options& o, const CLI::App& app, const Common& common) {
   RunReport report(o.reports, app, short_path(o.model.path) + " on " + short_path(o.labelled.data));
   if (!o.predictions.empty()) check_writable(o.predictions);
   Model model = load_model(o.model, common);
-  auto data = open(o.labelled, model);
+  auto data = open(o.labelled, model, common);
   set_decoding(*data, o.reduced_decoding, model);
   Progress progress(common);
   auto options = evaluate_options(o.labelled, o.measuring, common, progress, "evaluate");

@@ -46,6 +46,11 @@ std::vector<Job> jobs_of(const std::vector<std::string>& paths, const fs::path& 
     }
   }
   if (jobs.empty()) throw Error(ErrorCode::kMismatch, "no pictures there: " + paths.front());
+  std::set<fs::path> pictures;
+  for (const auto& job : jobs) pictures.insert(fs::weakly_canonical(job.picture));
+  for (const auto& job : jobs)
+    if (pictures.contains(fs::weakly_canonical(job.overlay)))
+      throw Error(ErrorCode::kConfig, "--out: would write over the picture " + job.overlay.string());
   return jobs;
 }
 
@@ -79,6 +84,7 @@ void run(const Options& o, const Common& common) {
   check_folder_name(o.out);
   const auto jobs = jobs_of(o.paths, o.out);
   const Model model = load_model(o.model, common);
+  const auto& preprocessing = model.preprocessing();  // no texts are explained
   make_folder(o.out);
   nlohmann::json explanations = nlohmann::json::array();
   std::vector<BadImage> bad;
@@ -96,7 +102,7 @@ void run(const Options& o, const Common& common) {
     }
     const auto [heat, explained] = explain(model, picture, o);
     make_folder(job.overlay.parent_path());
-    overlay(picture, heat, model.preprocessing(), drawn).write_png(job.overlay);
+    overlay(picture, heat, preprocessing, drawn).write_png(job.overlay);
     progress.update("explain", ++done, std::ssize(jobs), "");
     if (!common.json) print(line(job, explained));
     explanations.push_back({{"file", job.picture.string()},

@@ -122,7 +122,7 @@ void run(const Options& o, const CLI::App& app, const Common& common) {
   if (first) check_writable(o.out);
   RunReport report(first ? o.reports : ReportOptions(), app,
                    short_path(o.training.model.path) + " fine-tuned on " + short_path(o.training.train));
-  auto [train, val] = training_data(o.training);
+  auto [train, val] = training_data(o.training, common);
   auto doctor = doctor_visit(o.doctor, common, options, *train, *val);
   Model model = model_to_train(o.training, common, *train, *val, [&](Model& loaded) {
     if (doctor) doctor->before_new_head(loaded);

@@ -42,12 +42,14 @@ void add_labelled_options(CLI::App& app, Labelled& labelled) {
   add_precision(app, labelled.precision);
 }
 
-std::unique_ptr<Dataset> open(const Labelled& labelled, const Model& model) {
+std::unique_ptr<Dataset> open(const Labelled& labelled, const Model& model, const Common& common) {
   if (holds_texts(labelled.domain, model))
     return open_texts(labelled.data, labelled.domain, {.classes = classes_of(model), .allow_empty_class = true});
-  return open_pictures(labelled.data, {.on_bad_image = parse_on_bad_image(labelled.on_bad_image),
-                                       .classes = classes_of(model),
-                                       .allow_empty_class = true});
+  return open_pictures(labelled.data,
+                       {.on_bad_image = parse_on_bad_image(labelled.on_bad_image),
+                        .classes = classes_of(model),
+                        .allow_empty_class = true},
+                       common);
 }
 
 void add_measuring_options(CLI::App& app, Measuring& measuring) {

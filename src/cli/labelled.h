@@ -19,7 +19,7 @@ struct Labelled {
 };
 void add_labelled_options(CLI::App& app, Labelled& labelled);
 /// The model's classes: a folder for each, or of texts a CSV file.
-std::unique_ptr<Dataset> open(const Labelled& labelled, const Model& model);
+std::unique_ptr<Dataset> open(const Labelled& labelled, const Model& model, const Common& common);
 
 /// --tta, --augment, --bootstrap and --seed of commands that evaluate.
 struct Measuring {

@@ -41,7 +41,7 @@ std::string drawn(const LrCurve& curve) {
 
 void run(const Options& o, const Common& common) {
   if (!o.report.empty()) check_writable(o.report);
-  auto [train, val] = training_data(o.training);
+  auto [train, val] = training_data(o.training, common);
   Model model = model_to_train(o.training, common, *train, *val);
   Progress progress(common);
   auto finder = o.finder;

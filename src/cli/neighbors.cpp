@@ -1,5 +1,6 @@
 #include <cstdio>
 #include <filesystem>
+#include <set>
 
 #include "cli/common.h"
 #include "cli/json.h"
@@ -18,16 +19,20 @@ struct Options {
   std::string on_bad_image = "fail";
 };
 
-/// The nearest pictures, without the file itself.
+/// The nearest pictures, without the file itself; one that is there twice counts once.
 std::vector<Neighbor> neighbors_of(const at::Tensor& query, const std::filesystem::path& file, const Embedded& index,
                                    const Pictures& among, std::int64_t k) {
-  std::vector<Neighbor> found;
-  for (auto neighbor : nearest(query, index.features, k + 1)) {
-    const auto picture = index.pictures[static_cast<std::size_t>(neighbor.index)];
-    if (std::filesystem::equivalent(file, among.path(picture)) || std::ssize(found) == k) continue;
-    found.push_back({static_cast<std::int64_t>(picture), neighbor.similarity});
+  for (auto asked = k + 1;; asked *= 2) {  // some may be the file itself, under several names
+    std::vector<Neighbor> found;
+    std::set<std::filesystem::path> known;
+    for (const auto& [row, similarity] : nearest(query, index.features, asked)) {
+      const auto picture = index.pictures[static_cast<std::size_t>(row)];
+      const auto& path = among.path(picture);
+      if (std::filesystem::equivalent(file, path) || std::ssize(found) == k || !known.insert(path).second) continue;
+      found.push_back({static_cast<std::int64_t>(picture), similarity});
+    }
+    if (std::ssize(found) == k || asked >= index.features.size(0)) return found;
   }
-  return found;
 }
 
 void run(const Options& o, const Common& common) {

@@ -46,6 +46,14 @@ bool is_same(const fs::path& a, const fs::path& b) {
   return !unresolved && real_a == real_b;
 }
 
+/// A picture that is there, below a folder that is read.
+bool is_picture_of(const fs::path& folder, const fs::path& file) {
+  std::error_code ignored;
+  if (file.extension() != ".png" || !fs::is_directory(folder, ignored) || !fs::exists(file, ignored)) return false;
+  const auto below = fs::weakly_canonical(file, ignored).lexically_relative(fs::weakly_canonical(folder, ignored));
+  return !below.empty() && *below.begin() != "..";
+}
+
 /// Models are written whole, so one may take the place of the one that it is made from.
 bool may_be_same(std::string_view output, std::string_view input) { return output == "--out" && input == "MODEL"; }
 
@@ -81,7 +89,7 @@ void check_output(const CLI::App& command, const std::string& option, const fs::
     if (name == option || may_be_same(option, name) || (!contains(kOutputs, name) && !contains(kInputs, name)))
       continue;
     for (const auto& given : other->results())
-      if (!given.empty() && is_same(file, given))
+      if (!given.empty() && (is_same(file, given) || (!contains(kOutputs, name) && is_picture_of(given, file))))
         throw Error(ErrorCode::kConfig, option + ": would write over what " + name + " names: " + file.string());
   }
 }

@@ -90,6 +90,8 @@ void write(const Options& o, const Pictures& pictures, const Embedded& embedded,
 void run(const Options& o, const Common& common) {
   if (!o.out.ends_with(".svg") && !o.out.ends_with(".png") && !o.out.ends_with(".csv"))
     throw Error(ErrorCode::kConfig, "--out: expected a name that ends in .svg, .png or .csv, found \"" + o.out + "\"");
+  if (o.method == "pca" && (o.perplexity || o.seed))
+    throw Error(ErrorCode::kConfig, "--perplexity and --seed: are for --method tsne, the method is pca");
   check_writable(o.out);
   Pictures pictures(o.paths, parse_on_bad_image(o.on_bad_image));
   const Model model = load_model(o.model, common);

@@ -83,7 +83,7 @@ nlohmann::json json(const std::vector<SweepRun>& runs) {
 void run(const Options& o, const Common& common) {
   if (!o.report.empty()) check_writable(o.report);
   const Interruption interruption(common);
-  auto [train, val] = training_data(o.training);
+  auto [train, val] = training_data(o.training, common);
   Model first = load_model(o.training.model, common);
   check_domain(first, holds_texts(o.training.domain, o.training.train));
   set_decoding(*train, o.training.reduced_decoding, first);

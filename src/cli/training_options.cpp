@@ -302,7 +302,8 @@ FitOptions fit_options(const TrainingFlags& flags, const Common& common, const M
   return options;
 }
 
-std::pair<std::unique_ptr<Dataset>, std::unique_ptr<Dataset>> training_data(const TrainingFlags& flags) {
+std::pair<std::unique_ptr<Dataset>, std::unique_ptr<Dataset>> training_data(const TrainingFlags& flags,
+                                                                            const Common& common) {
   // Everything that can be refused is refused before work begins.
   if (flags.val.empty() && !flags.val_split)
     throw Error(ErrorCode::kConfig, "expected --val or --val-split, found neither");
@@ -320,9 +321,10 @@ std::pair<std::unique_ptr<Dataset>, std::unique_ptr<Dataset>> training_data(cons
       return open_texts(flags.val, flags.domain, {.classes = classes});
     });
   }
-  return with_validation(
-      flags, open_pictures(flags.train, {.augment = augment, .on_bad_image = on_bad}),
-      [&](const auto& classes) { return open_pictures(flags.val, {.on_bad_image = on_bad, .classes = classes}); });
+  return with_validation(flags, open_pictures(flags.train, {.augment = augment, .on_bad_image = on_bad}, common),
+                         [&](const auto& classes) {
+                           return open_pictures(flags.val, {.on_bad_image = on_bad, .classes = classes}, common);
+                         });
 }
 
 Model model_to_train(const TrainingFlags& flags, const Common& common, Dataset& train, Dataset& val,

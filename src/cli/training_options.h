@@ -49,7 +49,8 @@ TrainerOptions trainer_options(const TrainingFlags& flags, const Common& common)
 FitOptions fit_options(const TrainingFlags& flags, const Common& common, const Model& model);
 
 /// Both, with the training data's classes: folders of pictures, or texts.
-std::pair<std::unique_ptr<Dataset>, std::unique_ptr<Dataset>> training_data(const TrainingFlags& flags);
+std::pair<std::unique_ptr<Dataset>, std::unique_ptr<Dataset>> training_data(const TrainingFlags& flags,
+                                                                            const Common& common);
 
 /// The model with its new head, frozen as it should be; pictures get how they are to be decoded.
 /// `loaded` sees the model before it gets the head.

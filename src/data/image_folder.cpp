@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <map>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -17,6 +16,7 @@
 #include "base/sha256.h"
 #include "base/text.h"
 #include "base/translate.h"
+#include "data/class_names.h"
 #include "data/identity.h"
 #include "data/shuffle.h"
 
@@ -188,15 +188,7 @@ struct [[gnu::visibility("hidden")]] ImageFolder::Impl {
     if (classes.size() == 1 && !options.allow_single_class)
       throw Error(ErrorCode::kMismatch,
                   root.string() + ": expected at least two classes, found only \"" + classes[0] + "\"");
-    for (const auto& name : classes)
-      if (!base::is_utf8(name))
-        throw Error(ErrorCode::kFormat, root.string() + ": expected classes with names in UTF-8, found the folder \"" +
-                                            base::with_bytes_shown(name) + "\"");
-    std::map<std::string, std::string> seen;
-    for (const auto& name : classes)
-      if (const auto [other, fresh] = seen.emplace(base::lower_case(name), name); !fresh)
-        throw Error(ErrorCode::kMismatch, root.string() + ": classes \"" + other->second + "\" and \"" + name +
-                                              "\" are the same but for upper and lower case");
+    base::named(root.string(), [&] { data::check_class_names(classes); });
   }
 };
 

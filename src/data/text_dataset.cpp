@@ -14,6 +14,7 @@
 #include "base/sha256.h"
 #include "base/text.h"
 #include "base/translate.h"
+#include "data/class_names.h"
 #include "data/csv.h"
 #include "data/shuffle.h"
 
@@ -126,6 +127,7 @@ struct [[gnu::visibility("hidden")]] TextDataset::Impl {
       std::set<std::string> names;
       for (const auto& [label, line] : found) names.insert(label);
       classes.assign(names.begin(), names.end());
+      data::check_class_names(classes);
     }
     std::unordered_map<std::string_view, std::int64_t> index;
     for (std::size_t i = 0; i < classes.size(); ++i) index.emplace(classes[i], static_cast<std::int64_t>(i));

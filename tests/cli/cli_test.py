@@ -297,6 +297,27 @@ class Cli(unittest.TestCase):
         info = json.loads(run("inspect", MODEL, "--json", "--preprocessing", "caffe").stdout)
         self.assertEqual((info["input_shape"], info["preprocessing"]["channels"]), ([1, 3, 224, 224], "bgr"))
 
+    def test_case_75_pictures_outside_of_all_classes_are_told_of(self):
+        stray = self.data / "val" / "stray.png"
+        stray.write_bytes((self.data / "val" / "down" / "0.png").read_bytes())
+        self.addCleanup(stray.unlink)
+        result = run("evaluate", self.tuned, "--data", self.data / "val")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(str(stray), result.stderr)
+        result = run("evaluate", self.tuned, "--data", self.data / "val", "--on-bad-image", "skip")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn(f"left out: {stray}: in no class's folder\n", result.stderr)
+
+    def test_names_with_line_ends_are_not_listed_in_lines(self):
+        folder = self.data / "lines"
+        folder.mkdir()
+        self.addCleanup(shutil.rmtree, folder)
+        shutil.copy(self.data / "val" / "down" / "0.png", folder / "a\nb.png")
+        result = run("embed", MODEL, folder, "--out", self.data / "lines_out")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("graft: format: expected names without line ends", result.stderr)
+        self.assertEqual(run("embed", MODEL, folder, "--out", self.data / "lines.npy").returncode, 0)
+
     def test_bad_images_fail_or_are_skipped_and_reported(self):
         bad = self.data / "val" / "down" / "bad.gif"
         bad.write_bytes(b"GIF89a")
@@ -450,7 +471,7 @@ class Cli(unittest.TestCase):
             os.rename(root / part / "down", os.fsencode(root / part) + b"/gr\xfcn")
         refused = run("finetune", MODEL, "--train", root / "train", "--val", root / "val", "--out", root / "never.pt")
         self.assertEqual((refused.returncode, refused.stdout), (1, ""))
-        self.assertRegex(refused.stderr, r'\Agraft: format: \S*train: expected classes with names in UTF-8, found the folder "gr\\xfcn"\n\Z')
+        self.assertRegex(refused.stderr, r'\Agraft: format: \S*train: expected classes with names in UTF-8, found "gr\\xfcn"\n\Z')
         self.assertFalse((root / "never.pt").exists())
 
     def test_results_take_the_place_of_the_bar(self):

@@ -102,6 +102,18 @@ class Explain(Scratch):
         self.assertEqual([pathlib.Path(e["out"]).name for e in found["explanations"]], ["star.png", "star-2.png"])
         self.assertEqual([e["id"] for e in found["explanations"]], ["star", "heart"])
 
+    def test_no_picture_that_is_read_is_written_over(self):
+        shapes = self.photos / "shapes"
+        (self.out / "link").symlink_to(shapes)
+        before = {file: pathlib.Path(file).read_bytes() for file in self.files}
+        for arguments in (("explain", MODEL, shapes, "--out", self.out / "link"), ("explain", MODEL, shapes / "star.png", "--out", shapes),
+                          ("augment", shapes, "--out", shapes / "star.png", "--augment", "hflip"),
+                          ("project", MODEL, self.photos, "--out", self.out / "link" / "star.png")):
+            result = run(*arguments)
+            self.assertEqual((result.returncode, result.stdout), (2, ""), arguments)
+            self.assertRegex(result.stderr, r"\Agraft: config: --out: would write over [^\n]*\n\Z")
+        self.assertEqual({file: pathlib.Path(file).read_bytes() for file in self.files}, before)
+
     def test_an_option_of_the_other_method_is_refused(self):
         for method, other in (("grad-cam", ["--patch", 8]), ("grad-cam", ["--stride", 0]), ("grad-cam", ["--batch", 4]),
                               ("grad-cam", ["--precision", "bfloat16"]), ("occlusion", ["--layer", "layer3"])):
@@ -166,6 +178,15 @@ class Neighbors(Scratch):
         points = document("project", MODEL, self.photos, "--out", self.out / "map.csv", "--method", "pca", "--on-bad-image", "skip")
         self.assertEqual([b["file"] for b in points["bad_images"]], [str(broken)])
 
+    def test_the_picture_itself_has_many_names(self):
+        star = self.photos / "shapes" / "star.png"
+        for i in range(7):
+            (self.photos / f"{i}.png").symlink_to(star)
+        found = document("neighbors", MODEL, star, "--among", self.photos, self.photos, "--top-k", 3)["queries"][0]["neighbors"]
+        names = [neighbor["file"] for neighbor in found]
+        self.assertEqual(len(set(names)), 3)
+        self.assertFalse([name for name in names if pathlib.Path(name).samefile(star)])
+
     def test_text_and_errors(self):
         text = run("neighbors", MODEL, PICTURES + "/star.png", "--among", self.photos, "--top-k", 2, "--quiet").stdout
         self.assertRegex(text, r"star\.png\n  1\.0000  .*shapes/star\.png\n  0\.\d{4}  .*\n$")  # a copy is another file
@@ -217,6 +238,8 @@ class Project(Scratch):
         self.assertEqual(few.returncode, 1)
         self.assertIn("N >= 4", few.stderr)
         self.assertRegex(run("project", MODEL, self.photos, "--out", self.out / "map.svg", "--perplexity", "500").stderr, "less than the")
+        other = run("project", MODEL, self.photos, "--out", self.out / "map.svg", "--method", "pca", "--perplexity", 5)
+        self.assertEqual((other.returncode, "are for --method tsne" in other.stderr), (2, True))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import csv
 import json
 import pathlib
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -74,6 +75,17 @@ class Texts(unittest.TestCase):
         result = run("evaluate", self.out / "folders.pt", "--data", self.out / "val", "--json")
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertEqual(len(json.loads(result.stdout)["per_class"]), 2)
+
+    def test_a_folder_that_is_no_class_is_refused(self):
+        other = self.out / "val" / "sky"
+        other.mkdir()
+        self.addCleanup(shutil.rmtree, other)
+        evaluate = ["evaluate", self.tuned, "--data", self.out / "val"]
+        self.assertEqual(run(*evaluate).returncode, 0)  # empty
+        (other / "0.txt").write_text("cloud")
+        result = run(*evaluate)
+        self.assertEqual((result.returncode, result.stdout), (1, ""))
+        self.assertRegex(result.stderr, r'\Agraft: mismatch: .*val: expected folders for the 2 known classes only, found "sky" as well\n\Z')
 
     def test_evaluate(self):
         predictions = self.out / "predictions.csv"

@@ -83,6 +83,7 @@ TEST_F(TextData, WhatIsNoCsvIsRefusedByLine) {
            {"text,class\nx,a\n", ErrorCode::kFormat, "line 1: expected a column \"label\""},
            {"text,class\n", ErrorCode::kFormat, "line 1: expected a column \"label\""},
            {"text,text,label\nx,y,a\n", ErrorCode::kFormat, "line 1: expected one column \"text\", found several"},
+           {head + "x,Pos\ny,pos\n", ErrorCode::kMismatch, "\"Pos\" and \"pos\" are the same but for upper and lower"},
            {head + "x,a\ny\n", ErrorCode::kFormat, "line 3: expected 2 fields as in line 1, found 1"},
            {head + "x,a,b\n", ErrorCode::kFormat, "line 2: expected 2 fields as in line 1, found 3"},
            {head + "x,a\ny,\n", ErrorCode::kMismatch, "line 3: expected a class in column \"label\", found nothing"},
