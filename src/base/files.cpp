@@ -137,6 +137,7 @@ class TemporaryFile {
 
 /// A rename would replace a device or fail on a directory.
 void check_replaceable(const std::filesystem::path& path) {
+  if (path.empty()) throw Error(ErrorCode::kIo, "expected the name of a file, found none");
   if (std::error_code ignored;
       std::filesystem::exists(path, ignored) && !std::filesystem::is_regular_file(path, ignored))
     throw Error(ErrorCode::kIo, path.string() + ": is there already and is not a regular file");

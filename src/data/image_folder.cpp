@@ -16,7 +16,7 @@
 #include "base/sha256.h"
 #include "base/text.h"
 #include "base/translate.h"
-#include "data/class_names.h"
+#include "data/classes.h"
 #include "data/identity.h"
 #include "data/shuffle.h"
 

@@ -14,7 +14,7 @@
 #include "base/sha256.h"
 #include "base/text.h"
 #include "base/translate.h"
-#include "data/class_names.h"
+#include "data/classes.h"
 #include "data/csv.h"
 #include "data/shuffle.h"
 

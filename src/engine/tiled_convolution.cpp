@@ -186,7 +186,7 @@ TiledConvolution::TiledConvolution(const QuantizedConvolution& c, const Convolut
 TiledConvolution::TiledConvolution(const BFloat16Convolution& c)
     : TiledConvolution(c.geometry, c.weight.to(at::kBFloat16), at::kBFloat16,
                        *convolution_kernel(Arithmetic::kAmxBFloat16)) {
-  bias_ = for_blocks(c.bias.defined() ? c.bias : at::zeros({outputs_}));
+  bias_ = for_blocks(c.bias.defined() ? c.bias : at::zeros({outputs_}, at::kFloat));
   scale_ = bias_;  // unused
 }
 

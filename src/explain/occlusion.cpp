@@ -69,7 +69,7 @@ class Occlusion {
     const auto whole = answers.narrow(0, 0, 1);
     auto lost = whole - answers;
     lost = at::where(lost.abs() > kRounding * whole.abs().clamp_min(1), lost, 0);
-    const auto heat = at::zeros({squares_.height, squares_.width}), covered = at::zeros_like(heat);
+    const auto heat = at::zeros({squares_.height, squares_.width}, at::kFloat), covered = at::zeros_like(heat);
     for (std::size_t i = 0; i < squares_.corners.size(); ++i) {
       square(heat, i).add_(lost[static_cast<std::int64_t>(i) + 1]);
       square(covered, i).add_(1);

@@ -173,7 +173,7 @@ class Layout {
   }
 
   at::Tensor coordinates() const {
-    auto result = at::empty({n_, 2});
+    auto result = at::empty({n_, 2}, at::kFloat);
     for (std::int64_t d = 0; d < 2; ++d)
       result.select(1, d).copy_(
           at::from_blob(const_cast<float*>(places_[static_cast<std::size_t>(d)].data()), {n_}, at::kFloat));
@@ -242,7 +242,7 @@ at::Tensor start_of(const at::Tensor& features, const TsneOptions& options) {
     return (components / deviation * kDeviation).to(at::kFloat);
   }
   base::Uniform uniform({.seed = *options.seed, .stream = kStream});
-  const auto start = at::empty({n, 2});
+  const auto start = at::empty({n, 2}, at::kFloat);
   for (std::int64_t i = 0; i < n; ++i) {  // Box and Muller 1958
     const double radius = std::sqrt(-2 * std::log(1 - uniform(0, 1))), angle = 2 * std::numbers::pi * uniform(0, 1);
     start[i][0] = kDeviation * radius * std::cos(angle);

@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <set>
 #include <string>
+#include <string_view>
 
 #include <torch/csrc/jit/api/compilation_unit.h>
 
@@ -22,6 +24,20 @@ std::string identifier(std::string_view text) {
   return name.empty() || base::is_digit(name[0]) ? "_" + name : name;
 }
 
+/// Throws Error kConfig for a name that TorchScript cannot write down, or reads as something else: such a module can be
+/// made and saved, but not loaded again.
+std::string attribute_name(std::string_view name) {
+  static const std::set<std::string_view> kTaken{
+      "False",    "None",   "True",   "and",   "as",       "assert", "async",    "await", "break",   "class",
+      "continue", "def",    "del",    "elif",  "else",     "except", "finally",  "for",   "forward", "from",
+      "global",   "if",     "import", "in",    "is",       "lambda", "nonlocal", "not",   "or",      "pass",
+      "raise",    "return", "self",   "torch", "training", "try",    "while",    "with",  "yield"};
+  if (kTaken.contains(name))
+    throw Error(ErrorCode::kConfig,
+                "expected another name than \"" + std::string(name) + "\", which TorchScript needs");
+  return std::string(name);
+}
+
 std::shared_ptr<Network::Jit> empty_module(std::string_view type, const Unit& unit) {
   torch::jit::Module module(c10::QualifiedName("__torch__.graft." + identifier(type)), unit, /*shouldMangle=*/true);
   module.register_attribute("training", c10::BoolType::get(), false);
@@ -37,22 +53,22 @@ NetworkBuilder::NetworkBuilder(std::string_view type)
     : jit_(empty_module(type, std::make_shared<torch::jit::CompilationUnit>())) {}
 
 NetworkBuilder& NetworkBuilder::parameter(std::string_view name, at::Tensor value) {
-  jit_->module.register_parameter(std::string(name), std::move(value), /*is_buffer=*/false);
+  jit_->module.register_parameter(attribute_name(name), std::move(value), /*is_buffer=*/false);
   return *this;
 }
 
 NetworkBuilder& NetworkBuilder::buffer(std::string_view name, at::Tensor value) {
-  jit_->module.register_parameter(std::string(name), std::move(value), /*is_buffer=*/true);
+  jit_->module.register_parameter(attribute_name(name), std::move(value), /*is_buffer=*/true);
   return *this;
 }
 
 NetworkBuilder& NetworkBuilder::child(std::string_view name, const Network& network) {
-  jit_->module.register_module(std::string(name), network.jit().module);
+  jit_->module.register_module(attribute_name(name), network.jit().module);
   return *this;
 }
 
 NetworkBuilder& NetworkBuilder::child(std::string_view name, const NetworkBuilder& part) {
-  jit_->module.register_module(std::string(name), part.jit().module);
+  jit_->module.register_module(attribute_name(name), part.jit().module);
   return *this;
 }
 

@@ -44,15 +44,15 @@ void check(const Tokenizer& tokenizer, const at::Tensor& batch) {
 
 at::Tensor blank_input(const Input& input) {
   return std::visit(
-      base::Overloaded{
-          [](const Preprocessing& p) {
-            return at::zeros({1, 3, p.crop_height_px, p.crop_width_px}).contiguous(at::MemoryFormat::ChannelsLast);
-          },
-          [](const Tokenizer& t) {
-            const auto ends = at::tensor(t.encode(""), at::kLong);
-            const auto inner = std::min(kBlankTokens, t.options().max_length) - ends.numel();
-            return at::cat({ends.narrow(0, 0, 1), ends.narrow(0, 1, 1).expand({inner + 1})}).unsqueeze(0);
-          }},
+      base::Overloaded{[](const Preprocessing& p) {
+                         return at::zeros({1, 3, p.crop_height_px, p.crop_width_px}, at::kFloat)
+                             .contiguous(at::MemoryFormat::ChannelsLast);
+                       },
+                       [](const Tokenizer& t) {
+                         const auto ends = at::tensor(t.encode(""), at::kLong);
+                         const auto inner = std::min(kBlankTokens, t.options().max_length) - ends.numel();
+                         return at::cat({ends.narrow(0, 0, 1), ends.narrow(0, 1, 1).expand({inner + 1})}).unsqueeze(0);
+                       }},
       input);
 }
 

@@ -21,6 +21,7 @@
 
 #include "base/byte_source.h"
 #include "base/manifest.h"
+#include "base/normal_mode.h"
 #include "base/parallel.h"
 #include "base/safetensors.h"
 #include "base/translate.h"
@@ -161,6 +162,7 @@ std::optional<Input> given_input(const LoadOptions& options, const model::Artefa
 Model Model::load(const std::filesystem::path& path, const LoadOptions& options) {
   const std::string& name = path.native();
   return base::translated("loading ", name, [&] {
+    const base::NormalMode normal;
     auto extra = model::wanted_records();
     auto network = read_network(path, extra, options);
     normalise_weights(network, name);
@@ -172,6 +174,7 @@ Model Model::load(const std::filesystem::path& path, const LoadOptions& options)
 Model Model::from_safetensors(const std::filesystem::path& path, const LoadOptions& options) {
   const std::string& name = path.native();
   return base::translated("loading ", name, [&] {
+    const base::NormalMode normal;
     auto content = base::read_safetensors(read_listed(base::FileSource(path), path, options), name);
     const graph::ExtraFiles description{{model::kArtefactRecord, content.metadata[model::kArtefactRecord]},
                                         {model::kGoldenRecord, ""}};

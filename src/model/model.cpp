@@ -7,6 +7,7 @@
 #include <ATen/ATen.h>
 
 #include "base/alive.h"
+#include "base/normal_mode.h"
 #include "base/tensor_hash.h"
 #include "base/text.h"
 #include "base/torch_device.h"
@@ -138,6 +139,21 @@ at::Tensor Model::Impl::infer(const engine::Runner& part, const at::Tensor& batc
   return base::translated("predicting", [&] { return row_for_each(evaluate(part, batch, precision), batch); });
 }
 
+namespace {
+
+/// Pictures that hold what is no number have no answer: oneDNN's ReLU would make numbers of it. On CUDA to look would
+/// be to wait.
+at::Tensor without_spoilt(at::Tensor answers, const at::Tensor& pictures) {
+  if (!pictures.is_cpu() || answers.dim() == 0 || answers.size(0) != pictures.size(0)) return answers;
+  const auto sums = pictures.sum({1, 2, 3});
+  if (sums.isfinite().all().item<bool>()) return answers;
+  std::vector<std::int64_t> rows(static_cast<std::size_t>(answers.dim()), 1);
+  rows[0] = -1;
+  return answers + (sums * 0).view(rows);
+}
+
+}  // namespace
+
 at::Tensor Model::Impl::evaluate(const engine::Runner& part, const at::Tensor& given, Precision precision) const {
   const at::NoGradGuard no_grad;
   if (precision == Precision::kInt8 && device.is_cuda())
@@ -148,7 +164,7 @@ at::Tensor Model::Impl::evaluate(const engine::Runner& part, const at::Tensor& g
   }
   if (const auto plan = there.dim() == 4 ? part.plan(there, precision) : nullptr) {
     if (precision == Precision::kInt8) check_int8(*plan);
-    return plan->run(there);
+    return without_spoilt(plan->run(there), there);
   }
   if (precision == Precision::kInt8) return evaluate(part, there, Precision::kFloat32);
   const model::Autocast autocast(precision, device);
@@ -158,6 +174,7 @@ at::Tensor Model::Impl::evaluate(const engine::Runner& part, const at::Tensor& g
 at::Tensor Model::Impl::train(const std::function<at::Tensor(const at::Tensor&)>& part, const at::Tensor& given,
                               Precision precision) const {
   const model::Autocast autocast(precision, device);
+  const base::NormalMode normal;
   const at::AutoGradMode with_gradients(true);
   return part(on_device(given)).to(at::kFloat);
 }
@@ -326,6 +343,7 @@ void Model::replace_head(const Head& head, const Cut& cut) {
   const auto device = this->device();
   try {
     base::translated("replacing the head", [&] {
+      const base::NormalMode normal;
       auto backbone = impl().cut(cut);
       to(Device::cpu());
       const auto feature_shape = engine::probe(backbone, model::blank_input(impl().input)).output_shape;

@@ -6,6 +6,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "base/translate.h"
+
 namespace graft::model {
 
 graph::NamedTensors distinct(const graph::NamedTensors& tensors) {
@@ -24,7 +26,9 @@ bool set_trainable(const graph::Network& network,
       auto& [same, trains] = chosen.try_emplace(tensor.unsafeGetTensorImpl(), tensor, true).first->second;
       trains = trains && *trainable && (tensor.is_floating_point() || tensor.is_complex());
     }
-  for (auto& [key, choice] : chosen) choice.first.set_requires_grad(choice.second);
+  base::translated("freezing", [&] {
+    for (auto& [key, choice] : chosen) choice.first.set_requires_grad(choice.second);
+  });
   return !chosen.empty();
 }
 

@@ -68,7 +68,8 @@ void check_calibration(const Calibration& calibration, TaskKind kind) {
   if (kind != TaskKind::kSingleLabel && calibration != Calibration{})
     base::refuse("calibration", "a task of single labels", std::string(to_string(kind)));
   const auto temperature = calibration.temperature;
-  base::require(temperature > 0 && std::isfinite(temperature), "temperature", "a number above 0", temperature);
+  constexpr double kLeast = 1e-6;  // logits divided by less are no float32
+  base::require(temperature >= kLeast && std::isfinite(temperature), "temperature", "1e-6 or more", temperature);
   if (const auto least = calibration.reject_below)
     base::require(*least >= 0 && *least <= 1, "reject_below", "a probability from 0 to 1", *least);
 }

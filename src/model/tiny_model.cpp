@@ -42,10 +42,10 @@ Model tiny_model(const std::vector<std::int64_t>& features, std::uint64_t seed) 
             .parameter("weight", at::randn({channels, 3, kStride, kStride}, generator, at::kFloat).div_(4))
             .build("return torch.conv2d(x, self.weight, None, [4, 4])");
     const auto bn = graph::NetworkBuilder("BatchNorm2d", stem)
-                        .parameter("weight", at::ones({channels}))
-                        .parameter("bias", at::zeros({channels}))
-                        .buffer("running_mean", at::zeros({channels}))
-                        .buffer("running_var", at::ones({channels}))
+                        .parameter("weight", at::ones({channels}, at::kFloat))
+                        .parameter("bias", at::zeros({channels}, at::kFloat))
+                        .buffer("running_mean", at::zeros({channels}, at::kFloat))
+                        .buffer("running_var", at::ones({channels}, at::kFloat))
                         .build(
                             "return torch.batch_norm(x, self.weight, self.bias, self.running_mean, self.running_var, "
                             "self.training, 0.1, 1e-5, True)");

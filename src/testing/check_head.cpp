@@ -15,6 +15,7 @@
 #include <graft/testing.h>
 
 #include "base/check.h"
+#include "base/normal_mode.h"
 #include "base/seeded_generator.h"
 #include "base/text.h"
 #include "base/torch_device.h"
@@ -163,7 +164,7 @@ class HeadCheck {
 
   at::Tensor zeros(std::int64_t n) {
     const auto& p = model_.preprocessing();
-    return at::zeros({n, 3, p.crop_height_px, p.crop_width_px});
+    return at::zeros({n, 3, p.crop_height_px, p.crop_width_px}, at::kFloat);
   }
 
   void check_evaluation() {
@@ -342,6 +343,7 @@ std::string HeadReport::text() const {
 
 HeadReport check_head(const Head& head, const HeadCheckOptions& options) {
   return base::translated("checking a head", [&] {
+    const base::NormalMode normal;
     check_options(options);
     return HeadCheck(options).run(head);
   });

@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "base/host_memory.h"
 #include "base/host_name.h"
+#include "base/normal_mode.h"
 #include "base/text.h"
 #include "base/torch_device.h"
 #include "base/translate.h"
@@ -144,6 +145,7 @@ std::int64_t of_all(Communicator* processes, std::int64_t mine) {
 std::int64_t find_batch_size(Model& model, const TrainerOptions& trainer, const Dataset& train,
                              const BatchFinderOptions& o) {
   return base::translated("looking for a batch size", [&] {
+    const base::NormalMode normal;
     base::require(o.first >= 1, "batch_finder.first", "1 or more", o.first);
     base::require(o.largest >= o.first, "batch_finder.largest", "the first or more", o.largest);
     base::require(o.max_host_bytes.value_or(0) >= 0, "batch_finder.max_host_bytes", "0 or more",

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/alive.h"
+#include "base/normal_mode.h"
 #include "base/printf.h"
 #include "base/text.h"
 #include "base/translate.h"
@@ -107,7 +108,9 @@ double Changes::of_layers() const {
   return std::max(middle(matrices_), middle(scales_));
 }
 
-bool has_single_labels(const Dataset& data) { return data.classes().size() > 1 && data.targets(0).size() == 1; }
+bool has_single_labels(const Dataset& data) {
+  return data.size() > 0 && data.classes().size() > 1 && data.targets(0).size() == 1;
+}
 
 void add_checked(Diagnosis& diagnosis, std::initializer_list<FindingCode> codes) {
   for (const auto code : codes) diagnosis.checked.emplace_back(to_string(code));
@@ -156,6 +159,7 @@ struct [[gnu::visibility("hidden")]] Doctor::Impl {
   template <class Examine>
   Diagnosis examine(const Examine& examine) {
     return base::translated("examining", [&] {
+      const base::NormalMode normal;
       train::check_evaluates(model);
       return examine();
     });
@@ -172,6 +176,8 @@ Doctor& Doctor::operator=(Doctor&&) noexcept = default;
 Diagnosis Doctor::examine_data(const Dataset& train, const Dataset& val) {
   return impl().examine([&] {
     train::check_same_classes(train, val);
+    if (train.size() == 0 || val.size() == 0)
+      throw Error(ErrorCode::kMismatch, "expected at least one example, found none");
     train::Spoilt spoilt;
     auto diagnosis = train::examine_pictures(impl().patient, train, val, spoilt);
     if (train::has_single_labels(train) && spoilt.train.size() < train.size() && spoilt.val.size() < val.size())

@@ -3,6 +3,7 @@
 #include <mutex>
 #include <optional>
 
+#include "data/classes.h"
 #include "data/fingerprint.h"
 #include "data/prefetcher.h"
 #include "train/examinations.h"
@@ -49,7 +50,7 @@ struct Pictures {
     if (!has_single_labels(d)) return;
     per_class.resize(d.classes().size());
     for (std::size_t i = 0; i < d.size(); ++i)
-      if (prints[i]) ++per_class.at(static_cast<std::size_t>(d.label(i)));
+      if (prints[i]) ++per_class[static_cast<std::size_t>(data::label_of(d, i))];
   }
 
   std::size_t readable() const { return data.size() - errors.size(); }

@@ -99,7 +99,8 @@ class Pictures {
                       {.batch_size = static_cast<std::int64_t>(kSecondLook), .threads = patient.fit.loader_threads});
     const auto batch = loader.next();
     // Not the first ones: data sets are often sorted by class.
-    const auto order = at::arange(batch->size()).mul(kStride).remainder(batch->size());
+    const auto stride = batch->size() % kStride == 0 ? 1 : kStride;
+    const auto order = at::arange(batch->size()).mul(stride).remainder(batch->size());
     pixels_ = batch->images.index_select(0, order).contiguous(at::MemoryFormat::ChannelsLast);
     labels_ = batch->labels.index_select(0, order);
   }
@@ -117,7 +118,7 @@ class Pictures {
   }
 
  private:
-  static constexpr std::int64_t kStride = 37;  ///< coprime to kSecondLook
+  static constexpr std::int64_t kStride = 37;  ///< a prime: all places come, of any number that it does not divide
   at::Tensor pixels_, labels_;
 };
 
@@ -211,9 +212,9 @@ std::optional<Comparison> best_alternative(const Preprocessing& now, const Answe
   for (const auto& alternative : all) found.push_back(answers(alternative.preprocessing));
   const double most = average(*std::ranges::max_element(found, {}, average));
   auto with_now = answers(now);
-  if (most <= average(with_now)) return std::nullopt;
-  const auto first =
-      std::ranges::find_if(found, [&](const at::Tensor& each) { return average(each) >= (1 - kAsGood) * most; });
+  if (!std::isfinite(most) || !(most > average(with_now))) return std::nullopt;
+  const double enough = most - kAsGood * std::abs(most);  // the numbers may be negative
+  const auto first = std::ranges::find_if(found, [&](const at::Tensor& each) { return average(each) >= enough; });
   return Comparison{all[static_cast<std::size_t>(first - found.begin())], std::move(with_now), *first};
 }
 

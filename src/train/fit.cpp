@@ -13,6 +13,7 @@
 #include "base/printf.h"
 #include "base/text.h"
 #include "base/torch_device.h"
+#include "data/classes.h"
 #include "train/clock.h"
 #include "train/kept_model.h"
 #include "train/mixing.h"
@@ -28,14 +29,7 @@ constexpr int kAboveStreams = 32;  ///< processes get streams that nothing else 
 
 std::vector<std::int64_t> examples_by_class(const Dataset& data) {
   std::vector<std::int64_t> counts(data.classes().size());
-  for (std::size_t i = 0; i < data.size(); ++i) {
-    const auto label = data.label(i);
-    if (label < 0 || label >= std::ssize(counts))
-      throw Error(ErrorCode::kMismatch, data.name(i) + ": expected a label from 0 to " +
-                                            std::to_string(std::ssize(counts) - 1) + ", found " +
-                                            std::to_string(label));
-    ++counts[static_cast<std::size_t>(label)];
-  }
+  for (std::size_t i = 0; i < data.size(); ++i) ++counts[static_cast<std::size_t>(data::label_of(data, i))];
   return counts;
 }
 

@@ -7,6 +7,7 @@
 #include <graft/model.h>
 
 #include "base/check.h"
+#include "base/normal_mode.h"
 #include "base/translate.h"
 #include "train/fit.h"
 #include "train/kept_model.h"
@@ -54,6 +55,7 @@ std::size_t valley(const std::vector<double>& losses) {
 LrCurve find_learning_rate(Model& model, const TrainerOptions& trainer, const Dataset& train,
                            const LrFinderOptions& o) {
   return base::translated("looking for a learning rate", [&] {
+    const base::NormalMode normal;
     check(o);
     TrainerOptions options = trainer;
     options.schedule = {};

@@ -70,6 +70,7 @@ const EpochInfo& SweepRun::best() const {
 std::vector<SweepRun> sweep(const std::function<Model()>& load, const TrainerOptions& trainer, const Dataset& train,
                             const Dataset& val, const FitOptions& fit, const SweepOptions& options) {
   return base::translated("sweep", [&] {
+    if (!load) base::refuse("sweep", "a function that loads the model", "none");
     auto runs = combinations(options);
     std::optional<TemporaryFolder> temporary;
     auto features = trainer.feature_cache.directory;

@@ -10,6 +10,7 @@
 #include <graft/calibration.h>
 
 #include "base/alive.h"
+#include "base/normal_mode.h"
 #include "base/text.h"
 #include "base/translate.h"
 #include "model/task.h"
@@ -65,6 +66,7 @@ History Trainer::fit(const Dataset& train, const Dataset& val, const FitOptions&
 
 History Trainer::Impl::fit(const Dataset& train_data, const Dataset* val, const FitOptions& fit_options) {
   return base::translated("training", [&] {
+    const base::NormalMode normal;
     train::check_classes(model, train_data, "the training data");
     if (val) train::check_same_classes(train_data, *val);
     train::KeptModel before(model, {});

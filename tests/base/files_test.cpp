@@ -124,6 +124,7 @@ TEST(Files, Case91FullDiskIsReported) {
   EXPECT_GRAFT_ERROR(write_atomically("/dev/full", "x"), kIo, "/dev/full");
   EXPECT_GRAFT_ERROR(write_atomically("/proc/nowhere/file", "x"), kIo, "/proc/nowhere/file");
   EXPECT_GRAFT_ERROR(check_writable("/proc/nowhere/file"), kIo, "/proc/nowhere/file");
+  EXPECT_GRAFT_ERROR(check_writable(""), kIo, "expected the name of a file, found none");
 }
 
 TEST(Files, NpyIsNumpysFormat) {

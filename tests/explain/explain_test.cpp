@@ -11,10 +11,12 @@
 #include <nlohmann/json.hpp>
 
 #include <graft/calibration.h>
+#include <graft/embeddings.h>
 #include <graft/script_head.h>
 #include <graft/testing.h>
 #include <graft/trainer.h>
 
+#include "support/default_type.h"
 #include "support/expect_error.h"
 #include "support/golden.h"
 #include "support/measured.h"
@@ -320,6 +322,17 @@ TEST(Occlusion, DefaultsAreASeventhAndHalfOfIt) {
   const auto model = load("vgg_traced");
   EXPECT_TRUE(at::equal(occlusion(model, input())[0].values,
                         occlusion(model, input(), {.patch_px = 4, .stride_px = 2})[0].values));
+}
+
+TEST(Explaining, IsFloat32WhateverTheDefaultTypeIs) {
+  const auto model = load("resnet_scripted");
+  const auto expected = occlusion(model, input());
+  const graft::testing::DoubleByDefault as_in_some_programs;
+  EXPECT_TRUE(at::equal(stacked(occlusion(model, input())), stacked(expected)));
+  EXPECT_EQ(grad_cam(model, input())[0].values.scalar_type(), at::kFloat);
+  const auto rows = at::randn({20, 5}, at::kFloat);
+  EXPECT_EQ(tsne(rows).coordinates.scalar_type(), at::kFloat);
+  EXPECT_EQ(tsne(rows, {.seed = 1}).coordinates.scalar_type(), at::kFloat);
 }
 
 TEST(Occlusion, RefusesWhatCannotBe) {

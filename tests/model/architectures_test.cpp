@@ -7,9 +7,11 @@
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
+#include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
 #include "graph/network.h"
+#include "support/default_type.h"
 #include "support/expect_error.h"
 #include "support/golden.h"
 #include "support/scratch.h"
@@ -328,6 +330,52 @@ TEST(Numbers, ABufferMayHoldInfinitiesAsAMaskDoes) {
   auto net = layers.module("Net");
   net.child("conv", layers.convolution(at::full({4, 3, 3, 3}, infinity))).child("fc", layers.linear(4, 3));
   EXPECT_GRAFT_ERROR(load(net.build(kPlain)), kNumeric, "conv.weight");
+}
+
+TEST(Numbers, AreFloat32WhateverTheDefaultTypeIs) {
+  const auto net = [] {
+    Layers layers;
+    return layers.module("Net")
+        .child("fc", layers.linear(3 * 32 * 32, 3))
+        .build("return self.fc.forward(torch.flatten(x, 1))");
+  };
+  const auto x = pictures(2);
+  const auto before = load(net());
+  const graft::testing::DoubleByDefault as_in_some_programs;
+  auto model = load(net());
+  EXPECT_EQ(model.forward(x).scalar_type(), at::kFloat);
+  model.replace_head(heads::linear({.classes = 2}), Cut::before("fc"));
+  EXPECT_EQ(model.forward(x).scalar_type(), at::kFloat);
+}
+
+TEST(Numbers, PicturesThatHoldNoneHaveNoAnswer) {  // oneDNN's ReLU would make one of NaN
+  Layers layers;
+  const auto model =
+      load(layers.around(4, 3).build("return self.fc.forward(torch.mean(torch.relu(self.conv.forward(x)), [2, 3]))"));
+  for (const double spoilt : {std::nan(""), std::numeric_limits<double>::infinity()}) {
+    const auto x = pictures(3);
+    x[1][0][5][5] = spoilt;
+    const auto answers = model.forward(x);
+    EXPECT_TRUE(answers[0].isfinite().all().item<bool>());
+    EXPECT_FALSE(answers[1].isfinite().any().item<bool>());
+    EXPECT_TRUE(answers[2].isfinite().all().item<bool>());
+    EXPECT_GRAFT_ERROR(model.classify(x), kNumeric, "example 2 of 3");
+  }
+}
+
+TEST(Numbers, AModelLoadedInInferenceModeCanBeTrained) {
+  Layers layers;
+  const auto network = layers.classifier(3);
+  const auto in_inference_mode = [&] {
+    const c10::InferenceMode mode;
+    return load(network);
+  };
+  auto model = in_inference_mode();
+  model.unfreeze();
+  model.freeze_stages(1);
+  model.train();
+  const c10::InferenceMode mode;
+  EXPECT_TRUE(model.forward(pictures(2).clone()).requires_grad());
 }
 
 // --- Outputs and inputs

@@ -103,6 +103,11 @@ TEST(BuiltInHeads, OptionsOutOfRangeAreRefused) {
   EXPECT_GRAFT_ERROR(heads::ensemble({}), kConfig, "member");
   EXPECT_GRAFT_ERROR(heads::ensemble({{"a", linear}, {"a", linear}}), kConfig, "name of its own");
   EXPECT_GRAFT_ERROR(heads::ensemble({{"a b", linear}}), kConfig, "\"a b\"");
+  // Of these LibTorch writes files that it cannot read.
+  for (const std::string name : {"torch", "training", "forward", "class", "None"})
+    EXPECT_GRAFT_ERROR(
+        Model::load(golden("networks/resnet_scripted.pt")).replace_head(heads::ensemble({{name, linear}})), kConfig,
+        "expected another name than \"" + name + "\"");
   EXPECT_GRAFT_ERROR(heads::ensemble({{"a", linear, -1}}), kConfig, "weight");
   EXPECT_GRAFT_ERROR(heads::parse("mean+linear", 2), kConfig, "\"mean\"");
   EXPECT_GRAFT_ERROR(heads::parse("gem+tree", 2), kConfig, "\"tree\"");

@@ -5,6 +5,7 @@
 
 #include <graft/custom_head.h>
 
+#include "support/default_type.h"
 #include "support/expect_error.h"
 
 namespace graft {
@@ -163,6 +164,11 @@ TEST(CheckHead, OptionsOutOfRangeAreRefused) {
   EXPECT_GRAFT_ERROR(check_head(head, {.batch_sizes = {0}}), kConfig, "batch_sizes");
   EXPECT_GRAFT_ERROR(check_head(head, {.overfit_steps = 0}), kConfig, "overfit_steps");
   EXPECT_GRAFT_ERROR(check_head(head, {.learning_rate = -1}), kConfig, "learning_rate");
+}
+
+TEST(CheckHead, AGoodHeadPassesWhateverTheDefaultTypeIs) {
+  const graft::testing::DoubleByDefault as_in_some_programs;
+  EXPECT_TRUE(check_head(heads::mlp({.hidden = {8}, .classes = 2})));
 }
 
 TEST(TinyModel, YieldsWhatIsAskedFor) {

@@ -242,7 +242,7 @@ TEST(Calibration, IsOfOneTaskOfSingleLabels) {
 TEST(Calibration, RefusesWhatCannotBe) {
   auto model = copy_of(trained());
   const Doubtful data(18, 3);
-  for (const double temperature : {0.0, -1.0, std::nan(""), std::numeric_limits<double>::infinity()})
+  for (const double temperature : {0.0, 1e-40, -1.0, std::nan(""), std::numeric_limits<double>::infinity()})
     EXPECT_GRAFT_ERROR(set_calibration(model, {.temperature = temperature}), kConfig, "temperature");
   EXPECT_GRAFT_ERROR(set_calibration(model, {.reject_below = 1.5}), kConfig, "reject_below");
   EXPECT_GRAFT_ERROR(calibrate(model, data, {.target_accuracy = 2}), kConfig, "target_accuracy");

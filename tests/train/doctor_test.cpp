@@ -226,6 +226,18 @@ TEST_F(OfData, LeavesTheModelAsItWas) {
   EXPECT_FALSE(model.is_training());
 }
 
+TEST(Doctor, RefusesDataThatAreNone) {
+  auto model = pretrained();
+  const DrawnDataset pictures(12, 3);
+  const Subset none(pictures, {});
+  EXPECT_GRAFT_ERROR(Doctor(model).examine_data(pictures, none), kMismatch, "expected at least one example");
+  EXPECT_GRAFT_ERROR(Doctor(model).examine_data(none, pictures), kMismatch, "expected at least one example");
+  Arranged mislabelled(pictures, 0, 12);
+  mislabelled.examples()[5].label = 7;
+  EXPECT_GRAFT_ERROR(Doctor(model).examine_data(mislabelled, pictures), kMismatch,
+                     "picture 5: expected a label from 0 to 2, found 7");
+}
+
 // --- Preprocessing
 
 class OfPreprocessing : public ::testing::Test {
@@ -277,6 +289,32 @@ TEST_F(OfPreprocessing, AsksTheOriginalHeadWhereThereIsNoBatchNorm) {
   EXPECT_THAT(examine(knowing(), scaled_twice, of_its_classes), ElementsAre("pixel_scale"));
   // Of other classes it can only be sure or not. Without batch norm, larger pixels alone give larger answers.
   EXPECT_THAT(examine(without_batch_norm(), as_it_is), IsEmpty());
+}
+
+TEST_F(OfPreprocessing, AsksHeadsThatAreWorseThanChance) {
+  for (std::uint64_t seed = 0; seed < 8; ++seed) {
+    auto model = without_batch_norm();
+    model.replace_head(heads::linear({.classes = 3, .seed = seed}));
+    std::vector<Label> labels;
+    for (const auto& name : pictures_.classes()) labels.push_back({name, name});
+    model.set_labels(labels);
+    EXPECT_LE(examine(std::move(model), as_it_is).size(), 1u);
+  }
+}
+
+TEST_F(OfPreprocessing, LooksAtAllPictures) {
+  const DrawnDataset drawn(37, 3);  // as many as its stride
+  const auto seen = [&](bool same) {
+    Arranged pictures(drawn, 0, 37);
+    if (same)
+      for (auto& example : pictures.examples()) example.picture = 0;
+    auto model = pretrained();
+    auto preprocessing = model.preprocessing();
+    scaled_twice(preprocessing);
+    model.set_preprocessing(preprocessing);
+    return Doctor(model).examine_preprocessing(pictures).findings.at(0).seen;
+  };
+  EXPECT_NE(seen(true), seen(false));
 }
 
 // --- Model

@@ -203,6 +203,15 @@ TEST(Recipes, FineTuneTrainsTheHeadThenAllOfIt) {
   EXPECT_NEAR(rate("head") / rate("stage 2"), 10, 1e-9);
 }
 
+TEST(Recipes, ValuesOutOfRangeAreRefused) {
+  const auto model = load();
+  EXPECT_GRAFT_ERROR(phases_of(FineTune{.epochs = 0}, model), kConfig, "epochs: expected 1 or more, found 0");
+  EXPECT_GRAFT_ERROR(phases_of(FineTune{.rate = -1}, model), kConfig, "rate");
+  EXPECT_GRAFT_ERROR(phases_of(GradualUnfreezing{.epochs_per_stage = 0}, model), kConfig, "epochs_per_stage");
+  EXPECT_GRAFT_ERROR(phases_of(GradualUnfreezing{.final_epochs = -1}, model), kConfig, "final_epochs");
+  EXPECT_GRAFT_ERROR(phases_of(GradualUnfreezing{.layer_decay = std::nan("")}, model), kConfig, "layer_decay");
+}
+
 TEST(Recipes, GradualUnfreezingGoesFromTheLastStageToTheFirst) {
   const auto model = load();
   std::vector<std::string> frozen;

@@ -1,4 +1,4 @@
-#include "data/class_names.h"
+#include "data/classes.h"
 
 #include <map>
 
@@ -18,6 +18,14 @@ void check_class_names(const std::vector<std::string>& classes) {
       throw Error(ErrorCode::kMismatch,
                   "classes \"" + other->second + "\" and \"" + name + "\" are the same but for upper and lower case");
   }
+}
+
+std::int64_t label_of(const Dataset& data, std::size_t example) {
+  const auto label = data.label(example), classes = std::ssize(data.classes());
+  if (label < 0 || label >= classes)
+    throw Error(ErrorCode::kMismatch, data.name(example) + ": expected a label from 0 to " +
+                                          std::to_string(classes - 1) + ", found " + std::to_string(label));
+  return label;
 }
 
 }  // namespace graft::data
