@@ -307,7 +307,7 @@ TEST_F(OfPreprocessing, LooksAtAllPictures) {
   const auto seen = [&](bool same) {
     Arranged pictures(drawn, 0, 37);
     if (same)
-      for (auto& example : pictures.examples()) example.picture = 0;
+      for (auto& example : pictures.examples()) example = {0, 0};
     auto model = pretrained();
     auto preprocessing = model.preprocessing();
     scaled_twice(preprocessing);
