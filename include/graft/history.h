@@ -15,7 +15,7 @@ namespace graft {
 struct StepInfo {
   std::int64_t epoch = 0;  ///< 0-based
   std::int64_t step = 0;   ///< 1-based, within the epoch
-  std::int64_t steps = 0;  ///< in this epoch
+  std::int64_t steps = 0;  ///< in this epoch, with those that may be left out: batches of one, for batch norm
   double loss = 0;         ///< mean over the epoch so far
   double accuracy = 0;     ///< mean over the epoch so far, 0..1
   double images_per_second = 0;

@@ -135,7 +135,7 @@ struct FitOptions {
   /// Ends the run after the step it is in, with a checkpoint where there is a directory for it.
   std::stop_token stop = {};
   std::function<void(const StepInfo&)> on_step = {};
-  std::function<void(const EpochInfo&)> on_epoch = {};
+  std::function<void(const EpochInfo&)> on_epoch = {};  ///< the model has the weights that were validated
 };
 
 }  // namespace graft

@@ -128,6 +128,7 @@ Probe probe(const graph::Network& network, const at::Tensor& input) {
   // the top level. The tensors themselves would all be in memory at the end.
   std::vector<Value*> seen{flat.graph->outputs().at(0)};
   Probe result;
+  result.input_shape = input.sizes().vec();
   std::vector<std::vector<std::int64_t>*> shapes;  // of the result: what is seen goes there
   result.calls.reserve(flat.calls.size());
   for (const auto& [call, call_input, call_output] : flat.calls) {

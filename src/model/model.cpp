@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "base/torch_device.h"
 #include "base/translate.h"
+#include "graph/state.h"
 #include "image/pipeline.h"
 #include "image/tensor_transform.h"
 #include "model/autocast.h"
@@ -441,7 +442,16 @@ ModelInfo Model::inspect() const {
     info.origin = origin == graph::Origin::kScripted ? "scripted"
                   : origin == graph::Origin::kTraced ? "traced"
                                                      : "frozen";
-    info.input_shape = model::blank_input(impl().input).sizes().vec();
+    info.input_shape = s.input_shape;
+    auto calls = s.calls;
+    const auto blank = model::blank_input(impl().input);
+    if (!impl().training && blank.sizes() != s.input_shape) {  // set_preprocessing() has changed it
+      const graph::KeptState kept(impl().network);
+      auto seen = engine::probe(impl().network, impl().on_device(blank));
+      kept.restore();
+      info.input_shape = std::move(seen.input_shape);
+      calls = std::move(seen.calls);
+    }
     info.classes = impl().classes();
     info.head = s.head;
     info.head_kind = impl().head_kind;
@@ -453,7 +463,7 @@ ModelInfo Model::inspect() const {
     info.labels = impl().labels;
 
     const auto parameters = impl().network.named_parameters();
-    for (const auto& probed : s.calls) {
+    for (const auto& probed : calls) {
       LayerInfo layer{probed.call.path, probed.call.type, probed.output_shape};
       graph::NamedTensors own;
       for (const auto& named : parameters)

@@ -261,6 +261,7 @@ std::string_view owner_of(std::string_view name) {
 
 Structure analyse(const graph::Network& network, engine::Probe probe, std::string_view head) {
   Structure structure;
+  structure.input_shape = std::move(probe.input_shape);
   structure.output_shape = std::move(probe.output_shape);
   structure.calls = std::move(probe.calls);
   if (structure.output_shape.size() != 2 || structure.output_shape[0] != 1)

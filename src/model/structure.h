@@ -12,7 +12,8 @@
 namespace graft::model {
 
 struct Structure {
-  std::vector<engine::ProbedCall> calls;   ///< in execution order, shapes for a batch of one
+  std::vector<std::int64_t> input_shape;   ///< [1, ...]
+  std::vector<engine::ProbedCall> calls;   ///< in execution order, shapes for that
   std::vector<std::int64_t> output_shape;  ///< [1, classes]
   std::string head;            ///< the layer that yields the logits; empty in a frozen archive, and in an encoder
   std::string no_head;         ///< why there is none, where that is not what the network is made for

@@ -244,15 +244,17 @@ bool Run::epoch() {
   {
     const Averaged averaged(fit_->average());
     if (val_) validated = validate(epoch);
-    if (validated) add_epoch(std::move(epoch), seconds_since(start));
+    if (validated) {
+      add_epoch(std::move(epoch), seconds_since(start));
+      ++epoch_in_phase_;
+      add(bad_in_training_, of_all(fit_options_.processes, fit_->bad_images()));
+      if (fit_options_.on_epoch) fit_options_.on_epoch(history_.epochs.back());
+    }
   }
   if (!validated) {
     if (writes()) save();
     return false;
   }
-  ++epoch_in_phase_;
-  add(bad_in_training_, of_all(fit_options_.processes, fit_->bad_images()));
-  if (fit_options_.on_epoch) fit_options_.on_epoch(history_.epochs.back());
   if (writes()) save();
   return !stop_requested();
 }

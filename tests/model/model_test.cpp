@@ -319,6 +319,24 @@ TEST(Heads, BadOptionsAreRefused) {
   EXPECT_EQ(heads::parse("mlp:256,128", 2).describe(), "mlp:256,128");
 }
 
+TEST(Inspect, ShapesAreForThePreprocessingAsItIsNow) {
+  auto larger = load("resnet_scripted").preprocessing();
+  larger.crop_height_px = 48;
+  larger.crop_width_px = 64;
+  auto model = load("resnet_scripted");
+  const auto before = model.inspect();
+  model.set_preprocessing(larger);
+  const auto found = model.inspect(),
+             expected = Model::load(file("resnet_scripted"), {.preprocessing = larger}).inspect();
+  EXPECT_EQ(found.input_shape, (std::vector<std::int64_t>{1, 3, 48, 64}));
+  ASSERT_EQ(found.layers.size(), expected.layers.size());
+  for (std::size_t i = 0; i < found.layers.size(); ++i)
+    EXPECT_EQ(found.layers[i].output_shape, expected.layers[i].output_shape);
+  EXPECT_NE(found.layers[0].output_shape, before.layers[0].output_shape);
+  model.train();
+  EXPECT_EQ(model.inspect().input_shape, before.input_shape);  // nothing runs while training: its shapes are for this
+}
+
 TEST(Classify, OfEqualsTheFirstComesFirst) {
   auto model = load("resnet_scripted");
   model.replace_head(heads::linear({.classes = 30, .seed = 1}));

@@ -203,6 +203,19 @@ TEST(Recipes, FineTuneTrainsTheHeadThenAllOfIt) {
   EXPECT_NEAR(rate("head") / rate("stage 2"), 10, 1e-9);
 }
 
+TEST(Run, WhoeverIsToldOfAnEpochHasTheAverageThatWasValidated) {
+  auto model = load();
+  const DrawnDataset train(24, 5), val(12, 5, 32, 9);
+  FitOptions fit{.epochs = 2, .batch_size = 8};
+  int told = 0;
+  fit.on_epoch = [&](const EpochInfo& epoch) {
+    EXPECT_NEAR(Trainer(model).evaluate(val, {.batch_size = 8}).loss, epoch.val_loss.value(), 1e-6);
+    ++told;
+  };
+  Trainer(model, {.optimizer = Sgd{.learning_rate = 0.01}, .ema_decay = 0.9}).fit(train, val, fit);
+  EXPECT_EQ(told, 2);
+}
+
 TEST(Recipes, ValuesOutOfRangeAreRefused) {
   const auto model = load();
   EXPECT_GRAFT_ERROR(phases_of(FineTune{.epochs = 0}, model), kConfig, "epochs: expected 1 or more, found 0");
