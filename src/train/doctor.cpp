@@ -108,9 +108,7 @@ double Changes::of_layers() const {
   return std::max(middle(matrices_), middle(scales_));
 }
 
-bool has_single_labels(const Dataset& data) {
-  return data.size() > 0 && data.classes().size() > 1 && data.targets(0).size() == 1;
-}
+bool has_single_labels(const Dataset& data) { return data.classes().size() > 1 && data.targets(0).size() == 1; }
 
 void add_checked(Diagnosis& diagnosis, std::initializer_list<FindingCode> codes) {
   for (const auto code : codes) diagnosis.checked.emplace_back(to_string(code));

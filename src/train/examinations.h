@@ -57,7 +57,7 @@ std::string number_text(double value);
 /// The first names of a list, quoted.
 std::string some_of(const std::vector<std::string>& names);
 
-/// Whether each example has one class.
+/// Whether each example has one class, judged by the first: there must be one.
 bool has_single_labels(const Dataset& data);
 
 /// Every picture read once. `spoilt` receives the training pictures whose labels contradict each other, and those that
