@@ -106,11 +106,11 @@ struct Runner::Impl {
   std::optional<Answer> known;
 
   const Sizes& convolution_inputs_for(const at::Tensor& one) {
-    if (probed_size != one.sizes()) remember(one, probe(network, one));
+    if (probed_size != one.sizes()) remember(probe(network, one));
     return convolution_inputs;
   }
-  void remember(const at::Tensor& one, const Probe& seen) {
-    probed_size = one.sizes().vec();
+  void remember(const Probe& seen) {
+    probed_size = seen.input_shape;
     convolution_inputs = seen.convolution_inputs;
   }
   const at::Tensor& answer_to(const at::Tensor& one, const std::vector<Stamp>& stamps) {
@@ -166,9 +166,9 @@ Runner& Runner::operator=(Runner&&) noexcept = default;
 
 at::Tensor Runner::run(const at::Tensor& input) const { return impl_->run(input); }
 
-void Runner::remember(const at::Tensor& input, const Probe& seen) {
+void Runner::remember(const Probe& seen) {
   const std::lock_guard lock(impl_->mutex);
-  impl_->remember(input, seen);
+  impl_->remember(seen);
 }
 
 bool Runner::answers(const at::Tensor& input, const at::Tensor& output) {

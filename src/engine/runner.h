@@ -44,8 +44,8 @@ class Runner {
   /// What plan() is made of, or why there is none; its errors too.
   PlanSummary summary(const at::Tensor& input, Precision precision) const;
 
-  /// What was `seen` on this `input` of one picture: plans for inputs of its size need not look again.
-  void remember(const at::Tensor& input, const Probe& seen);
+  /// What was `seen` of one picture: plans for inputs of its size need not look again.
+  void remember(const Probe& seen);
 
   /// True if a float32 plan answers `input` [1, ...] with `output`. Plans for inputs of this size then need no run of
   /// the interpreter to be checked by. False says nothing about run().

@@ -201,7 +201,7 @@ Model Model::Impl::assemble(const std::string& name, graph::Network network, con
         const auto seen = engine::probe(network, input);
         auto structure = model::analyse(network, seen, options.head.empty() ? artefact.head : options.head);
         loaded = Model(std::make_unique<Impl>(name, network, std::move(structure)));
-        loaded->impl_->runner.remember(input, seen);
+        loaded->impl_->runner.remember(seen);
       },
       [&] { check_content(parameters, buffers, options.verify ? artefact.sha256 : "", options.sha256); });
   Model& result = *loaded;
